@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent protocol: many streams over one byte stream, which is a vsock
+ * connection (microVM monitor) or a virtio-serial port (QEMU). No dependency:
+ * the codec is linked into the static guest agent and into vmd.
+ *
+ * Frame: a 16-byte little-endian header, then `length` payload bytes.
+ *
+ *   0 magic u32   4 type u8   5 channel u8   6 reserved u16 (0)
+ *   8 stream u32  12 length u32 (at most WIRE_PAYLOAD_MAX)
+ *
+ * Opening. The host speaks first: WIRE_SYNC_LEN zero bytes (a serial port may
+ * hold half a frame of an earlier host: the zeros complete and outlive it), then
+ * HELLO with a fresh nonce. The agent, on HELLO at any time, ends every stream
+ * of the earlier session (commands that were not detached get SIGHUP, then
+ * SIGKILL) and answers HELLO_ACK with the same nonce. The host discards all
+ * bytes until it sees a HELLO_ACK with its nonce. On a bad magic each side looks
+ * for the next valid header byte by byte; the host counts that and gives up on
+ * the connection, the agent goes on until a HELLO.
+ *
+ * Streams. The host chooses ids (non-zero, never reused in a session) and opens
+ * with EXEC, PUSH, PULL, TIME, NET, SHUTDOWN or STATUS. Exactly one RESULT (or
+ * EXIT for EXEC that started) ends a stream; after it the id is dead and late
+ * frames for it are dropped silently.
+ *
+ * Flow control. DATA consumes credit of its (stream, channel); each direction
+ * starts with WIRE_WINDOW bytes and the receiver gives more with WINDOW when it
+ * has passed the bytes on. Sending over the credit is a protocol error and ends
+ * the stream. So a command that prints 1 GiB holds at most one window of memory
+ * in every process on the way.
+ *
+ * Trust: vmd treats everything from the agent as hostile; the agent trusts the
+ * host but still checks bounds. Integers are little-endian, strings are a u32
+ * length and the bytes, lists a u32 count and the items.
+ */
+#ifndef AGENT_WIRE_H
+#define AGENT_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	WIRE_VERSION = 1,
+	WIRE_MAGIC = 0x31414d56, /* "VMA1" */
+	WIRE_HEADER_LEN = 16,
+	WIRE_PAYLOAD_MAX = 32768,
+	WIRE_SYNC_LEN = WIRE_PAYLOAD_MAX + WIRE_HEADER_LEN,
+	WIRE_WINDOW = 262144,
+	WIRE_NONCE_LEN = 16,
+	WIRE_STREAMS_MAX = 64, /* open at once; one more is refused */
+	WIRE_VSOCK_PORT = 1024, /* agent listens here; also the host's port */
+};
+
+/* Name of the virtio-serial port on QEMU. */
+#define WIRE_PORT_NAME "org.vmd.agent.0"
+
+enum wire_type {
+	/* host to agent */
+	WIRE_HELLO = 1,  /* u16 version, nonce[16] */
+	WIRE_EXEC = 2,   /* struct wire_exec */
+	WIRE_SIGNAL = 3, /* u32 signal: to the command's process group */
+	WIRE_RESIZE = 4, /* u16 rows, u16 columns */
+	WIRE_CLOSE = 5,  /* empty: host lost interest; end it and say RESULT/EXIT */
+	WIRE_PUSH = 6,   /* string path: a tar stream follows as DATA, then EOF */
+	WIRE_PULL = 7,   /* string path: agent sends a tar stream, then RESULT */
+	WIRE_TIME = 8,   /* i64 ns since the epoch */
+	WIRE_NET = 9,    /* struct wire_net */
+	WIRE_SHUTDOWN = 10, /* u8 enum wire_shutdown */
+	WIRE_STATUS = 11, /* empty: agent answers INFO frames, then RESULT */
+	WIRE_REAP = 12,  /* u32 tag: forget the exit record of a detached command */
+	/* agent to host */
+	WIRE_HELLO_ACK = 32, /* struct wire_hello_ack */
+	WIRE_STARTED = 33,   /* u32 guest pid: EXEC has a process */
+	WIRE_EXIT = 34,      /* u32 exit status, u32 signal (0: exited) */
+	WIRE_RESULT = 35,    /* u32 errno (0: done), string code, string message */
+	WIRE_DETACHED = 36,  /* stream 0: u32 tag, u8 running, u32 status, u32
+				signal; sent when one ends and, after
+				HELLO_ACK, once for each that is known */
+	/* both ways */
+	WIRE_DATA = 64,   /* channel: 0 in (stdin, tar in), 1 out, 2 err */
+	WIRE_EOF = 65,    /* channel: no more DATA on it */
+	WIRE_WINDOW_ADD = 66, /* channel, u32 bytes of new credit */
+};
+
+enum wire_channel { WIRE_IN = 0, WIRE_OUT = 1, WIRE_ERR = 2 };
+
+enum wire_shutdown { WIRE_POWEROFF = 0, WIRE_REBOOT = 1 };
+
+enum wire_exec_flags {
+	WIRE_EXEC_TTY = 1,      /* a pty; stdout and stderr come on WIRE_OUT */
+	WIRE_EXEC_STDIN = 2,    /* host will send WIRE_IN; else /dev/null */
+	WIRE_EXEC_DETACHED = 4, /* survives the session; output to the console */
+};
+
+/* RESULT codes of an EXEC that did not start. */
+#define WIRE_CODE_NOT_FOUND   "command_not_found"  /* vmctl: 127 */
+#define WIRE_CODE_NOT_EXEC    "command_not_executable" /* vmctl: 126 */
+#define WIRE_CODE_BAD_REQUEST "bad_request"
+#define WIRE_CODE_BUSY        "too_many_streams"
+#define WIRE_CODE_NO_USER     "user_not_found"
+#define WIRE_CODE_IO          "io_error"
+
+/* A view into a payload: not NUL-terminated. */
+struct wire_str {
+	const char *ptr;
+	uint32_t len;
+};
+
+/* Limits of one EXEC (all inside one frame of WIRE_PAYLOAD_MAX). */
+enum { WIRE_ARGS_MAX = 1024, WIRE_ENVS_MAX = 1024 };
+
+struct wire_exec {
+	uint32_t flags;
+	uint32_t tag;  /* DETACHED: the host's name for it, unique per VM */
+	uint16_t rows, columns;
+	struct wire_str cwd;  /* empty: "/" */
+	struct wire_str user; /* empty: root; "name" or "uid" or "uid:gid" */
+	uint32_t argc;
+	struct wire_str argv[WIRE_ARGS_MAX];
+	uint32_t envc;
+	struct wire_str envp[WIRE_ENVS_MAX]; /* "NAME=value", over the default */
+};
+
+struct wire_net {
+	struct wire_str interface; /* empty: first Ethernet interface */
+	struct wire_str address;   /* "10.0.2.15/24" */
+	struct wire_str gateway;   /* may be empty */
+	struct wire_str dns;       /* may be empty */
+	uint32_t mtu;              /* 0: leave */
+};
+
+struct wire_hello_ack {
+	uint16_t version;
+	uint8_t nonce[WIRE_NONCE_LEN];
+	uint64_t boot_ns;        /* CLOCK_BOOTTIME when the agent became ready */
+	struct wire_str release; /* uname -r */
+	struct wire_str agent;   /* version string of the agent */
+};
+
+struct wire_header {
+	uint8_t type;
+	uint8_t channel;
+	uint32_t stream;
+	uint32_t length;
+};
+
+/* Writes the 16 bytes of a header. length is at most WIRE_PAYLOAD_MAX. */
+void wire_put_header(uint8_t out[static WIRE_HEADER_LEN],
+		     const struct wire_header *h);
+/* false: bad magic, reserved not 0, or too long. */
+bool wire_get_header(const uint8_t in[static WIRE_HEADER_LEN],
+		     struct wire_header *ret);
+
+/*
+ * A cursor over a payload being built or read. Overflow sets `bad` and sticks;
+ * check once at the end with wire_cursor_ok() / wire_cursor_done() (read: also
+ * nothing left over).
+ */
+struct wire_cursor {
+	uint8_t *at;
+	uint8_t *end;
+	bool bad;
+};
+
+void wire_write_u8(struct wire_cursor *c, uint8_t v);
+void wire_write_u16(struct wire_cursor *c, uint16_t v);
+void wire_write_u32(struct wire_cursor *c, uint32_t v);
+void wire_write_u64(struct wire_cursor *c, uint64_t v);
+void wire_write_bytes(struct wire_cursor *c, const void *data, size_t len);
+void wire_write_str(struct wire_cursor *c, struct wire_str s);
+uint8_t wire_read_u8(struct wire_cursor *c);
+uint16_t wire_read_u16(struct wire_cursor *c);
+uint32_t wire_read_u32(struct wire_cursor *c);
+uint64_t wire_read_u64(struct wire_cursor *c);
+void wire_read_bytes(struct wire_cursor *c, void *data, size_t len);
+struct wire_str wire_read_str(struct wire_cursor *c);
+
+/*
+ * Whole messages. encode: bytes written into out (room for WIRE_PAYLOAD_MAX), or
+ * 0 when it does not fit. decode: false when malformed; results point into in.
+ */
+size_t wire_encode_exec(const struct wire_exec *m, uint8_t *out);
+bool wire_decode_exec(const uint8_t *in, size_t len, struct wire_exec *ret);
+size_t wire_encode_net(const struct wire_net *m, uint8_t *out);
+bool wire_decode_net(const uint8_t *in, size_t len, struct wire_net *ret);
+size_t wire_encode_hello_ack(const struct wire_hello_ack *m, uint8_t *out);
+bool wire_decode_hello_ack(const uint8_t *in, size_t len,
+			   struct wire_hello_ack *ret);
+size_t wire_encode_result(uint32_t sys, const char *code, const char *message,
+			  uint8_t *out);
+bool wire_decode_result(const uint8_t *in, size_t len, uint32_t *ret_sys,
+			struct wire_str *ret_code, struct wire_str *ret_msg);
+
+static inline struct wire_str wire_str(const char *s)
+{
+	struct wire_str v = { s, s ? (uint32_t)__builtin_strlen(s) : 0 };
+
+	return v;
+}
+
+/*
+ * The receiving parser: feed bytes in any pieces, frames come out whole.
+ * Holds at most one frame. `resync` counts bytes skipped to find a header.
+ */
+struct wire_parser {
+	uint8_t frame[WIRE_HEADER_LEN + WIRE_PAYLOAD_MAX];
+	size_t have;
+	uint64_t resync;
+};
+
+typedef void wire_frame_fn(void *ctx, const struct wire_header *h,
+			   const uint8_t *payload);
+
+void wire_parser_reset(struct wire_parser *p);
+/* Calls fn for each complete frame. fn may call wire_parser_reset(p). */
+void wire_parser_feed(struct wire_parser *p, const uint8_t *data, size_t len,
+		      wire_frame_fn *fn, void *ctx);
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files: bounded reads, atomic replacement, trees, relative to a directory fd. */
+#ifndef BASE_FILE_H
+#define BASE_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+/*
+ * Reads a whole regular file of at most max bytes; *ret_data is malloc'd and
+ * has a NUL after its ret_len bytes. dirfd may be AT_FDCWD.
+ */
+int file_read(int dirfd, const char *path, size_t max, char **ret_data,
+	      size_t *ret_len, struct err *e);
+
+/* Writes everything or fails; retries on EINTR. 0 or -errno. */
+int file_write_full(int fd, const void *data, size_t len);
+/* Reads exactly len bytes: 0, -errno, or -EPIPE at an early end of file. */
+int file_read_full(int fd, void *data, size_t len);
+int file_pread_full(int fd, void *data, size_t len, uint64_t offset);
+int file_pwrite_full(int fd, const void *data, size_t len, uint64_t offset);
+
+/*
+ * Replaces dirfd/path atomically: temporary file beside it, fsync, rename,
+ * fsync of the directory. A reader sees the old or the new content whole.
+ */
+int file_replace(int dirfd, const char *path, const void *data, size_t len,
+		 mode_t mode, struct err *e);
+
+/* mkdir -p; existing directories keep their mode. */
+int file_make_dirs(const char *path, mode_t mode, struct err *e);
+
+/*
+ * rm -rf dirfd/name without following links and without crossing into what was
+ * renamed under us. Missing is success.
+ */
+int file_remove_tree(int dirfd, const char *name, struct err *e);
+
+/* Reflink of src onto dst (FICLONE). 0 or -errno (-EOPNOTSUPP, -EXDEV: copy). */
+int file_clone(int src_fd, int dst_fd);
+
+/* Copies src to dst from offset 0 keeping holes; uses reflink when possible. */
+int file_copy_sparse(int src_fd, int dst_fd, struct err *e);
+
+/* Free bytes for an unprivileged writer on the file system of fd. */
+int file_free_bytes(int fd, uint64_t *ret_bytes, struct err *e);
+
+int file_set_nonblock(int fd);
+int file_set_cloexec(int fd, bool on);
+
+#endif

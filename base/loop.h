@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The event loop: one epoll instance per process, sources embedded in their
+ * owners, one timerfd behind all timers, signals by signalfd, children by
+ * pidfd. Everything here runs on the loop's thread; loop_wake() is the only
+ * call another thread may make.
+ *
+ * A source or timer may be removed (and its owner freed) from any callback,
+ * its own included: events already fetched for it are dropped.
+ */
+#ifndef BASE_LOOP_H
+#define BASE_LOOP_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+
+#include "base/err.h"
+
+struct loop;
+struct loop_source;
+struct loop_timer;
+
+/* events: EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR, EPOLLRDHUP as delivered. */
+typedef void loop_io_fn(struct loop_source *source, uint32_t events);
+typedef void loop_timer_fn(struct loop_timer *timer);
+typedef void loop_signal_fn(const siginfo_t *info, void *data);
+
+struct loop_source {
+	int fd; /* not owned by the loop; -1 when not added */
+	uint32_t events;
+	loop_io_fn *fn;
+	void *data;
+	struct loop *loop;
+};
+
+struct loop_timer {
+	uint64_t deadline_ms; /* monotonic; 0 when not armed */
+	loop_timer_fn *fn;
+	void *data;
+	struct loop_timer *next; /* sorted by deadline */
+	struct loop *loop;
+};
+
+#define LOOP_SOURCE_INIT { .fd = -1 }
+
+/* NULL when out of descriptors or memory. */
+struct loop *loop_new(struct err *e);
+void loop_free(struct loop *loop);
+
+/* Runs until loop_stop(); returns the value given to it. */
+int loop_run(struct loop *loop);
+/* Runs callbacks that are due; waits at most timeout_ms (-1: no limit). */
+int loop_run_once(struct loop *loop, int timeout_ms);
+void loop_stop(struct loop *loop, int status);
+
+/* source may be uninitialised memory; level-triggered. 0 or -errno. */
+int loop_add(struct loop *loop, struct loop_source *source, int fd,
+	     uint32_t events, loop_io_fn *fn, void *data);
+int loop_modify(struct loop_source *source, uint32_t events);
+/* Harmless on a source that is not added; does not close the fd. */
+void loop_remove(struct loop_source *source);
+bool loop_source_active(const struct loop_source *source);
+
+void loop_timer_init(struct loop *loop, struct loop_timer *timer,
+		     loop_timer_fn *fn, void *data);
+/* Arms (or re-arms) to fire once, after_ms from now. */
+void loop_timer_arm(struct loop_timer *timer, uint64_t after_ms);
+void loop_timer_disarm(struct loop_timer *timer);
+bool loop_timer_armed(const struct loop_timer *timer);
+
+/* Blocks the signals of set in this thread and delivers them to fn. */
+int loop_signals(struct loop *loop, const sigset_t *set, loop_signal_fn *fn,
+		 void *data, struct err *e);
+
+/* From any thread: makes loop_run() call fn(data) once on the loop's thread. */
+int loop_set_wake(struct loop *loop, void (*fn)(void *data), void *data,
+		  struct err *e);
+void loop_wake(struct loop *loop);
+
+#endif

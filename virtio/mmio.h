@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * virtio-mmio transport, version 2 (VIRTIO 1.2, section 4.2): a register file
+ * of 4 KiB in front of one device. Knows nothing of KVM: the monitor gives
+ * callbacks for the interrupt line and for "queues are live", where it registers
+ * ioeventfds (late, because that is what makes KVM teardown slow: only a driver
+ * that is really there pays for it).
+ */
+#ifndef VIRTIO_MMIO_H
+#define VIRTIO_MMIO_H
+
+#include "virtio/device.h"
+
+enum { VIRTIO_MMIO_LEN = 0x1000, VIRTIO_MMIO_NOTIFY = 0x50 };
+
+struct virtio_mmio_ops {
+	/* Level of the interrupt line is (InterruptStatus != 0). */
+	void (*set_irq)(void *ctx, bool level);
+	/* DRIVER_OK / reset: register or remove ioeventfds. May be NULL. */
+	void (*set_active)(void *ctx, bool active);
+};
+
+struct virtio_mmio {
+	struct virtio_device *dev; /* not owned */
+	const struct virtio_mmio_ops *ops;
+	void *ctx;
+	uint32_t status;
+	uint32_t interrupt_status;
+	uint32_t device_features_sel, driver_features_sel;
+	uint64_t driver_features;
+	uint32_t queue_sel;
+	uint32_t config_generation;
+};
+
+void virtio_mmio_init(struct virtio_mmio *t, struct virtio_device *dev,
+		      const struct virtio_mmio_ops *ops, void *ctx);
+
+/*
+ * Register access by the guest: offset < VIRTIO_MMIO_LEN, any offset, any len
+ * of 1, 2, 4, 8. Reads of what does not exist give zeros.
+ */
+void virtio_mmio_read(struct virtio_mmio *t, uint64_t offset, void *data,
+		      uint32_t len);
+void virtio_mmio_write(struct virtio_mmio *t, uint64_t offset,
+		       const void *data, uint32_t len);
+
+/* A kick that arrived by ioeventfd. */
+void virtio_mmio_kick(struct virtio_mmio *t, uint16_t queue);
+
+/* Section "<name><instance>" with transport, queues and device state. */
+void virtio_mmio_save(struct virtio_mmio *t, struct state_writer *w,
+		      unsigned instance);
+int virtio_mmio_load(struct virtio_mmio *t, struct state_reader *r,
+		     unsigned instance, struct err *e);
+
+#endif

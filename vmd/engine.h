@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An engine runs virtual machines: "microvm" (vmd-monitor on KVM) or "qemu".
+ * The daemon above it knows nothing of KVM, QMP or command lines; an engine
+ * knows nothing of the API, the database or other VMs.
+ *
+ * All functions and callbacks run on the daemon's loop thread. Nothing blocks.
+ * A VM's processes outlive the daemon: engine_ops.adopt() takes over from the
+ * run directory and the process records alone.
+ */
+#ifndef VMD_ENGINE_H
+#define VMD_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "base/loop.h"
+
+enum { VM_PORTS_MAX = 64, VM_PROCESSES_MAX = 4 };
+
+struct vm_port {
+	char host_address[46]; /* "127.0.0.1" unless the client chose */
+	uint16_t host_port, guest_port;
+	bool udp;
+};
+
+/* Everything an engine needs; borrowed for the duration of start(). */
+struct vm_launch {
+	const char *id;   /* 26 characters, safe in file names */
+	const char *name;
+	uint32_t vcpus;
+	uint64_t memory_bytes;
+	const char *kernel_path;
+	const char *initrd_path; /* NULL: none */
+	const char *root_path;   /* writable raw disk, NULL: none (initramfs) */
+	const char *cmdline;     /* the manifest's and the user's part */
+	bool network;            /* user-mode by passt, or none */
+	const struct vm_port *ports;
+	size_t port_count;
+	int run_dirfd;         /* the VM's run directory, private to it */
+	const char *run_path;  /* its absolute path */
+	bool emulate;          /* qemu: TCG even if KVM works */
+};
+
+/* A process that belongs to a VM, as journalled by the daemon. */
+struct vm_process {
+	char role[16]; /* "monitor", "qemu", "passt" */
+	pid_t pid;
+	uint64_t start_time;
+};
+
+enum vm_end {
+	VM_END_POWEROFF,  /* the guest powered itself off */
+	VM_END_RESET,     /* the guest asked for a reset (not restarted) */
+	VM_END_CRASH,     /* triple fault, KVM internal error, guest panic */
+	VM_END_KILLED,    /* we forced it */
+	VM_END_FAILED,    /* the engine could not start or lost it: see err */
+};
+
+struct engine_events {
+	/*
+	 * A process exists: journal it now, before the VM runs. Called once per
+	 * process during start().
+	 */
+	void (*process)(void *ctx, const struct vm_process *p);
+	/* The guest's CPUs run. */
+	void (*running)(void *ctx);
+	/* A byte stream to the agent (wire.h); fd is owned by the receiver. Called
+	 * again after every reconnect. */
+	void (*agent)(void *ctx, int fd);
+	/* Console output, as the guest wrote it. */
+	void (*console)(void *ctx, const void *data, size_t len);
+	/* The VM is gone and its processes are reaped; always the last call. e
+	 * holds the reason when end is CRASH or FAILED (else kind ERR_NONE). */
+	void (*ended)(void *ctx, enum vm_end end, const struct err *e);
+};
+
+struct engine_vm; /* opaque, one per running VM */
+
+/* What a probe found; kept by the daemon and shown by `vmctl doctor`. */
+struct engine_status {
+	bool usable;
+	char detail[256]; /* version and acceleration, or why not */
+	char fix[256];    /* the command that would make it usable, or "" */
+};
+
+struct engine_ops {
+	const char *name;
+	/* Cheap after the first call (the host module caches probe results). */
+	void (*probe)(struct engine_status *ret);
+	/* 0, or an error that says why this engine cannot run that VM. */
+	int (*can_run)(const struct vm_launch *launch, struct err *e);
+	/* Begins a start; failures after this call come as ended(FAILED). */
+	int (*start)(struct loop *loop, const struct vm_launch *launch,
+		     const struct engine_events *events, void *ctx,
+		     struct engine_vm **ret, struct err *e);
+	/* Takes over a VM of an earlier daemon: -ESRCH when it has ended (the end
+	 * is then in *ret_end and *e, read from the run directory). */
+	int (*adopt)(struct loop *loop, const char *id, int run_dirfd,
+		     const char *run_path, const struct vm_process *processes,
+		     size_t process_count, const struct engine_events *events,
+		     void *ctx, struct engine_vm **ret, enum vm_end *ret_end,
+		     struct err *e);
+	/* Asks the guest to power off (ACPI button where there is one). */
+	int (*shutdown)(struct engine_vm *vm, struct err *e);
+	/* Ends it now; ended() follows. */
+	void (*kill)(struct engine_vm *vm);
+	/* Input for the guest's console. Bytes taken (0: full), or -errno. */
+	ssize_t (*console_write)(struct engine_vm *vm, const void *data,
+				 size_t len);
+	/* Forgets the handle; a running VM keeps running. */
+	void (*release)(struct engine_vm *vm);
+};
+
+extern const struct engine_ops engine_microvm;
+extern const struct engine_ops engine_qemu;
+
+/* Table of engines, in order of preference; ends with NULL. */
+extern const struct engine_ops *const engines[];
+
+/*
+ * The engine for a VM: `wanted` is "auto", "microvm" or "qemu". ret_reason gets
+ * the written reason of the choice ("KVM on this host interprets guests (1.3
+ * MIPS): software emulation by QEMU").
+ */
+int engine_choose(const char *wanted, const struct vm_launch *launch,
+		  const struct engine_ops **ret, char ret_reason[static 256],
+		  struct err *e);
+
+const struct engine_ops *engine_by_name(const char *name);
+const char *vm_end_name(enum vm_end end);
+
+#endif
