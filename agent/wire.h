@@ -163,6 +163,10 @@ struct wire_cursor {
 	bool bad;
 };
 
+struct wire_cursor wire_writer(uint8_t *out, size_t room);
+struct wire_cursor wire_reader(const void *data, size_t len);
+bool wire_cursor_ok(const struct wire_cursor *c);
+bool wire_cursor_done(const struct wire_cursor *c);
 void wire_write_u8(struct wire_cursor *c, uint8_t v);
 void wire_write_u16(struct wire_cursor *c, uint16_t v);
 void wire_write_u32(struct wire_cursor *c, uint32_t v);
