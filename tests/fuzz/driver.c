@@ -13,7 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { INPUT_MAX = 65536, SEEDS_MAX = 256 };
+enum {
+	INPUT_MAX = 65536,
+	SEEDS_MAX = 256
+};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -62,7 +65,9 @@ static void run(const uint8_t *data, size_t len)
 
 static size_t mutate_once(uint8_t *b, size_t len)
 {
-	static const uint8_t edges[] = { 0, 1, 0x7f, 0x80, 0xff, '"', '{', '\\' };
+	static const uint8_t edges[] = {
+		0, 1, 0x7f, 0x80, 0xff, '"', '{', '\\'
+	};
 	size_t at = below(len + 1), n;
 
 	switch (below(6)) {
