@@ -11,7 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { GUEST_REGIONS_MAX = 4 };
+enum {
+	GUEST_REGIONS_MAX = 4
+};
 
 struct guest_region {
 	uint64_t gpa;
@@ -28,7 +30,7 @@ struct guest_mem {
 /* Host address of [gpa, gpa + len), or NULL. len 0 gives NULL. */
 void *guest_slice(const struct guest_mem *mem, uint64_t gpa, uint64_t len);
 
-/* Copies; false when any byte lies outside guest memory. */
+/* Copies; false unless the whole range lies in one region (len 0: true). */
 bool guest_read(const struct guest_mem *mem, uint64_t gpa, void *dst,
 		size_t len);
 bool guest_write(const struct guest_mem *mem, uint64_t gpa, const void *src,
