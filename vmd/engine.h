@@ -111,8 +111,15 @@ struct engine_ops {
 	/* Input for the guest's console. Bytes taken (0: full), or -errno. */
 	ssize_t (*console_write)(struct engine_vm *vm, const void *data,
 				 size_t len);
-	/* Forgets the handle; a running VM keeps running. */
+	/* Frees the handle; a running VM keeps running, without further events.
+	 * The daemon calls it exactly once per handle: also after (or from within)
+	 * ended(), which frees nothing by itself. */
 	void (*release)(struct engine_vm *vm);
+	/*
+	 * Asks for a new connection to the agent after a session was lost while
+	 * the VM runs; agent() follows when there is one (retried inside).
+	 */
+	void (*agent_connect)(struct engine_vm *vm);
 };
 
 extern const struct engine_ops engine_microvm;
