@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+
+struct fixture {
+	char dir[64];
+	int fd;
+};
+
+static int setup(void **state)
+{
+	static struct fixture f;
+
+	(void)snprintf(f.dir, sizeof(f.dir), "/tmp/vmd-test-file-XXXXXX");
+	if (!mkdtemp(f.dir))
+		return -1;
+	f.fd = open(f.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	*state = &f;
+	return f.fd < 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)close(f->fd);
+	return file_remove_tree(AT_FDCWD, f->dir, NULL);
+}
+
+static void test_file_replace_is_whole_and_leaves_no_rest(void **state)
+{
+	struct fixture *f = *state;
+	AUTO(free) char *data = NULL;
+	size_t len = 0;
+	struct stat st;
+
+	assert_int_equal(file_replace(f->fd, "x", "one", 3, 0600, NULL), 0);
+	assert_int_equal(file_replace(f->fd, "x", "twotwo", 6, 0640, NULL), 0);
+	assert_int_equal(file_read(f->fd, "x", 100, &data, &len, NULL), 0);
+	assert_int_equal(len, 6);
+	assert_string_equal(data, "twotwo");
+	assert_int_equal(fstatat(f->fd, "x", &st, 0), 0);
+	assert_int_equal(st.st_mode & 0777, 0640);
+	assert_int_equal(unlinkat(f->fd, "x", 0), 0);
+	/* The directory is empty: no temporary file stayed. */
+	assert_int_equal(rmdir(f->dir), 0);
+	assert_int_equal(mkdir(f->dir, 0700), 0);
+}
+
+static void test_file_read_refuses_large_and_odd_files(void **state)
+{
+	struct fixture *f = *state;
+	AUTO(free) char *data = NULL;
+	size_t len = 0;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(file_replace(f->fd, "x", "12345", 5, 0600, NULL), 0);
+	assert_int_equal(file_read(f->fd, "x", 4, &data, &len, &e), -EFBIG);
+	assert_true(file_read(f->fd, ".", 4, &data, &len, &e) < 0);
+	assert_int_equal(mkfifoat(f->fd, "fifo", 0600), 0);
+	assert_true(file_read(f->fd, "fifo", 4, &data, &len, &e) < 0);
+	assert_int_equal(file_read(f->fd, "gone", 4, &data, &len, &e), -ENOENT);
+	assert_null(data);
+}
+
+static void test_file_remove_tree_does_not_follow_links(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+
+	assert_int_equal(mkdirat(f->fd, "keep", 0700), 0);
+	assert_int_equal(file_replace(f->fd, "keep/x", "1", 1, 0600, NULL), 0);
+	(void)snprintf(path, sizeof(path), "%s/gone/a/b/c", f->dir);
+	assert_int_equal(file_make_dirs(path, 0700, NULL), 0);
+	assert_int_equal(symlinkat("../../keep", f->fd, "gone/a/link"), 0);
+	assert_int_equal(file_replace(f->fd, "gone/a/b/f", "1", 1, 0600, NULL),
+			 0);
+	assert_int_equal(file_remove_tree(f->fd, "gone", NULL), 0);
+	assert_int_equal(faccessat(f->fd, "gone", F_OK, 0), -1);
+	assert_int_equal(faccessat(f->fd, "keep/x", F_OK, 0), 0);
+	assert_int_equal(file_remove_tree(f->fd, "never-there", NULL), 0);
+}
+
+static void test_file_copy_sparse_keeps_content_and_holes(void **state)
+{
+	struct fixture *f = *state;
+	AUTO(fd) int src = openat(f->fd, "s", O_RDWR | O_CREAT, 0600);
+	AUTO(fd) int dst = openat(f->fd, "d", O_RDWR | O_CREAT, 0600);
+	char got[4] = "";
+	struct stat st;
+
+	assert_int_equal(ftruncate(src, 64 << 20), 0);
+	assert_int_equal(file_pwrite_full(src, "aaaa", 4, 0), 0);
+	assert_int_equal(file_pwrite_full(src, "bbbb", 4, 33 << 20), 0);
+	assert_int_equal(file_copy_sparse(src, dst, NULL), 0);
+	assert_int_equal(fstat(dst, &st), 0);
+	assert_int_equal(st.st_size, 64 << 20);
+	assert_true(st.st_blocks * 512 < 1 << 20);
+	assert_int_equal(file_pread_full(dst, got, 4, 33 << 20), 0);
+	assert_memory_equal(got, "bbbb", 4);
+	assert_int_equal(file_pread_full(dst, got, 4, (64 << 20) - 2), -EPIPE);
+}
+
+static void test_file_write_reports_full_disk(void **state)
+{
+	AUTO(fd) int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+
+	(void)state;
+	assert_true(full >= 0);
+	assert_int_equal(file_write_full(full, "x", 1), -ENOSPC);
+}
+
+int main(void)
+{
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(test_file_replace_is_whole_and_leaves_no_rest),
+		T(test_file_read_refuses_large_and_odd_files),
+		T(test_file_remove_tree_does_not_follow_links),
+		T(test_file_copy_sparse_keeps_content_and_holes),
+		T(test_file_write_reports_full_disk),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
