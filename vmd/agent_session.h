@@ -30,8 +30,8 @@ struct agent_info {
 struct agent_session_ops {
 	void (*ready)(void *ctx, const struct agent_info *info);
 	/* A detached command's state (tag as given to agent_session_exec). */
-	void (*detached)(void *ctx, uint32_t tag, bool running,
-			 uint32_t status, uint32_t signal);
+	void (*detached)(void *ctx, uint32_t tag, bool running, uint32_t status,
+			 uint32_t signal);
 	/* The connection ended or broke its protocol; every stream has already got
 	 * its `done` with this error. Free the session from here or later. */
 	void (*lost)(void *ctx, const struct err *e);

@@ -74,7 +74,9 @@ struct engine_events {
 	/* Console output, as the guest wrote it. */
 	void (*console)(void *ctx, const void *data, size_t len);
 	/* The VM is gone and its processes are reaped; always the last call. e
-	 * holds the reason when end is CRASH or FAILED (else kind ERR_NONE). */
+	 * holds the reason when end is CRASH or FAILED (else kind ERR_NONE). The
+	 * handle stays valid until engine_ops.release(), which may be called
+	 * from here. */
 	void (*ended)(void *ctx, enum vm_end end, const struct err *e);
 };
 

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What agent_session.c (connection, handshake, frames) and agent_stream.c
+ * (streams, credit, requests) share; nobody else includes it.
+ *
+ * Lifetime: callbacks may close streams and free the session. So `busy` counts
+ * the calls of ours that are on the stack above a callback; the memory of the
+ * session goes when it drops to zero, and a stream is never touched after a
+ * callback of its own.
+ */
+#ifndef VMD_AGENT_INTERNAL_H
+#define VMD_AGENT_INTERNAL_H
+
+#include "base/buf.h"
+#include "vmd/agent_session.h"
+
+enum {
+	/* Queued towards the guest: above SOFT no data and no new streams, at
+	 * HARD the guest has stopped reading and the session ends. */
+	OUT_SOFT_BYTES = 256 * 1024,
+	OUT_HARD_BYTES = 1024 * 1024,
+	/* Bytes of earlier sessions to skip while waiting for HELLO_ACK. */
+	STALE_MAX_BYTES = 8 * 1024 * 1024,
+	/* Credit is handed back in pieces, not for each read. */
+	CREDIT_STEP = WIRE_WINDOW / 4,
+	GUEST_SIGNAL_MAX = 64,
+};
+
+enum stream_kind {
+	STREAM_EXEC,
+	STREAM_PUSH,
+	STREAM_PULL,
+	STREAM_PLAIN, /* TIME, SHUTDOWN: a RESULT and nothing else */
+};
+
+struct agent_stream {
+	struct agent_session *session;
+	uint32_t id;
+	enum stream_kind kind;
+	const struct agent_stream_ops *ops;
+	void *ctx;
+	bool detached;
+	bool started;
+	bool closing; /* CLOSE sent, owner gone, RESULT awaited */
+	bool takes_in; /* WIRE_IN may be sent */
+	bool want_write;
+	bool resize_pending;
+	uint16_t rows, columns;
+	uint32_t in_credit; /* what we may still send on WIRE_IN */
+	/* Per received channel (WIRE_OUT, WIRE_ERR minus one). */
+	uint32_t out_credit[2]; /* what the guest may still send */
+	uint32_t unconsumed[2]; /* delivered, not yet passed on */
+	uint32_t to_give[2]; /* consumed, credit not yet handed back */
+	bool out_eof[2];
+};
+
+struct agent_session {
+	struct loop *loop;
+	struct loop_source source;
+	int fd;
+	struct loop_timer fail_timer;
+	const struct agent_session_ops *ops;
+	void *ctx;
+	uint8_t nonce[WIRE_NONCE_LEN];
+	bool framed; /* our HELLO_ACK was found: frames only from there */
+	bool ready;
+	bool dead; /* failed or freed: no more I/O */
+	bool freed; /* release the memory when busy drops to 0 */
+	bool wants_out;
+	unsigned int busy;
+	uint32_t next_id;
+	uint64_t stale;
+	struct err failure;
+	struct agent_stream *streams[WIRE_STREAMS_MAX];
+	struct buf out;
+	struct wire_parser parser;
+	size_t early; /* bytes in `in` kept from before HELLO_ACK */
+	uint8_t in[65536];
+	uint8_t scratch[WIRE_PAYLOAD_MAX];
+};
+
+/* agent_session.c */
+
+/* Queues a frame; a full queue fails the session soon. */
+void agent_send(struct agent_session *s, enum wire_type type, uint8_t channel,
+		uint32_t stream, const void *payload, size_t len);
+/* Writes what the socket takes and watches for room if some is left. */
+void agent_flush(struct agent_session *s);
+void agent_busy_end(struct agent_session *s);
+/* Printable ASCII copy of a guest string, cut to size - 1 characters. */
+void agent_copy_text(char *out, size_t size, struct wire_str raw_text);
+
+/* agent_stream.c */
+
+/* A frame for a stream. false: the guest broke the protocol (session over). */
+bool agent_stream_frame(struct agent_session *s, const struct wire_header *h,
+			const uint8_t *payload, struct err *e);
+/* Tells streams that wait for room, and sends what was held back. */
+void agent_stream_room(struct agent_session *s);
+/* Ends every stream with e. */
+void agent_stream_end_all(struct agent_session *s, const struct err *e);
+
+#endif
