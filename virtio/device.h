@@ -22,12 +22,14 @@
 #include "virtio/guest_mem.h"
 #include "virtio/virtq.h"
 
-enum { VIRTIO_QUEUES_MAX = 4 };
+enum {
+	VIRTIO_QUEUES_MAX = 4
+};
 
 struct virtio_device;
 
 struct virtio_device_ops {
-	const char *name;   /* "blk": used in logs and state section names */
+	const char *name; /* "blk": used in logs and state section names */
 	uint32_t device_id; /* VIRTIO 1.2 section 5 */
 	uint16_t queue_count;
 	uint16_t config_len; /* bytes of device configuration space */
@@ -52,14 +54,17 @@ struct virtio_device_ops {
 };
 
 /* Interrupt cause bits of virtio-mmio InterruptStatus (4.2.2). */
-enum { VIRTIO_INT_USED = 1, VIRTIO_INT_CONFIG = 2 };
+enum {
+	VIRTIO_INT_USED = 1,
+	VIRTIO_INT_CONFIG = 2
+};
 
 struct virtio_device {
 	const struct virtio_device_ops *ops;
 	const struct guest_mem *mem;
 	struct loop *loop;
 	uint64_t features_offered; /* ring features and VERSION_1 included */
-	uint64_t features;         /* accepted by the driver */
+	uint64_t features; /* accepted by the driver */
 	struct virtq queues[VIRTIO_QUEUES_MAX];
 	bool active; /* DRIVER_OK seen, not reset, not failed */
 	/* Set by the transport. */

@@ -11,10 +11,17 @@
 
 #include "virtio/device.h"
 
-enum { VIRTIO_MMIO_LEN = 0x1000, VIRTIO_MMIO_NOTIFY = 0x50 };
+enum {
+	VIRTIO_MMIO_LEN = 0x1000,
+	VIRTIO_MMIO_NOTIFY = 0x50
+};
 
 struct virtio_mmio_ops {
-	/* Level of the interrupt line is (InterruptStatus != 0). */
+	/*
+	 * Level of the interrupt line is (InterruptStatus != 0). Called after
+	 * every new cause and every acknowledgement, also when the level stays:
+	 * a line that works by edges or messages needs one for each.
+	 */
 	void (*set_irq)(void *ctx, bool level);
 	/* DRIVER_OK / reset: register or remove ioeventfds. May be NULL. */
 	void (*set_active)(void *ctx, bool active);
@@ -41,16 +48,27 @@ void virtio_mmio_init(struct virtio_mmio *t, struct virtio_device *dev,
  */
 void virtio_mmio_read(struct virtio_mmio *t, uint64_t offset, void *data,
 		      uint32_t len);
-void virtio_mmio_write(struct virtio_mmio *t, uint64_t offset,
-		       const void *data, uint32_t len);
+void virtio_mmio_write(struct virtio_mmio *t, uint64_t offset, const void *data,
+		       uint32_t len);
 
 /* A kick that arrived by ioeventfd. */
 void virtio_mmio_kick(struct virtio_mmio *t, uint16_t queue);
 
-/* Section "<name><instance>" with transport, queues and device state. */
+/*
+ * Section "<name><instance>" with transport, queues and device state. Loading
+ * goes into a new device with the guest's memory in place; after a failure the
+ * device is only good for being freed. It makes no callbacks but those of the
+ * device's own load; virtio_mmio_resume() does, once, when the guest is about
+ * to run: interrupt line, set_active, and a kick of every live queue, because
+ * a kick may have been lost between the guest and the saved state.
+ */
 void virtio_mmio_save(struct virtio_mmio *t, struct state_writer *w,
 		      unsigned instance);
 int virtio_mmio_load(struct virtio_mmio *t, struct state_reader *r,
 		     unsigned instance, struct err *e);
+void virtio_mmio_resume(struct virtio_mmio *t);
+
+/* The features in dev->features become properties of its queues. */
+void virtio_mmio_apply_features(struct virtio_device *dev);
 
 #endif

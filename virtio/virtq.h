@@ -16,15 +16,18 @@
 
 #include "virtio/guest_mem.h"
 
-enum { VIRTQ_SIZE_MAX = 256, VIRTQ_CHAIN_MAX = VIRTQ_SIZE_MAX };
+enum {
+	VIRTQ_SIZE_MAX = 256,
+	VIRTQ_CHAIN_MAX = VIRTQ_SIZE_MAX
+};
 
 struct virtq {
 	const struct guest_mem *mem;
 	uint16_t size_max; /* the device's offer; constant */
-	uint16_t size;     /* the driver's choice: power of two */
+	uint16_t size; /* the driver's choice: power of two */
 	bool ready;
 	bool event_idx; /* VIRTIO_RING_F_EVENT_IDX negotiated */
-	bool indirect;  /* VIRTIO_RING_F_INDIRECT_DESC negotiated */
+	bool indirect; /* VIRTIO_RING_F_INDIRECT_DESC negotiated */
 	uint64_t desc_gpa, avail_gpa, used_gpa;
 	uint16_t next_avail; /* index of the next chain to take */
 	uint16_t next_used;
@@ -43,7 +46,11 @@ struct virtq_chain {
 	struct iovec iov[VIRTQ_CHAIN_MAX]; /* read parts, then write parts */
 };
 
-enum virtq_status { VIRTQ_EMPTY, VIRTQ_OK, VIRTQ_BROKEN };
+enum virtq_status {
+	VIRTQ_EMPTY,
+	VIRTQ_OK,
+	VIRTQ_BROKEN
+};
 
 /* Checks size, alignment (2.7) and that all rings lie in guest memory. */
 bool virtq_enable(struct virtq *q);
@@ -72,8 +79,8 @@ bool virtq_should_interrupt(struct virtq *q);
 void virtq_enable_kicks(struct virtq *q, bool on);
 
 /* Copy between a chain's parts and flat memory, from byte `offset` on. */
-size_t virtq_chain_read(const struct virtq_chain *c, uint64_t offset,
-			void *dst, size_t len);
+size_t virtq_chain_read(const struct virtq_chain *c, uint64_t offset, void *dst,
+			size_t len);
 size_t virtq_chain_write(const struct virtq_chain *c, uint64_t offset,
 			 const void *src, size_t len);
 

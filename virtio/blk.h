@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * virtio-blk (VIRTIO 1.2, 5.2): a disk in a raw file or block device that the
+ * caller has opened. Requests are served synchronously, in order.
+ *
+ * Trust: everything in a request comes from the guest; ranges are checked
+ * against the capacity before the file is touched. The file may fail (disk
+ * full, I/O error): the guest gets VIRTIO_BLK_S_IOERR and the monitor is told.
+ */
+#ifndef VIRTIO_BLK_H
+#define VIRTIO_BLK_H
+
+#include "virtio/device.h"
+
+/* (`virtio_blk_config` is the kernel's name for the configuration space.) */
+struct virtio_blk_setup {
+	int fd; /* owned by the device once virtio_blk_new() succeeds */
+	bool read_only;
+	/*
+	 * true ("Writeback"): FLUSH reaches the disk, and without FLUSH each
+	 * write does. false ("Unsafe"): nothing waits for the disk; a host
+	 * crash may lose or tear what the guest believes to be stable.
+	 */
+	bool durable;
+	/* What the guest reads as the disk's ID: up to 20 bytes; may be NULL. */
+	const char *serial;
+	/*
+	 * The host's file failed with errno `sys` (ENOSPC: the host's disk is
+	 * full). Called for each such request, so rate-limit what you log.
+	 * May be NULL.
+	 */
+	void (*io_failed)(void *ctx, const char *operation, int sys);
+	void *ctx;
+};
+
+/*
+ * The capacity is the file's size in whole sectors of 512 bytes. *ret is
+ * released by its ops->free. mem and loop outlive the device.
+ */
+int virtio_blk_new(const struct virtio_blk_setup *setup,
+		   const struct guest_mem *mem, struct loop *loop,
+		   struct virtio_device **ret, struct err *e);
+
+/* The file may have another size now: tells the driver if so. */
+int virtio_blk_resize(struct virtio_device *dev, struct err *e);
+
+#endif
