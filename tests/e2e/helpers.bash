@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+# Shared by all suites. Every wait is a condition with a deadline.
+
+# Boots under software emulation take seconds; a loaded machine multiplies that.
+BOOT_S=120
+
+daemon_start() {
+	vmd --state-dir "$VMD_STATE" --run-dir "$VMD_E2E/run" \
+		--socket "$VMD_SOCKET" --log-format json \
+		>>"$VMD_E2E/vmd.log" 2>&1 3>&- 4>&- 9>&- &
+	echo $! >"$VMD_E2E/vmd.pid"
+	wait_until 20 vmctl version -o json || {
+		tail -n 20 "$VMD_E2E/vmd.log" >&2
+		return 1
+	}
+}
+
+daemon_pid() { cat "$VMD_E2E/vmd.pid"; }
+
+daemon_stop() {
+	local pid
+	pid=$(daemon_pid)
+	kill "$pid" 2>/dev/null || return 0
+	wait_until 20 not_alive "$pid"
+}
+
+daemon_kill() {
+	local pid
+	pid=$(daemon_pid)
+	kill -9 "$pid"
+	wait_until 20 not_alive "$pid"
+}
+
+# A zombie has ended too (its parent, the suite's shell, reaps later).
+not_alive() {
+	[ ! -e "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"
+}
+
+# wait_until SECONDS COMMAND...: until it succeeds.
+wait_until() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -lt $end ] || return 1
+		read -rt 0.1 <> <(:) || :
+	done
+}
+
+vm_state() { vmctl inspect "$1" | jq -r .state; }
+vm_state_is() { [ "$(vm_state "$1")" = "$2" ]; }
+vm_gone() { ! vmctl inspect "$1" >/dev/null 2>&1; }
+
+vms_remove_all() {
+	local id
+	for id in $(vmctl ls -o name 2>/dev/null); do
+		vmctl rm --force "$id" >/dev/null 2>&1 || :
+	done
+}
+
+# Resident memory of a process in KiB.
+rss_kib() { awk '/^VmRSS/ {print $2}' "/proc/$1/status"; }
+
+# Everything on the host that belongs to VMs of this suite's daemon.
+leftovers() {
+	find "$VMD_E2E/run/vms" -mindepth 1 -maxdepth 1 2>/dev/null
+	find "$VMD_STATE/disks" "$VMD_STATE/images/staging" -mindepth 1 \
+		-maxdepth 1 2>/dev/null
+	pgrep -f "$VMD_E2E/run/vms" || :
+}
+no_leftovers() { [ -z "$(leftovers)" ]; }
