@@ -2,7 +2,7 @@
 # Shared by all suites. Every wait is a condition with a deadline.
 
 # Boots under software emulation take seconds; a loaded machine multiplies that.
-BOOT_S=120
+BOOT_S=${BOOT_S:-120}
 
 daemon_start() {
 	vmd --state-dir "$VMD_STATE" --run-dir "$VMD_E2E/run" \
