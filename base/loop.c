@@ -240,6 +240,11 @@ int loop_run(struct loop *loop)
 	return loop->status;
 }
 
+int loop_fd(const struct loop *loop)
+{
+	return loop->epoll_fd;
+}
+
 void loop_stop(struct loop *loop, int status)
 {
 	loop->stopped = true;

@@ -54,6 +54,11 @@ int loop_run(struct loop *loop);
 /* Runs callbacks that are due; waits at most timeout_ms (-1: no limit). */
 int loop_run_once(struct loop *loop, int timeout_ms);
 void loop_stop(struct loop *loop, int status);
+/*
+ * Readable when a callback is due: lets an owner wait without its lock and
+ * take the lock around loop_run_once(loop, 0). Still the loop's.
+ */
+int loop_fd(const struct loop *loop);
 
 /* source may be uninitialised memory; level-triggered. 0 or -errno. */
 int loop_add(struct loop *loop, struct loop_source *source, int fd,
