@@ -33,7 +33,8 @@ static void update_interest(struct virtio_net *net)
 			loop_timer_arm(&net->again, 0);
 		return;
 	}
-	if (net->dev.active && !net->rx_waiting)
+	if (net->dev.active && net->dev.queues[NET_QUEUE_RX].ready &&
+	    !net->rx_waiting)
 		events |= EPOLLIN;
 	if (net->tx_waiting)
 		events |= EPOLLOUT;
@@ -75,19 +76,24 @@ static void net_again(struct loop_timer *timer)
 	update_interest(net);
 }
 
+static void set_features(struct virtio_net *net)
+{
+	int rc = 0;
+
+	if (net->backend)
+		rc = net->backend->ops->set_features(net->backend,
+						     net->dev.features);
+	if (rc < 0)
+		net_link_lost(net, rc);
+}
+
 static void net_activate(struct virtio_device *dev)
 {
 	struct virtio_net *net = to_net(dev);
 	struct virtq *rx = &dev->queues[NET_QUEUE_RX];
-	int rc;
 
 	net->rx_waiting = net->rx_kicks = false;
-	if (net->backend) {
-		rc = net->backend->ops->set_features(net->backend,
-						     dev->features);
-		if (rc < 0)
-			net_link_lost(net, rc);
-	}
+	set_features(net);
 	if (rx->ready)
 		virtq_enable_kicks(rx, false);
 	net_rx_run(net);
@@ -123,13 +129,15 @@ static void net_config_read(struct virtio_device *dev, uint32_t offset,
 	memcpy(data, (const uint8_t *)&to_net(dev)->space + offset, len);
 }
 
-/* Version 1: mac, mtu. The link is the host's, not the snapshot's. */
+/* Version 1: mac, mtu, status. The link is the host's; status is what the
+ * driver knows of it. */
 static void net_save(struct virtio_device *dev, struct state_writer *w)
 {
 	struct virtio_net *net = to_net(dev);
 
 	state_put_bytes(w, net->space.mac, sizeof(net->space.mac));
 	state_put_u16(w, net->space.mtu);
+	state_put_u16(w, net->space.status);
 }
 
 static int net_load(struct virtio_device *dev, struct state_reader *r,
@@ -137,16 +145,24 @@ static int net_load(struct virtio_device *dev, struct state_reader *r,
 {
 	struct virtio_net *net = to_net(dev);
 	uint8_t mac[6];
-	uint16_t mtu;
+	uint16_t mtu, status;
 
 	state_get_bytes(r, mac, sizeof(mac));
 	mtu = state_get_u16(r);
+	status = state_get_u16(r);
 	if (r->failed || (mac[0] & 1) ||
 	    (mtu && (mtu < NET_MTU_MIN || mtu > NET_MTU_MAX)))
 		return err_set(e, ERR_CORRUPT, "state_corrupt", 0,
 			       "network device: impossible MAC or MTU");
 	memcpy(net->space.mac, mac, sizeof(mac));
 	net->space.mtu = mtu;
+	if (!dev->active)
+		return 0;
+	/* The kicks of a resuming machine start the rest. */
+	net->rx_kicks = true;
+	set_features(net);
+	if (status != net->space.status)
+		virtio_device_config_changed(dev);
 	return 0;
 }
 
