@@ -93,7 +93,8 @@ void state_begin(struct state_writer *w, const char *name, uint16_t version)
 	put(w, len, 1);
 	state_put_bytes(w, name, len);
 	put(w, version, 2);
-	w->section_start = buf_len(&w->out);
+	/* A failed writer holds nothing, but still knows that one is open. */
+	w->section_start = w->failed ? HEADER_LEN : buf_len(&w->out);
 	put(w, 0, 4); /* length, known at the end */
 }
 

@@ -130,6 +130,7 @@ static bool enter_indirect(const struct virtq *q, const struct vring_desc *d,
 	w->table_gpa = d->addr;
 	w->entries = d->len / (uint32_t)sizeof(struct vring_desc);
 	w->indirect = true;
+	w->steps--; /* it is no part: a table may be VIRTQ_CHAIN_MAX long */
 	return true;
 }
 
