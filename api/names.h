@@ -46,6 +46,10 @@ bool api_vm_state_from_name(const char *name, enum api_vm_state *ret);
 const char *api_op_state_name(enum api_op_state state);
 bool api_op_state_from_name(const char *name, enum api_op_state *ret);
 
+/* Codes of an exec that did not start: vmctl returns 127 and 126 for them. */
+#define API_CODE_COMMAND_NOT_FOUND	"command_not_found"
+#define API_CODE_COMMAND_NOT_EXECUTABLE "command_not_executable"
+
 /* Number of "INT" on Linux (any architecture we run on), or 0. */
 int api_signal_number(const char *name);
 /* "KILL" for 9; "9" is never the answer: NULL for a number without a name. */

@@ -106,6 +106,7 @@ extern const struct api_object api_engine;
 extern const struct api_object api_check;
 extern const struct api_object api_resource;
 extern const struct api_object api_progress;
+extern const struct api_object api_blob;
 extern const struct api_object api_exec_started;
 extern const struct api_object api_exec_progress;
 

@@ -253,6 +253,13 @@ const struct api_object api_vm_created = { "VmCreated",
 					   "A VM that is being made.",
 					   vm_created_fields };
 
+static const struct api_field blob_fields[] = {
+	STR("digest", "SHA-256 of the content."),
+	INT("size_bytes", "Its size."), END
+};
+const struct api_object api_blob = { "Blob", "A file of the image store.",
+				     blob_fields };
+
 static const struct api_field image_fields[] = {
 	STR("id", "SHA-256 of the manifest."),
 	STR("name", "Name of the image."),
@@ -263,7 +270,9 @@ static const struct api_field image_fields[] = {
 	STR("kernel_format", "elf or bzimage."),
 	STR("command", "What runs when no command is named."),
 	INT("size_bytes", "Size of kernel, initrd and root together."),
-	INT_NULL("root_bytes", "Size of the root disk; null without one."),
+	OBJ("kernel", &api_blob, "The kernel."),
+	OBJ_NULL("initrd", &api_blob, "The initial file system."),
+	OBJ_NULL("root", &api_blob, "The root disk; null without one."),
 	INT("min_memory_bytes", "Least memory it starts with."),
 	TIME("created_at", "When it was built."),
 	{ .name = "used_by",
@@ -314,22 +323,35 @@ const struct api_object api_exec_event = {
 	exec_event_fields
 };
 
-const struct api_object *const api_objects[] = {
-	&api_version,	   &api_host,
-	&api_engine,	   &api_check,
-	&api_vm_create,	   &api_vm_created,
-	&api_vm,	   &api_vm_list,
-	&api_network,	   &api_port,
-	&api_exit,	   &api_agent,
-	&api_vm_stop,	   &api_image_create,
-	&api_image,	   &api_image_list,
-	&api_operation,	   &api_operation_list,
-	&api_resource,	   &api_progress,
-	&api_exec_request, &api_exec_control,
-	&api_exec_resize,  &api_exec_event,
-	&api_exec_started, &api_exec_progress,
-	&api_problem,	   NULL
-};
+const struct api_object *const api_objects[] = { &api_version,
+						 &api_host,
+						 &api_engine,
+						 &api_check,
+						 &api_vm_create,
+						 &api_vm_created,
+						 &api_vm,
+						 &api_vm_list,
+						 &api_network,
+						 &api_port,
+						 &api_exit,
+						 &api_agent,
+						 &api_vm_stop,
+						 &api_image_create,
+						 &api_image,
+						 &api_image_list,
+						 &api_operation,
+						 &api_operation_list,
+						 &api_resource,
+						 &api_progress,
+						 &api_exec_request,
+						 &api_exec_control,
+						 &api_exec_resize,
+						 &api_exec_event,
+						 &api_blob,
+						 &api_exec_started,
+						 &api_exec_progress,
+						 &api_problem,
+						 NULL };
 
 const struct api_field *api_field_find(const struct api_field *fields,
 				       const char *name)

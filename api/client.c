@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * HTTP over the unix socket by libcurl's easy interface. The body of an answer
+ * goes to a bounded buffer (JSON, problems) or to the caller's sink (streams).
+ */
+#include "api/client.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/problem.h"
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/json.h"
+
+/* A page of a thousand VMs with long commands still fits. */
+enum {
+	ANSWER_MAX = 64 << 20,
+	PROBLEM_MAX = 256 << 10
+};
+
+struct api_client {
+	char *socket_path;
+	CURL *curl;
+	bool (*interrupt)(void *ctx);
+	void *interrupt_ctx;
+	bool interrupted;
+};
+
+/* One call in progress; lives on the stack of the caller. */
+struct call {
+	struct api_client *client;
+	struct buf answer;
+	api_sink_fn *sink;
+	api_source_fn *source;
+	void *ctx;
+	struct err *e;
+	int failed; /* what sink or source returned */
+	bool too_large;
+};
+
+struct api_client *api_client_new(const char *socket_path, struct err *e)
+{
+	struct api_client *c = calloc(1, sizeof(*c));
+
+	if (c) {
+		c->socket_path = strdup(socket_path);
+		c->curl = curl_easy_init();
+	}
+	if (c && c->socket_path && c->curl)
+		return c;
+	api_client_free(c);
+	(void)err_sys(e, ENOMEM, "HTTP client");
+	return NULL;
+}
+
+void api_client_free(struct api_client *c)
+{
+	if (!c)
+		return;
+	curl_easy_cleanup(c->curl);
+	free(c->socket_path);
+	free(c);
+}
+
+const char *api_client_socket(const struct api_client *c)
+{
+	return c->socket_path;
+}
+
+void api_client_set_interrupt(struct api_client *c, bool (*fn)(void *ctx),
+			      void *ctx)
+{
+	c->interrupt = fn;
+	c->interrupt_ctx = ctx;
+}
+
+static long call_status(const struct call *call)
+{
+	long status = 0;
+
+	(void)curl_easy_getinfo(call->client->curl, CURLINFO_RESPONSE_CODE,
+				&status);
+	return status;
+}
+
+static size_t on_body(char *data, size_t size, size_t count, void *ctx)
+{
+	struct call *call = ctx;
+	size_t len = size * count;
+	long status = call_status(call);
+
+	if (call->sink && status >= 200 && status < 300) {
+		call->failed = call->sink(call->ctx, data, len, call->e);
+		return call->failed < 0 ? 0 : len;
+	}
+	if (buf_append(&call->answer, data, len) == 0)
+		return len;
+	call->too_large = true;
+	return 0;
+}
+
+static size_t on_read(char *data, size_t size, size_t count, void *ctx)
+{
+	struct call *call = ctx;
+	ssize_t n = call->source(call->ctx, data, size * count, call->e);
+
+	if (n >= 0)
+		return (size_t)n;
+	call->failed = (int)n;
+	return CURL_READFUNC_ABORT;
+}
+
+static int on_progress(void *ctx, curl_off_t dltotal, curl_off_t dlnow,
+		       curl_off_t ultotal, curl_off_t ulnow)
+{
+	struct api_client *c = ctx;
+
+	(void)dltotal;
+	(void)dlnow;
+	(void)ultotal;
+	(void)ulnow;
+	if (!c->interrupt || !c->interrupt(c->interrupt_ctx))
+		return 0;
+	c->interrupted = true;
+	return 1;
+}
+
+static int answer_to_err(struct call *call, long status, struct err *e)
+{
+	AUTO(json) json_t *problem = NULL;
+	const char *text = buf_len(&call->answer) > 0
+				   ? (const char *)buf_head(&call->answer)
+				   : "";
+
+	/* Anything malformed is reported by api_problem_to_err(). */
+	(void)json_parse_strict(text, buf_len(&call->answer), "answer",
+				&problem, NULL);
+	return api_problem_to_err(problem, (int)status, e);
+}
+
+static int perform(struct call *call, const char *path, struct err *e)
+{
+	struct api_client *c = call->client;
+	char message[CURL_ERROR_SIZE] = "";
+	AUTO(free) char *url = NULL;
+	long sys = 0, status;
+	CURLcode rc;
+
+	if (asprintf(&url, "http://vmd%s", path) < 0) {
+		url = NULL;
+		return err_sys(e, ENOMEM, "request");
+	}
+	c->interrupted = false;
+	(void)curl_easy_setopt(c->curl, CURLOPT_URL, url);
+	(void)curl_easy_setopt(c->curl, CURLOPT_UNIX_SOCKET_PATH,
+			       c->socket_path);
+	(void)curl_easy_setopt(c->curl, CURLOPT_PROTOCOLS_STR, "http");
+	(void)curl_easy_setopt(c->curl, CURLOPT_NOSIGNAL, 1L);
+	(void)curl_easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT, 10L);
+	(void)curl_easy_setopt(c->curl, CURLOPT_USERAGENT,
+			       "vmctl/" VMD_VERSION);
+	(void)curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, on_body);
+	(void)curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, call);
+	(void)curl_easy_setopt(c->curl, CURLOPT_ERRORBUFFER, message);
+	(void)curl_easy_setopt(c->curl, CURLOPT_NOPROGRESS, 0L);
+	(void)curl_easy_setopt(c->curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+	(void)curl_easy_setopt(c->curl, CURLOPT_XFERINFODATA, c);
+	rc = curl_easy_perform(c->curl);
+	(void)curl_easy_setopt(c->curl, CURLOPT_ERRORBUFFER, NULL);
+	status = call_status(call);
+	(void)curl_easy_getinfo(c->curl, CURLINFO_OS_ERRNO, &sys);
+	if (c->interrupted)
+		return err_set(e, ERR_CANCELLED, "interrupted", EINTR,
+			       "interrupted");
+	if (call->failed < 0)
+		return call->failed;
+	if (rc == CURLE_COULDNT_CONNECT)
+		return api_connect_error(c->socket_path,
+					 sys ? (int)sys : ECONNREFUSED, e);
+	/* A refused upload may end before all was sent: the answer counts. */
+	if (status >= 300 && !call->too_large)
+		return answer_to_err(call, status, e);
+	if (call->too_large)
+		return err_set(e, ERR_PROTOCOL, "bad_answer", 0,
+			       "the daemon's answer is larger than %zu bytes",
+			       call->answer.limit);
+	if (rc != CURLE_OK)
+		return err_set(e, ERR_UNAVAILABLE, "bad_answer", 0,
+			       "the daemon at %s broke off: %s", c->socket_path,
+			       message[0] ? message : curl_easy_strerror(rc));
+	return 0;
+}
+
+int api_client_call(struct api_client *c, const char *method, const char *path,
+		    const json_t *body, const char *key, json_t **ret,
+		    struct err *e)
+{
+	struct call call = { .client = c, .e = e };
+	AUTO(buf) struct buf answer = BUF_INIT(0);
+	AUTO(free) char *text = body ? json_to_text(body) : NULL;
+	struct curl_slist *headers = NULL;
+	char key_header[192];
+	int rc;
+
+	if (ret)
+		*ret = NULL;
+	if (body && !text)
+		return err_sys(e, ENOMEM, "request");
+	call.answer.limit = ANSWER_MAX;
+	curl_easy_reset(c->curl);
+	(void)curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, method);
+	headers = curl_slist_append(headers, "Expect:");
+	if (text) {
+		headers = curl_slist_append(headers,
+					    "Content-Type: application/json");
+		(void)curl_easy_setopt(c->curl, CURLOPT_POSTFIELDSIZE_LARGE,
+				       (curl_off_t)strlen(text));
+		(void)curl_easy_setopt(c->curl, CURLOPT_POSTFIELDS, text);
+	}
+	if (key) {
+		(void)snprintf(key_header, sizeof(key_header),
+			       "Idempotency-Key: %.128s", key);
+		headers = curl_slist_append(headers, key_header);
+	}
+	(void)curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, headers);
+	rc = perform(&call, path, e);
+	(void)curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, NULL);
+	curl_slist_free_all(headers);
+	answer = call.answer;
+	if (rc < 0 || !ret || buf_len(&answer) == 0)
+		return rc;
+	rc = json_parse_strict((const char *)buf_head(&answer),
+			       buf_len(&answer), "the daemon's answer", ret, e);
+	if (rc < 0 && e) {
+		e->kind = ERR_PROTOCOL;
+		(void)snprintf(e->code, sizeof(e->code), "bad_answer");
+	}
+	return rc;
+}
+
+int api_client_download(struct api_client *c, const char *path,
+			api_sink_fn *sink, void *ctx, struct err *e)
+{
+	struct call call = { .client = c, .e = e, .sink = sink, .ctx = ctx };
+	int rc;
+
+	call.answer.limit = PROBLEM_MAX;
+	curl_easy_reset(c->curl);
+	rc = perform(&call, path, e);
+	buf_done(&call.answer);
+	return rc;
+}
+
+int api_client_upload(struct api_client *c, const char *path,
+		      api_source_fn *source, void *ctx, struct err *e)
+{
+	struct call call = {
+		.client = c, .e = e, .source = source, .ctx = ctx
+	};
+	struct curl_slist *headers = NULL;
+	int rc;
+
+	call.answer.limit = PROBLEM_MAX;
+	curl_easy_reset(c->curl);
+	/* Expect: 100-continue stays: a refusal comes before the data. */
+	headers = curl_slist_append(headers, "Content-Type: application/x-tar");
+	headers = curl_slist_append(headers, "Transfer-Encoding: chunked");
+	(void)curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, headers);
+	(void)curl_easy_setopt(c->curl, CURLOPT_UPLOAD, 1L);
+	(void)curl_easy_setopt(c->curl, CURLOPT_READFUNCTION, on_read);
+	(void)curl_easy_setopt(c->curl, CURLOPT_READDATA, &call);
+	rc = perform(&call, path, e);
+	(void)curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, NULL);
+	curl_slist_free_all(headers);
+	buf_done(&call.answer);
+	return rc;
+}
+
+char *api_percent_encode(const char *text)
+{
+	static const char hex[] = "0123456789ABCDEF";
+	char *out = malloc(strlen(text) * 3 + 1);
+	size_t n = 0;
+
+	if (!out)
+		return NULL;
+	for (; *text; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+		    (c >= '0' && c <= '9') || strchr("-._~", c)) {
+			out[n++] = (char)c;
+			continue;
+		}
+		out[n++] = '%';
+		out[n++] = hex[c >> 4];
+		out[n++] = hex[c & 15];
+	}
+	out[n] = '\0';
+	return out;
+}
