@@ -69,7 +69,7 @@ bool virtq_should_interrupt(struct virtq *q)
 	uint16_t before = q->signalled_used, event;
 	bool first = !q->signalled_valid;
 
-	if (!q->ready || (!first && q->next_used == before))
+	if (!q->ready || q->next_used == before)
 		return false;
 	/*
 	 * Full barrier: used.idx is stored before used_event or flags are

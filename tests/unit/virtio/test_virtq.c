@@ -185,6 +185,7 @@ static void test_virtq_interrupt_follows_the_flag(void **state)
 {
 	struct fixture *f = *state;
 
+	assert_false(virtq_should_interrupt(&f->q));
 	assert_true(virtq_push(&f->q, 0, 0));
 	assert_true(virtq_should_interrupt(&f->q));
 	/* Nothing new since. */
