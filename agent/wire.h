@@ -57,49 +57,59 @@ enum {
 
 enum wire_type {
 	/* host to agent */
-	WIRE_HELLO = 1,  /* u16 version, nonce[16] */
-	WIRE_EXEC = 2,   /* struct wire_exec */
+	WIRE_HELLO = 1, /* u16 version, nonce[16] */
+	WIRE_EXEC = 2, /* struct wire_exec */
 	WIRE_SIGNAL = 3, /* u32 signal: to the command's process group */
 	WIRE_RESIZE = 4, /* u16 rows, u16 columns */
-	WIRE_CLOSE = 5,  /* empty: host lost interest; end it and say RESULT/EXIT */
-	WIRE_PUSH = 6,   /* string path: a tar stream follows as DATA, then EOF */
-	WIRE_PULL = 7,   /* string path: agent sends a tar stream, then RESULT */
-	WIRE_TIME = 8,   /* i64 ns since the epoch */
-	WIRE_NET = 9,    /* struct wire_net */
+	WIRE_CLOSE =
+		5, /* empty: host lost interest; end it and say RESULT/EXIT */
+	WIRE_PUSH = 6, /* string path: a tar stream follows as DATA, then EOF */
+	WIRE_PULL = 7, /* string path: agent sends a tar stream, then RESULT */
+	WIRE_TIME = 8, /* i64 ns since the epoch */
+	WIRE_NET = 9, /* struct wire_net */
 	WIRE_SHUTDOWN = 10, /* u8 enum wire_shutdown */
 	WIRE_STATUS = 11, /* empty: agent answers INFO frames, then RESULT */
-	WIRE_REAP = 12,  /* u32 tag: forget the exit record of a detached command */
+	WIRE_REAP =
+		12, /* u32 tag: forget the exit record of a detached command */
 	/* agent to host */
 	WIRE_HELLO_ACK = 32, /* struct wire_hello_ack */
-	WIRE_STARTED = 33,   /* u32 guest pid: EXEC has a process */
-	WIRE_EXIT = 34,      /* u32 exit status, u32 signal (0: exited) */
-	WIRE_RESULT = 35,    /* u32 errno (0: done), string code, string message */
-	WIRE_DETACHED = 36,  /* stream 0: u32 tag, u8 running, u32 status, u32
+	WIRE_STARTED = 33, /* u32 guest pid: EXEC has a process */
+	WIRE_EXIT = 34, /* u32 exit status, u32 signal (0: exited) */
+	WIRE_RESULT = 35, /* u32 errno (0: done), string code, string message */
+	WIRE_DETACHED = 36, /* stream 0: u32 tag, u8 running, u32 status, u32
 				signal; sent when one ends and, after
 				HELLO_ACK, once for each that is known */
 	/* both ways */
-	WIRE_DATA = 64,   /* channel: 0 in (stdin, tar in), 1 out, 2 err */
-	WIRE_EOF = 65,    /* channel: no more DATA on it */
+	WIRE_DATA = 64, /* channel: 0 in (stdin, tar in), 1 out, 2 err */
+	WIRE_EOF = 65, /* channel: no more DATA on it */
 	WIRE_WINDOW_ADD = 66, /* channel, u32 bytes of new credit */
 };
 
-enum wire_channel { WIRE_IN = 0, WIRE_OUT = 1, WIRE_ERR = 2 };
+enum wire_channel {
+	WIRE_IN = 0,
+	WIRE_OUT = 1,
+	WIRE_ERR = 2
+};
 
-enum wire_shutdown { WIRE_POWEROFF = 0, WIRE_REBOOT = 1 };
+enum wire_shutdown {
+	WIRE_POWEROFF = 0,
+	WIRE_REBOOT = 1
+};
 
 enum wire_exec_flags {
-	WIRE_EXEC_TTY = 1,      /* a pty; stdout and stderr come on WIRE_OUT */
-	WIRE_EXEC_STDIN = 2,    /* host will send WIRE_IN; else /dev/null */
-	WIRE_EXEC_DETACHED = 4, /* survives the session; output to the console */
+	WIRE_EXEC_TTY = 1, /* a pty; stdout and stderr come on WIRE_OUT */
+	WIRE_EXEC_STDIN = 2, /* host will send WIRE_IN; else /dev/null */
+	WIRE_EXEC_DETACHED =
+		4, /* survives the session; output to the console */
 };
 
 /* RESULT codes of an EXEC that did not start. */
-#define WIRE_CODE_NOT_FOUND   "command_not_found"  /* vmctl: 127 */
+#define WIRE_CODE_NOT_FOUND   "command_not_found" /* vmctl: 127 */
 #define WIRE_CODE_NOT_EXEC    "command_not_executable" /* vmctl: 126 */
 #define WIRE_CODE_BAD_REQUEST "bad_request"
-#define WIRE_CODE_BUSY        "too_many_streams"
+#define WIRE_CODE_BUSY	      "too_many_streams"
 #define WIRE_CODE_NO_USER     "user_not_found"
-#define WIRE_CODE_IO          "io_error"
+#define WIRE_CODE_IO	      "io_error"
 
 /* A view into a payload: not NUL-terminated. */
 struct wire_str {
@@ -108,34 +118,38 @@ struct wire_str {
 };
 
 /* Limits of one EXEC (all inside one frame of WIRE_PAYLOAD_MAX). */
-enum { WIRE_ARGS_MAX = 1024, WIRE_ENVS_MAX = 1024 };
+enum {
+	WIRE_ARGS_MAX = 1024,
+	WIRE_ENVS_MAX = 1024
+};
 
 struct wire_exec {
 	uint32_t flags;
-	uint32_t tag;  /* DETACHED: the host's name for it, unique per VM */
+	uint32_t tag; /* DETACHED: the host's name for it, unique per VM */
 	uint16_t rows, columns;
-	struct wire_str cwd;  /* empty: "/" */
+	struct wire_str cwd; /* empty: "/" */
 	struct wire_str user; /* empty: root; "name" or "uid" or "uid:gid" */
 	uint32_t argc;
 	struct wire_str argv[WIRE_ARGS_MAX];
 	uint32_t envc;
-	struct wire_str envp[WIRE_ENVS_MAX]; /* "NAME=value", over the default */
+	struct wire_str
+		envp[WIRE_ENVS_MAX]; /* "NAME=value", over the default */
 };
 
 struct wire_net {
 	struct wire_str interface; /* empty: first Ethernet interface */
-	struct wire_str address;   /* "10.0.2.15/24" */
-	struct wire_str gateway;   /* may be empty */
-	struct wire_str dns;       /* may be empty */
-	uint32_t mtu;              /* 0: leave */
+	struct wire_str address; /* "10.0.2.15/24" */
+	struct wire_str gateway; /* may be empty */
+	struct wire_str dns; /* may be empty */
+	uint32_t mtu; /* 0: leave */
 };
 
 struct wire_hello_ack {
 	uint16_t version;
 	uint8_t nonce[WIRE_NONCE_LEN];
-	uint64_t boot_ns;        /* CLOCK_BOOTTIME when the agent became ready */
+	uint64_t boot_ns; /* CLOCK_BOOTTIME when the agent became ready */
 	struct wire_str release; /* uname -r */
-	struct wire_str agent;   /* version string of the agent */
+	struct wire_str agent; /* version string of the agent */
 };
 
 struct wire_header {

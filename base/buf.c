@@ -30,7 +30,7 @@ static int buf_make_room(struct buf *b, size_t len)
 		return -ENOBUFS;
 	if (b->data && b->cap - b->end >= len)
 		return 0;
-	if (b->start) {
+	if (b->data && b->start) {
 		memmove(b->data, b->data + b->start, held);
 		b->start = 0;
 		b->end = held;

@@ -11,13 +11,16 @@
 
 struct buf {
 	uint8_t *data; /* allocation */
-	size_t start;  /* first unread byte */
-	size_t end;    /* one past the last */
+	size_t start; /* first unread byte */
+	size_t end; /* one past the last */
 	size_t cap;
 	size_t limit; /* most bytes held at once */
 };
 
-#define BUF_INIT(limit_bytes) { .limit = (limit_bytes) }
+#define BUF_INIT(limit_bytes)          \
+	{                              \
+		.limit = (limit_bytes) \
+	}
 
 void buf_done(struct buf *b);
 

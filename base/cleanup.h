@@ -47,11 +47,11 @@ static inline void close_fd(int *fd)
 }
 
 /* Returns the pointer in p and leaves NULL behind. */
-#define take_ptr(p)                      \
-	__extension__({                  \
+#define take_ptr(p)                         \
+	__extension__({                     \
 		__typeof__(p) taken_ = (p); \
-		(p) = NULL;              \
-		taken_;                  \
+		(p) = NULL;                 \
+		taken_;                     \
 	})
 
 #endif

@@ -15,19 +15,19 @@
 
 enum err_kind {
 	ERR_NONE,
-	ERR_INVALID,     /* the request or the file is malformed */
-	ERR_NOT_FOUND,   /* the thing named does not exist */
-	ERR_CONFLICT,    /* wrong state, or it exists already */
-	ERR_PERMISSION,  /* the host or the policy forbids it */
-	ERR_LIMIT,       /* a quota or a host capacity is exhausted */
-	ERR_NO_SPACE,    /* a disk is full */
-	ERR_TIMEOUT,     /* a deadline passed */
-	ERR_CANCELLED,   /* somebody asked to stop */
+	ERR_INVALID, /* the request or the file is malformed */
+	ERR_NOT_FOUND, /* the thing named does not exist */
+	ERR_CONFLICT, /* wrong state, or it exists already */
+	ERR_PERMISSION, /* the host or the policy forbids it */
+	ERR_LIMIT, /* a quota or a host capacity is exhausted */
+	ERR_NO_SPACE, /* a disk is full */
+	ERR_TIMEOUT, /* a deadline passed */
+	ERR_CANCELLED, /* somebody asked to stop */
 	ERR_UNAVAILABLE, /* a peer or program is missing or not answering */
 	ERR_UNSUPPORTED, /* well-formed, but not something we do */
-	ERR_CORRUPT,     /* stored data fails its checks */
-	ERR_PROTOCOL,    /* a peer broke its protocol */
-	ERR_INTERNAL,    /* the host failed us in a way not listed above */
+	ERR_CORRUPT, /* stored data fails its checks */
+	ERR_PROTOCOL, /* a peer broke its protocol */
+	ERR_INTERNAL, /* the host failed us in a way not listed above */
 	ERR_KIND_COUNT
 };
 
@@ -72,6 +72,9 @@ static inline void err_clear(struct err *e)
 	e->msg[0] = '\0';
 }
 
-#define ERR_INIT { .kind = ERR_NONE, .sys = 0, .code = "", .msg = "" }
+#define ERR_INIT                                                  \
+	{                                                         \
+		.kind = ERR_NONE, .sys = 0, .code = "", .msg = "" \
+	}
 
 #endif

@@ -17,7 +17,9 @@
 
 #include "base/err.h"
 
-enum { JSON_DEPTH_MAX = 32 };
+enum {
+	JSON_DEPTH_MAX = 32
+};
 
 static inline void auto_json(json_t **j)
 {

@@ -12,8 +12,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
-enum log_format { LOG_FORMAT_AUTO, LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
+enum log_level {
+	LOG_LEVEL_ERROR,
+	LOG_LEVEL_WARN,
+	LOG_LEVEL_INFO,
+	LOG_LEVEL_DEBUG
+};
+enum log_format {
+	LOG_FORMAT_AUTO,
+	LOG_FORMAT_TEXT,
+	LOG_FORMAT_JSON
+};
 
 /* vm is the VM's id, or NULL when the record is about no VM. */
 typedef void log_sink_fn(enum log_level level, const char *vm,
@@ -31,10 +40,10 @@ bool log_level_from_name(const char *name, enum log_level *ret_level);
 void log_write(enum log_level level, const char *vm, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-#define log_error(...) log_write(LOG_LEVEL_ERROR, NULL, __VA_ARGS__)
-#define log_warn(...)  log_write(LOG_LEVEL_WARN, NULL, __VA_ARGS__)
-#define log_info(...)  log_write(LOG_LEVEL_INFO, NULL, __VA_ARGS__)
-#define log_debug(...) log_write(LOG_LEVEL_DEBUG, NULL, __VA_ARGS__)
+#define log_error(...)	       log_write(LOG_LEVEL_ERROR, NULL, __VA_ARGS__)
+#define log_warn(...)	       log_write(LOG_LEVEL_WARN, NULL, __VA_ARGS__)
+#define log_info(...)	       log_write(LOG_LEVEL_INFO, NULL, __VA_ARGS__)
+#define log_debug(...)	       log_write(LOG_LEVEL_DEBUG, NULL, __VA_ARGS__)
 #define log_vm(level, vm, ...) log_write(level, vm, __VA_ARGS__)
 
 /*
@@ -47,7 +56,10 @@ struct log_rate {
 	uint32_t burst;
 	uint64_t dropped;
 };
-#define LOG_RATE_INIT(n) { .burst = (n) }
+#define LOG_RATE_INIT(n)     \
+	{                    \
+		.burst = (n) \
+	}
 bool log_rate_ok(struct log_rate *rate);
 
 #endif

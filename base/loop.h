@@ -43,7 +43,10 @@ struct loop_timer {
 	struct loop *loop;
 };
 
-#define LOOP_SOURCE_INIT { .fd = -1 }
+#define LOOP_SOURCE_INIT \
+	{                \
+		.fd = -1 \
+	}
 
 /* NULL when out of descriptors or memory. */
 struct loop *loop_new(struct err *e);

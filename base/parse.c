@@ -92,8 +92,8 @@ int parse_duration_ms(const char *text, const char *what, uint64_t *ret_ms,
 		      struct err *e)
 {
 	static const struct unit units[] = {
-		{ "", 1000 },	    { "ms", 1 },	  { "s", 1000 },
-		{ "m", 60 * 1000 }, { "h", 3600 * 1000 }, { "d", 86400 * 1000 },
+		{ "", 1000 },	{ "ms", 1 },	  { "s", 1000 },
+		{ "m", 60000 }, { "h", 3600000 }, { "d", 86400000 },
 	};
 
 	return parse_with_unit(text, units, ARRAY_LEN(units), what,

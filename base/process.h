@@ -26,20 +26,23 @@ struct process_spec {
 	const char *const *envp; /* NULL: the parent's environment */
 	const struct process_fd *fds; /* 0, 1, 2 default to /dev/null */
 	size_t fd_count;
-	const char *cwd;    /* NULL: unchanged */
-	bool new_session;   /* setsid(): signals of our terminal do not reach it */
-	bool new_group;     /* own process group, so that a tree can be ended */
+	const char *cwd; /* NULL: unchanged */
+	bool new_session; /* setsid(): signals of our terminal do not reach it */
+	bool new_group; /* own process group, so that a tree can be ended */
 	bool die_with_parent; /* PR_SET_PDEATHSIG SIGKILL */
-	int cgroup_fd;      /* CLONE_INTO_CGROUP when > 0 */
+	int cgroup_fd; /* CLONE_INTO_CGROUP when > 0 */
 };
 
 struct process {
 	pid_t pid;
-	int pidfd;           /* owned; close-on-exec; pollable for exit */
+	int pidfd; /* owned; close-on-exec; pollable for exit */
 	uint64_t start_time; /* field 22 of /proc/PID/stat, clock ticks */
 };
 
-#define PROCESS_INIT { .pid = 0, .pidfd = -1, .start_time = 0 }
+#define PROCESS_INIT                                   \
+	{                                              \
+		.pid = 0, .pidfd = -1, .start_time = 0 \
+	}
 
 /*
  * Starts a program. Only the named descriptors stay open in it; signal mask and
@@ -67,9 +70,9 @@ int process_signal(const struct process *p, int sig);
 int process_signal_group(const struct process *p, int sig);
 
 struct process_exit {
-	bool known;  /* false for an adopted process: not our child */
-	int status;  /* exit status, valid when known && signal == 0 */
-	int signal;  /* the signal that ended it, or 0 */
+	bool known; /* false for an adopted process: not our child */
+	int status; /* exit status, valid when known && signal == 0 */
+	int signal; /* the signal that ended it, or 0 */
 };
 
 /* true when it has ended (reaped if it is our child); never blocks. */

@@ -26,8 +26,6 @@ enum {
 	SPAWN_FDS_MAX = 64
 };
 
-extern char **environ;
-
 /* Everything the child needs, computed before the clone. */
 struct child {
 	const struct process_spec *spec;

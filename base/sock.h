@@ -16,8 +16,7 @@
 int sock_listen_unix(int dirfd, const char *name, mode_t mode, int *ret_fd,
 		     struct err *e);
 /* -ENOENT: no such socket; -ECONNREFUSED: nobody listens. */
-int sock_connect_unix(int dirfd, const char *name, int *ret_fd,
-		      struct err *e);
+int sock_connect_unix(int dirfd, const char *name, int *ret_fd, struct err *e);
 int sock_accept(int listen_fd, int *ret_fd);
 int sock_pair(int ret_fds[2]);
 

@@ -18,13 +18,16 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-enum { STATE_FORMAT_VERSION = 1, STATE_SECTIONS_MAX = 256 };
+enum {
+	STATE_FORMAT_VERSION = 1,
+	STATE_SECTIONS_MAX = 256
+};
 
 struct state_writer {
 	struct buf out;
 	uint32_t sections;
 	size_t section_start; /* of the open section's length field */
-	bool failed;          /* out of memory or over the limit: sticks */
+	bool failed; /* out of memory or over the limit: sticks */
 };
 
 void state_writer_init(struct state_writer *w, size_t limit_bytes);
@@ -44,7 +47,7 @@ struct state_reader {
 	size_t len;
 	const uint8_t *at, *end; /* cursor in the open section */
 	uint64_t opened[STATE_SECTIONS_MAX / 64]; /* which were read */
-	bool failed;             /* read past the end of a section: sticks */
+	bool failed; /* read past the end of a section: sticks */
 };
 
 /* Verifies magic, version, bounds and checksums. The blob is borrowed. */

@@ -20,9 +20,15 @@
 
 #include "base/err.h"
 
-enum { IMAGE_NAME_MAX = 63, IMAGE_DIGEST_LEN = 64 };
+enum {
+	IMAGE_NAME_MAX = 63,
+	IMAGE_DIGEST_LEN = 64
+};
 
-enum image_init { IMAGE_INIT_AGENT, IMAGE_INIT_SYSTEM };
+enum image_init {
+	IMAGE_INIT_AGENT,
+	IMAGE_INIT_SYSTEM
+};
 
 struct image_blob {
 	char digest[IMAGE_DIGEST_LEN + 1]; /* hex; "" when absent */
@@ -39,9 +45,17 @@ struct image {
 	char kernel_format[16]; /* "elf" or "bzimage" */
 	enum image_init init;
 	struct image_blob kernel, initrd, root; /* root may be absent */
+	/*
+	 * Size of the root disk. Its blob is the beginning of the disk: the
+	 * rest are zeros, which a clone brings back as a hole. 0 without root.
+	 */
+	uint64_t disk_bytes;
 	char cmdline[512];
 	char command[256]; /* run when the user names none: "/bin/sh" */
 	uint64_t min_memory_bytes;
+	/* Set by image_store_list() only: the manifest or a blob fails its
+	 * checks; of the other fields only name says something. */
+	bool damaged;
 };
 
 struct image_store;
@@ -57,12 +71,13 @@ int image_store_get(struct image_store *s, const char *ref, struct image *ret,
 /* All images, sorted by name; *ret is malloc'd. */
 int image_store_list(struct image_store *s, struct image **ret,
 		     size_t *ret_count, struct err *e);
-/* Removes the name, then blobs that no manifest uses. Who uses an image is the
- * caller's knowledge: check before. */
-int image_store_remove(struct image_store *s, const char *name,
-		       struct err *e);
-/* Removes staging directories except the ids in keep, and unused blobs.
- * Returns how many things were removed, or a negative errno. */
+/* Removes the name (a damaged image too), then blobs that no manifest uses. Who
+ * uses an image is the caller's knowledge: check before. While a build is just
+ * publishing, unused blobs stay for the next sweep: this never waits. */
+int image_store_remove(struct image_store *s, const char *name, struct err *e);
+/* Removes staging directories except the ids in keep and those whose vmd-image
+ * still runs, and unused blobs. Returns how many things were removed, or a
+ * negative errno. */
 int image_store_sweep(struct image_store *s, const char *const *keep,
 		      size_t keep_count, struct err *e);
 /* Absolute path of a blob, malloc'd. */

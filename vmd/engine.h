@@ -19,7 +19,10 @@
 #include "base/err.h"
 #include "base/loop.h"
 
-enum { VM_PORTS_MAX = 64, VM_PROCESSES_MAX = 4 };
+enum {
+	VM_PORTS_MAX = 64,
+	VM_PROCESSES_MAX = 4
+};
 
 struct vm_port {
 	char host_address[46]; /* "127.0.0.1" unless the client chose */
@@ -29,20 +32,20 @@ struct vm_port {
 
 /* Everything an engine needs; borrowed for the duration of start(). */
 struct vm_launch {
-	const char *id;   /* 26 characters, safe in file names */
+	const char *id; /* 26 characters, safe in file names */
 	const char *name;
 	uint32_t vcpus;
 	uint64_t memory_bytes;
 	const char *kernel_path;
 	const char *initrd_path; /* NULL: none */
-	const char *root_path;   /* writable raw disk, NULL: none (initramfs) */
-	const char *cmdline;     /* the manifest's and the user's part */
-	bool network;            /* user-mode by passt, or none */
+	const char *root_path; /* writable raw disk, NULL: none (initramfs) */
+	const char *cmdline; /* the manifest's and the user's part */
+	bool network; /* user-mode by passt, or none */
 	const struct vm_port *ports;
 	size_t port_count;
-	int run_dirfd;         /* the VM's run directory, private to it */
-	const char *run_path;  /* its absolute path */
-	bool emulate;          /* qemu: TCG even if KVM works */
+	int run_dirfd; /* the VM's run directory, private to it */
+	const char *run_path; /* its absolute path */
+	bool emulate; /* qemu: TCG even if KVM works */
 };
 
 /* A process that belongs to a VM, as journalled by the daemon. */
@@ -53,11 +56,11 @@ struct vm_process {
 };
 
 enum vm_end {
-	VM_END_POWEROFF,  /* the guest powered itself off */
-	VM_END_RESET,     /* the guest asked for a reset (not restarted) */
-	VM_END_CRASH,     /* triple fault, KVM internal error, guest panic */
-	VM_END_KILLED,    /* we forced it */
-	VM_END_FAILED,    /* the engine could not start or lost it: see err */
+	VM_END_POWEROFF, /* the guest powered itself off */
+	VM_END_RESET, /* the guest asked for a reset (not restarted) */
+	VM_END_CRASH, /* triple fault, KVM internal error, guest panic */
+	VM_END_KILLED, /* we forced it */
+	VM_END_FAILED, /* the engine could not start or lost it: see err */
 };
 
 struct engine_events {
@@ -86,7 +89,7 @@ struct engine_vm; /* opaque, one per running VM */
 struct engine_status {
 	bool usable;
 	char detail[256]; /* version and acceleration, or why not */
-	char fix[256];    /* the command that would make it usable, or "" */
+	char fix[256]; /* the command that would make it usable, or "" */
 };
 
 struct engine_ops {
