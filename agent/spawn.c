@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Starting a command: fork, descriptors, terminal, user, directory, exec. The
+ * child reports a failure through a close-on-exec pipe, so that the parent knows
+ * whether the program runs and, if not, which step failed and why.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/agent.h"
+
+#define DEFAULT_PATH \
+	"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+enum {
+	DEFAULT_ENVS = 8
+};
+
+enum step {
+	STEP_SETUP,
+	STEP_USER,
+	STEP_CWD,
+	STEP_EXEC
+};
+
+struct step_failure {
+	enum step step;
+	int sys;
+};
+
+/* Everything the child needs, made before the fork. */
+struct launch {
+	char *argv[WIRE_ARGS_MAX + 1];
+	char *envp[WIRE_ENVS_MAX + DEFAULT_ENVS + 1];
+	char *text; /* the bytes behind argv, envp and cwd */
+	const char *cwd, *path;
+	struct user user;
+	bool tty, set_user;
+	char defaults[DEFAULT_ENVS][320];
+	int in, out,
+		err; /* ours to close after the fork; the child's 0, 1, 2 */
+	int report;
+};
+
+/* A copy of s with a NUL, taken from the arena at *at. */
+static char *arena_str(char **at, struct wire_str s)
+{
+	char *start = *at;
+
+	if (s.len)
+		memcpy(start, s.ptr, s.len);
+	start[s.len] = 0;
+	*at += s.len + 1;
+	return start;
+}
+
+static bool env_has(const struct wire_exec *req, const char *assignment)
+{
+	size_t name = (size_t)(strchr(assignment, '=') - assignment) + 1;
+
+	for (uint32_t i = 0; i < req->envc; i++)
+		if (req->envp[i].len >= name &&
+		    memcmp(req->envp[i].ptr, assignment, name) == 0)
+			return true;
+	return false;
+}
+
+static void fill_environment(struct launch *l, const struct wire_exec *req,
+			     char **at)
+{
+	size_t n = 0, d = 0;
+	const size_t size = sizeof(l->defaults[0]);
+
+	(void)snprintf(l->defaults[d++], size, "PATH=" DEFAULT_PATH);
+	(void)snprintf(l->defaults[d++], size, "HOME=%s", l->user.home);
+	(void)snprintf(l->defaults[d++], size, "USER=%s", l->user.name);
+	(void)snprintf(l->defaults[d++], size, "LOGNAME=%s", l->user.name);
+	(void)snprintf(l->defaults[d++], size, "SHELL=%s", l->user.shell);
+	if (l->tty)
+		(void)snprintf(l->defaults[d++], size, "TERM=xterm-256color");
+	for (size_t i = 0; i < d; i++)
+		if (!env_has(req, l->defaults[i]))
+			l->envp[n++] = l->defaults[i];
+	for (uint32_t i = 0; i < req->envc; i++)
+		l->envp[n++] = arena_str(at, req->envp[i]);
+	l->envp[n] = NULL;
+	l->path = DEFAULT_PATH;
+	for (size_t i = 0; i < n; i++)
+		if (strncmp(l->envp[i], "PATH=", 5) == 0)
+			l->path = l->envp[i] + 5;
+}
+
+static bool prepare(struct launch *l, const struct wire_exec *req,
+		    struct failure *f)
+{
+	size_t total = req->cwd.len + 1u;
+	char user[128], *at;
+
+	if (req->user.len >= sizeof(user)) {
+		failure_set(f, 0, WIRE_CODE_NO_USER, "user name too long");
+		return false;
+	}
+	memcpy(user, req->user.ptr, req->user.len);
+	user[req->user.len] = 0;
+	if (!user_find(user, &l->user)) {
+		failure_set(f, 0, WIRE_CODE_NO_USER,
+			    "the guest has no user \"%.64s\"", user);
+		return false;
+	}
+	/* Without a wish a service started by an ordinary user stays that. */
+	l->set_user = user[0] != 0 || geteuid() == 0;
+	for (uint32_t i = 0; i < req->argc; i++)
+		total += req->argv[i].len + 1u;
+	for (uint32_t i = 0; i < req->envc; i++)
+		total += req->envp[i].len + 1u;
+	l->text = malloc(total);
+	if (!l->text) {
+		failure_set(f, ENOMEM, WIRE_CODE_IO, "cannot start a command");
+		return false;
+	}
+	at = l->text;
+	l->cwd = req->cwd.len ? arena_str(&at, req->cwd) : "/";
+	for (uint32_t i = 0; i < req->argc; i++)
+		l->argv[i] = arena_str(&at, req->argv[i]);
+	l->argv[req->argc] = NULL;
+	l->tty = req->flags & WIRE_EXEC_TTY;
+	fill_environment(l, req, &at);
+	return true;
+}
+
+/* Tries the directories of PATH; returns the errno that says most. */
+static int exec_search(const struct launch *l)
+{
+	const char *name = l->argv[0], *dir = l->path;
+	char path[4096];
+	int best = ENOENT;
+
+	if (strchr(name, '/')) {
+		(void)execve(name, l->argv, l->envp);
+		return errno;
+	}
+	while (*dir) {
+		size_t len = strcspn(dir, ":");
+		int n = snprintf(path, sizeof(path), "%.*s/%s", (int)len,
+				 len ? dir : ".", name);
+
+		if (n > 0 && (size_t)n < sizeof(path))
+			(void)execve(path, l->argv, l->envp);
+		if (errno != ENOENT && errno != ENOTDIR)
+			best = errno;
+		dir += len + (dir[len] == ':');
+	}
+	return best;
+}
+
+static int become_user(const struct user *u)
+{
+	if (setgroups(u->group_count, u->groups) < 0 || setgid(u->gid) < 0 ||
+	    setuid(u->uid) < 0)
+		return errno;
+	return 0;
+}
+
+/* Descriptors 0, 1, 2 from any three that may overlap with them. */
+static int install_stdio(const struct launch *l)
+{
+	int high[3] = { fcntl(l->in, F_DUPFD_CLOEXEC, 3),
+			fcntl(l->out, F_DUPFD_CLOEXEC, 3),
+			fcntl(l->err, F_DUPFD_CLOEXEC, 3) };
+
+	for (int i = 0; i < 3; i++)
+		if (high[i] < 0 || dup2(high[i], i) < 0)
+			return errno;
+	return 0;
+}
+
+static void report(const struct launch *l, enum step step, int sys)
+{
+	struct step_failure why = { step, sys };
+
+	(void)!write(l->report, &why, sizeof(why));
+	_exit(127);
+}
+
+static void child(const struct launch *l)
+{
+	int sys;
+
+	signals_reset();
+	if (setsid() < 0 || (l->tty && ioctl(l->in, TIOCSCTTY, 0) < 0))
+		report(l, STEP_SETUP, errno);
+	sys = install_stdio(l);
+	if (sys)
+		report(l, STEP_SETUP, sys);
+	if (l->set_user) {
+		/* The terminal belongs to whom it serves. */
+		if (l->tty)
+			(void)!fchown(0, l->user.uid, (gid_t)-1);
+		sys = become_user(&l->user);
+		if (sys)
+			report(l, STEP_USER, sys);
+	}
+	if (chdir(l->cwd) < 0)
+		report(l, STEP_CWD, errno);
+	(void)umask(022);
+	report(l, STEP_EXEC, exec_search(l));
+}
+
+static bool open_terminal(struct launch *l, const struct wire_exec *req,
+			  struct command *c, struct failure *f)
+{
+	struct winsize size = { .ws_row = req->rows ? req->rows : 24,
+				.ws_col = req->columns ? req->columns : 80 };
+	int unlock = 0;
+	int master =
+		open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+	int slave = -1;
+
+	if (master >= 0 && ioctl(master, TIOCSPTLCK, &unlock) == 0)
+		slave = ioctl(master, TIOCGPTPEER,
+			      O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (slave < 0) {
+		failure_set(f, errno, WIRE_CODE_IO, "cannot open a terminal");
+		if (master >= 0)
+			(void)close(master);
+		return false;
+	}
+	(void)ioctl(master, TIOCSWINSZ, &size);
+	c->tty = true;
+	c->out = master;
+	c->in = req->flags & WIRE_EXEC_STDIN ? master : -1;
+	l->in = l->out = l->err = slave;
+	return true;
+}
+
+static void close_if(int fd)
+{
+	if (fd >= 0)
+		(void)close(fd);
+}
+
+/* One pipe; our end (index `ours`) does not block. */
+static bool open_pipe(int *ret_ours, int *ret_child, int ours)
+{
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return false;
+	(void)fcntl(fds[ours], F_SETFL, O_NONBLOCK);
+	*ret_ours = fds[ours];
+	*ret_child = fds[1 - ours];
+	return true;
+}
+
+static bool open_stdio(struct agent *a, struct launch *l,
+		       const struct wire_exec *req, struct command *c,
+		       struct failure *f)
+{
+	bool ok = true;
+
+	if (req->flags & WIRE_EXEC_TTY)
+		return open_terminal(l, req, c, f);
+	if (req->flags & WIRE_EXEC_STDIN)
+		ok = open_pipe(&c->in, &l->in, 1);
+	else
+		l->in = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (req->flags & WIRE_EXEC_DETACHED) {
+		l->out = open(a->console, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+		if (l->out < 0)
+			l->out = open("/dev/null", O_WRONLY | O_CLOEXEC);
+		l->err = fcntl(l->out, F_DUPFD_CLOEXEC, 3);
+	} else {
+		ok = ok && open_pipe(&c->out, &l->out, 0) &&
+		     open_pipe(&c->err, &l->err, 0);
+	}
+	if (ok && l->in >= 0 && l->out >= 0 && l->err >= 0)
+		return true;
+	failure_set(f, errno, WIRE_CODE_IO, "cannot make pipes for a command");
+	return false;
+}
+
+static void explain(const struct launch *l, const struct step_failure *why,
+		    struct failure *f)
+{
+	bool missing = why->sys == ENOENT || why->sys == ENOTDIR;
+
+	switch (why->step) {
+	case STEP_USER:
+		failure_set(f, why->sys, WIRE_CODE_NO_USER,
+			    "cannot become user %.64s", l->user.name);
+		break;
+	case STEP_CWD:
+		failure_set(f, why->sys, WIRE_CODE_IO,
+			    "cannot change to directory %.80s", l->cwd);
+		break;
+	case STEP_EXEC:
+		failure_set(f, why->sys,
+			    missing ? WIRE_CODE_NOT_FOUND : WIRE_CODE_NOT_EXEC,
+			    "cannot run %.80s", l->argv[0]);
+		break;
+	case STEP_SETUP:
+	default:
+		failure_set(f, why->sys, WIRE_CODE_IO,
+			    "cannot prepare the command");
+		break;
+	}
+}
+
+/* fork, and wait for the exec or the report of its failure. */
+static bool fork_and_exec(struct launch *l, struct command *c,
+			  struct failure *f)
+{
+	struct step_failure why;
+	int fds[2];
+	ssize_t n;
+
+	if (pipe2(fds, O_CLOEXEC) < 0) {
+		failure_set(f, errno, WIRE_CODE_IO, "cannot make a pipe");
+		return false;
+	}
+	/* The report must not be where stdin, stdout and stderr will be. */
+	l->report = fcntl(fds[1], F_DUPFD_CLOEXEC, 3);
+	(void)close(fds[1]);
+	c->pid = l->report < 0 ? -1 : fork();
+	if (c->pid == 0)
+		child(l);
+	if (c->pid < 0)
+		failure_set(f, errno, WIRE_CODE_IO, "cannot fork");
+	close_if(l->report);
+	if (c->pid < 0) {
+		(void)close(fds[0]);
+		return false;
+	}
+	do {
+		n = read(fds[0], &why, sizeof(why));
+	} while (n < 0 && errno == EINTR);
+	(void)close(fds[0]);
+	if (n != (ssize_t)sizeof(why))
+		return true;
+	(void)waitpid(c->pid, NULL, 0);
+	explain(l, &why, f);
+	return false;
+}
+
+bool spawn_command(struct agent *a, const struct wire_exec *req,
+		   struct command *c, struct failure *f)
+{
+	static struct launch l;
+	bool ok = false;
+
+	memset(&l, 0, sizeof(l));
+	l.in = l.out = l.err = -1;
+	if (prepare(&l, req, f))
+		ok = open_stdio(a, &l, req, c, f) && fork_and_exec(&l, c, f);
+	close_if(l.in);
+	if (l.out != l.in)
+		close_if(l.out);
+	if (l.err != l.in)
+		close_if(l.err);
+	free(l.text);
+	if (!ok) {
+		if (!c->tty)
+			close_if(c->in);
+		close_if(c->out);
+		close_if(c->err);
+	}
+	return ok;
+}
