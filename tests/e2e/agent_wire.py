@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host's end of the agent protocol (agent/wire.h), for tests.
+
+An independent second implementation: what the C codec encodes wrongly and
+decodes wrongly in the same way is seen here.
+"""
+import os
+import select
+import socket
+import struct
+import time
+
+MAGIC = 0x31414D56
+PAYLOAD_MAX = 32768
+SYNC = PAYLOAD_MAX + 16
+WINDOW = 262144
+(HELLO, EXEC, SIGNAL, RESIZE, CLOSE, PUSH, PULL, TIME, NET, SHUTDOWN, STATUS,
+ REAP) = range(1, 13)
+HELLO_ACK, STARTED, EXIT, RESULT, DETACHED = range(32, 37)
+DATA, EOF, WINDOW_ADD = 64, 65, 66
+TTY, STDIN, DETACH = 1, 2, 4
+
+
+def text(s):
+    raw = s if isinstance(s, bytes) else s.encode()
+    return struct.pack("<I", len(raw)) + raw
+
+
+def exec_payload(argv, env=(), cwd="", user="", flags=0, tag=0, rows=24,
+                 columns=80):
+    p = struct.pack("<IIHH", flags, tag, rows, columns) + text(cwd) + text(user)
+    p += struct.pack("<I", len(argv)) + b"".join(text(a) for a in argv)
+    p += struct.pack("<I", len(env)) + b"".join(text(e) for e in env)
+    return p
+
+
+def parse_result(p):
+    err, n = struct.unpack_from("<II", p)
+    code = p[8:8 + n].decode()
+    m, = struct.unpack_from("<I", p, 8 + n)
+    return err, code, p[12 + n:12 + n + m].decode(errors="replace")
+
+
+class Timeout(Exception):
+    pass
+
+
+class Host:
+    """A session; every wait has a deadline."""
+
+    def __init__(self, sock, timeout=30):
+        self.sock = sock
+        self.sock.setblocking(False)
+        self.buf = bytearray()
+        self.timeout = timeout
+        self.next_id = 0
+        self.pending = []
+        self.skipped = 0
+
+    def send_raw(self, data):
+        end = time.monotonic() + self.timeout
+        view = memoryview(data)
+        while len(view):
+            r, w, _ = select.select([self.sock], [self.sock], [], 1)
+            if r:
+                self._fill()
+            if w:
+                try:
+                    view = view[self.sock.send(view[:65536]):]
+                except BlockingIOError:
+                    pass
+            if time.monotonic() > end:
+                raise Timeout("the agent does not read")
+
+    def send(self, kind, stream=0, payload=b"", channel=0):
+        self.send_raw(struct.pack("<IBBHII", MAGIC, kind, channel, 0, stream,
+                                  len(payload)) + payload)
+
+    def _fill(self):
+        try:
+            got = self.sock.recv(1 << 16)
+        except BlockingIOError:
+            return
+        if not got:
+            raise EOFError("the agent closed the connection")
+        self.buf += got
+
+    def _parse(self):
+        while len(self.buf) >= 16:
+            magic, kind, channel, zero, stream, n = struct.unpack_from(
+                "<IBBHII", self.buf)
+            if magic != MAGIC or zero or n > PAYLOAD_MAX:
+                del self.buf[0]
+                self.skipped += 1
+                continue
+            if len(self.buf) < 16 + n:
+                return None
+            payload = bytes(self.buf[16:16 + n])
+            del self.buf[:16 + n]
+            return kind, channel, stream, payload
+        return None
+
+    def recv(self, timeout=None):
+        end = time.monotonic() + (timeout or self.timeout)
+        while True:
+            frame = self._parse()
+            if frame:
+                return frame
+            left = end - time.monotonic()
+            if left <= 0:
+                raise Timeout("no frame from the agent")
+            select.select([self.sock], [], [], left)
+            self._fill()
+
+    def hello(self, junk=b"", sync=True):
+        nonce = os.urandom(16)
+        self.send_raw(junk + (bytes(SYNC) if sync else b""))
+        self.send(HELLO, 0, struct.pack("<H", 1) + nonce)
+        while True:
+            kind, _, _, p = self.recv()
+            if kind == HELLO_ACK and p[2:18] == nonce:
+                version, = struct.unpack_from("<H", p)
+                boot_ns, n = struct.unpack_from("<QI", p, 18)
+                release = p[30:30 + n].decode()
+                return version, boot_ns, release
+
+    def open(self, kind, payload):
+        self.next_id += 1
+        self.send(kind, self.next_id, payload)
+        return self.next_id
+
+    def simple(self, kind, payload=b""):
+        s = self.open(kind, payload)
+        while True:
+            k, _, stream, p = self.recv()
+            if k == RESULT and stream == s:
+                return parse_result(p)
+
+    def run(self, argv, stdin=None, on_started=None, grant=True, **kw):
+        """Returns (status, signal, out, err) or a RESULT tuple of three."""
+        flags = kw.pop("flags", 0) | (STDIN if stdin is not None else 0)
+        s = self.open(EXEC, exec_payload(argv, flags=flags, **kw))
+        out = {1: bytearray(), 2: bytearray()}
+        credit, at, closed = WINDOW, 0, stdin is None
+        while True:
+            while not closed and credit and at < len(stdin):
+                n = min(credit, PAYLOAD_MAX, len(stdin) - at)
+                self.send(DATA, s, stdin[at:at + n])
+                at += n
+                credit -= n
+            if not closed and at == len(stdin):
+                self.send(EOF, s)
+                closed = True
+            kind, channel, stream, p = self.recv()
+            if stream != s:
+                continue
+            if kind == DATA:
+                out[channel] += p
+                if grant:
+                    self.send(WINDOW_ADD, s, struct.pack("<I", len(p)),
+                              channel)
+            elif kind == WINDOW_ADD:
+                credit += struct.unpack("<I", p)[0]
+            elif kind == STARTED and on_started:
+                on_started(s, struct.unpack("<I", p)[0])
+            elif kind == EXIT:
+                status, sig = struct.unpack("<II", p)
+                return status, sig, bytes(out[1]), bytes(out[2])
+            elif kind == RESULT:
+                return parse_result(p)
+
+    def pull(self, path):
+        s = self.open(PULL, text(path))
+        out = bytearray()
+        while True:
+            kind, channel, stream, p = self.recv()
+            if stream != s:
+                continue
+            if kind == DATA:
+                out += p
+                self.send(WINDOW_ADD, s, struct.pack("<I", len(p)), channel)
+            elif kind == RESULT:
+                return parse_result(p), bytes(out)
+
+    def push(self, path, data):
+        s = self.open(PUSH, text(path))
+        credit, at, ended = WINDOW, 0, False
+        while True:
+            while credit and at < len(data):
+                n = min(credit, PAYLOAD_MAX, len(data) - at)
+                self.send(DATA, s, data[at:at + n])
+                at += n
+                credit -= n
+            if at == len(data) and not ended:
+                self.send(EOF, s)
+                ended = True
+            kind, _, stream, p = self.recv()
+            if stream == s and kind == WINDOW_ADD:
+                credit += struct.unpack("<I", p)[0]
+            elif stream == s and kind == RESULT:
+                return parse_result(p)
+
+
+def connect_unix(path, timeout=30):
+    end = time.monotonic() + timeout
+    while True:
+        s = socket.socket(socket.AF_UNIX)
+        try:
+            s.connect(path)
+            return s
+        except OSError:
+            s.close()
+            if time.monotonic() > end:
+                raise
+            select.select([], [], [], 0.02)
