@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The microVM engine: one vmd-monitor per VM on KVM, configured by a vm.json
+ * in the run directory and watched through its control socket and status.json.
+ *
+ * The monitor runs with the run directory as its working directory, so every
+ * socket name is short. Kernel, initrd, disk and network come as descriptors.
+ *
+ * The guest's agent calls the host on vsock port 1024, which the monitor turns
+ * into a connection to vsock.sock_1024: the daemon listens there before the
+ * start. A later daemon, and a new session, call the guest instead: vsock.sock
+ * with "CONNECT 1024".
+ *
+ * Trust: the monitor may be taken over by its guest: what it answers is parsed
+ * with limits and decides nothing beyond this VM.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/wire.h"
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/sock.h"
+#include "vmd/engine_base.h"
+#include "vmd/host.h"
+#include "vmd/microvm_config.h"
+#include "vmd/monitor_control.h"
+#include "vmd/passt.h"
+#include "vmd/vsock_link.h"
+
+enum {
+	MICROVM_VCPUS_MAX = 32,
+	STATUS_MAX = 16384
+};
+
+struct microvm {
+	struct engine_vm base; /* first: an engine_vm is a microvm */
+	struct monitor_control control;
+	struct vsock_link vsock;
+};
+
+static struct microvm *microvm(struct engine_vm *vm)
+{
+	return (struct microvm *)vm;
+}
+
+static enum vm_end end_of_reason(const char *reason)
+{
+	static const struct {
+		const char *reason;
+		enum vm_end end;
+	} known[] = {
+		{ "poweroff", VM_END_POWEROFF },
+		{ "reset", VM_END_RESET },
+		{ "crash", VM_END_CRASH },
+		{ "killed", VM_END_KILLED },
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		if (!strcmp(known[i].reason, reason))
+			return known[i].end;
+	}
+	return VM_END_FAILED;
+}
+
+static void copy_text(char *out, size_t size, const char *raw)
+{
+	size_t n = strnlen(raw, size - 1);
+
+	for (size_t i = 0; i < n; i++)
+		out[i] = raw[i] >= 0x20 && raw[i] < 0x7f ? raw[i] : '?';
+	out[n] = '\0';
+}
+
+/* The monitor's own record of the end; false: there is none. */
+static bool recorded_end(int dirfd, enum vm_end *ret_end, struct err *ret_err)
+{
+	AUTO(free) char *text = NULL;
+	AUTO(json) json_t *j = NULL;
+	const json_t *error;
+	const char *reason, *code, *message;
+	char clean_code[48], clean[512];
+	size_t len = 0;
+
+	if (file_read(dirfd, "status.json", STATUS_MAX, &text, &len, NULL) <
+		    0 ||
+	    json_parse_strict(text, len, "status.json", &j, NULL) < 0)
+		return false;
+	reason = json_string_value(json_object_get(j, "reason"));
+	if (!reason)
+		return false;
+	*ret_end = end_of_reason(reason);
+	error = json_object_get(j, "error");
+	code = json_string_value(json_object_get(error, "code"));
+	message = json_string_value(json_object_get(error, "message"));
+	copy_text(clean_code, sizeof(clean_code), code ? code : "");
+	copy_text(clean, sizeof(clean), message ? message : "");
+	if (*ret_end == VM_END_FAILED)
+		(void)err_set(ret_err, ERR_UNAVAILABLE,
+			      clean_code[0] ? clean_code : "monitor_failed", 0,
+			      "the microVM monitor gave up: %s",
+			      clean[0] ? clean : "no reason given");
+	else if (*ret_end == VM_END_CRASH)
+		(void)err_set(ret_err, ERR_INTERNAL, "guest_crashed", 0,
+			      "the guest crashed: %s",
+			      clean[0] ? clean : "triple fault or KVM error");
+	return true;
+}
+
+static void set_died(struct err *e, int dirfd, const struct process_exit *x)
+{
+	char tail[400], how[48] = "ended";
+
+	engine_log_tail(dirfd, "monitor.log", tail, sizeof(tail));
+	if (x && x->known && x->signal)
+		(void)snprintf(how, sizeof(how), "was ended by signal %d",
+			       x->signal);
+	else if (x && x->known)
+		(void)snprintf(how, sizeof(how), "exited with status %d",
+			       x->status);
+	(void)err_set(e, ERR_UNAVAILABLE, "monitor_died", 0,
+		      "vmd-monitor %s and left no record of why; its last "
+		      "lines: %s",
+		      how, tail);
+}
+
+static void main_exit(struct engine_vm *vm, const struct process_exit *x)
+{
+	struct microvm *m = microvm(vm);
+	enum vm_end end;
+	struct err e = ERR_INIT;
+
+	monitor_control_close(&m->control);
+	vsock_link_close(&m->vsock);
+	if (vm->decided || vm->killed)
+		return;
+	if (!recorded_end(vm->dirfd, &end, &e)) {
+		end = VM_END_FAILED;
+		set_died(&e, vm->dirfd, x);
+	}
+	engine_vm_decide(vm, end, &e);
+}
+
+/* Calls the guest; the answer comes through on_vsock(). */
+static int agent_open(struct engine_vm *vm, int *ret_fd)
+{
+	(void)ret_fd;
+	vsock_link_call(&microvm(vm)->vsock);
+	return -EAGAIN;
+}
+
+static void done(struct engine_vm *vm)
+{
+	monitor_control_close(&microvm(vm)->control);
+	vsock_link_close(&microvm(vm)->vsock);
+}
+
+static const struct engine_hooks hooks = { main_exit, agent_open, done };
+
+static void on_vsock(void *ctx, int fd)
+{
+	struct engine_vm *vm = ctx;
+
+	engine_vm_enter(vm);
+	loop_timer_disarm(&vm->agent_timer);
+	vm->agent_tries = 0;
+	vm->events->agent(vm->ctx, fd);
+	engine_vm_leave(vm);
+}
+
+/* The monitor answers: its vCPUs run. */
+static void on_control(void *ctx, const char *state)
+{
+	struct engine_vm *vm = ctx;
+
+	engine_vm_enter(vm);
+	if (!strcmp(state, "running") || !strcmp(state, "paused"))
+		engine_vm_running(vm);
+	engine_vm_leave(vm);
+}
+
+static void console_data(void *ctx, const void *data, size_t len)
+{
+	struct engine_vm *vm = ctx;
+
+	engine_vm_enter(vm);
+	vm->events->console(vm->ctx, data, len);
+	engine_vm_leave(vm);
+}
+
+static void microvm_probe(struct engine_status *ret)
+{
+	const struct host_kvm *k = host_kvm();
+	const char *monitor = host_monitor();
+
+	*ret = (struct engine_status){ .usable = k->usable && monitor };
+	(void)snprintf(ret->detail, sizeof(ret->detail), "%s", k->reason);
+	(void)snprintf(ret->fix, sizeof(ret->fix), "%s", k->fix);
+}
+
+static int microvm_can_run(const struct vm_launch *launch, struct err *e)
+{
+	const struct host_kvm *k = host_kvm();
+
+	if (!launch->kernel_path || access(launch->kernel_path, R_OK) < 0)
+		return err_set(e, ERR_NOT_FOUND, "kernel_missing", errno,
+			       "the kernel %s cannot be read",
+			       launch->kernel_path ? launch->kernel_path
+						   : "(none)");
+	if (!k->usable || !host_monitor())
+		return err_set(e, ERR_UNAVAILABLE, "engine_unavailable", 0,
+			       "%s", k->reason);
+	if (!launch->vcpus || launch->vcpus > MICROVM_VCPUS_MAX)
+		return err_set(e, ERR_INVALID, "too_many_vcpus", 0,
+			       "the microVM monitor runs 1 to %d vCPUs, not "
+			       "%u",
+			       MICROVM_VCPUS_MAX, launch->vcpus);
+	return 0;
+}
+
+static int open_path(const char *path, int flags, int *ret_fd, struct err *e)
+{
+	if (!path)
+		return 0;
+	*ret_fd = open(path, flags | O_CLOEXEC);
+	return *ret_fd < 0 ? err_sys(e, errno, "cannot open %s", path) : 0;
+}
+
+static int spawn_monitor(struct microvm *m, const struct vm_launch *launch,
+			 int net_fd, struct err *e)
+{
+	const char *argv[] = { host_monitor(), "--config", "vm.json",
+			       "--id",	       launch->id, NULL };
+	AUTO(fd) int kernel = -1;
+	AUTO(fd) int initrd = -1;
+	AUTO(fd) int disk = -1;
+	AUTO(fd) int log_fd = -1;
+	struct process_fd fds[6];
+	size_t n = 0;
+	int rc;
+
+	rc = engine_log_open(m->base.dirfd, "monitor.log", &log_fd, e);
+	if (rc == 0)
+		rc = open_path(launch->kernel_path, O_RDONLY, &kernel, e);
+	if (rc == 0)
+		rc = open_path(launch->initrd_path, O_RDONLY, &initrd, e);
+	if (rc == 0)
+		rc = open_path(launch->root_path, O_RDWR, &disk, e);
+	if (rc < 0)
+		return rc;
+	fds[n++] = (struct process_fd){ log_fd, 1 };
+	fds[n++] = (struct process_fd){ log_fd, 2 };
+	fds[n++] = (struct process_fd){ kernel, MICROVM_FD_KERNEL };
+	if (initrd >= 0)
+		fds[n++] = (struct process_fd){ initrd, MICROVM_FD_INITRD };
+	if (disk >= 0)
+		fds[n++] = (struct process_fd){ disk, MICROVM_FD_DISK };
+	if (net_fd >= 0)
+		fds[n++] = (struct process_fd){ net_fd, MICROVM_FD_NET };
+	struct process_spec spec = {
+		.argv = argv,
+		.fds = fds,
+		.fd_count = n,
+		.cwd = m->base.run_path,
+		.new_session = true,
+	};
+
+	rc = process_spawn(&spec, &m->base.main, e);
+	return rc < 0 ? err_wrap(e, rc, "cannot start vmd-monitor") : 0;
+}
+
+static struct microvm *new_vm(struct loop *loop, const char *id, int run_dirfd,
+			      const char *run_path,
+			      const struct engine_events *events, void *ctx,
+			      struct err *e)
+{
+	struct microvm *m = calloc(1, sizeof(*m));
+
+	if (!m) {
+		(void)err_sys(e, ENOMEM, "VM %s", id);
+		return NULL;
+	}
+	monitor_control_init(&m->control);
+	vsock_link_init(&m->vsock);
+	if (engine_vm_init(&m->base, loop, id, run_dirfd, run_path, &hooks,
+			   events, ctx, e) < 0) {
+		engine_vm_release(&m->base);
+		return NULL;
+	}
+	return m;
+}
+
+/* Everything up to a running monitor. */
+static int launch_monitor(struct microvm *m, const struct vm_launch *launch,
+			  int net[2], struct err *e)
+{
+	static const char *const stale[] = { "status.json", "monitor.log",
+					     "passt.log" };
+	struct engine_vm *vm = &m->base;
+	int rc = 0;
+
+	for (size_t i = 0; i < sizeof(stale) / sizeof(stale[0]); i++)
+		(void)unlinkat(vm->dirfd, stale[i], 0);
+	if (launch->network)
+		rc = passt_check_ports(launch->ports, launch->port_count, e);
+	if (rc == 0 && launch->network)
+		rc = passt_socketpair(net, e);
+	if (rc == 0)
+		rc = microvm_config_write(launch, vm->dirfd, e);
+	if (rc == 0)
+		rc = vsock_link_open(&m->vsock, vm->loop, vm->dirfd, on_vsock,
+				     vm, e);
+	if (rc == 0)
+		rc = spawn_monitor(m, launch, net[0], e);
+	return rc;
+}
+
+static void attach(struct microvm *m)
+{
+	struct engine_vm *vm = &m->base;
+
+	monitor_control_open(&m->control, vm->loop, vm->dirfd, on_control, vm);
+	console_link_open(&vm->console, vm->loop, vm->dirfd, false,
+			  console_data, vm);
+}
+
+static int microvm_start(struct loop *loop, const struct vm_launch *launch,
+			 const struct engine_events *events, void *ctx,
+			 struct engine_vm **ret, struct err *e)
+{
+	struct err later = ERR_INIT;
+	int net[2] = { -1, -1 };
+	struct engine_vm *vm;
+	struct microvm *m;
+	int rc = microvm_can_run(launch, e);
+
+	if (rc < 0)
+		return rc;
+	m = new_vm(loop, launch->id, launch->run_dirfd, launch->run_path,
+		   events, ctx, e);
+	if (!m)
+		return -ENOMEM;
+	vm = &m->base;
+	rc = launch_monitor(m, launch, net, e);
+	if (rc < 0) {
+		close_fd(&net[0]);
+		close_fd(&net[1]);
+		engine_vm_release(vm);
+		return rc;
+	}
+	close_fd(&net[0]);
+	engine_vm_announce(vm, "monitor", &vm->main);
+	if (launch->network)
+		rc = passt_start(vm->dirfd, net[1], launch->ports,
+				 launch->port_count, &vm->passt, &later);
+	close_fd(&net[1]);
+	if (rc == 0 && launch->network)
+		engine_vm_announce(vm, "passt", &vm->passt);
+	attach(m);
+	if (engine_vm_watch(vm, rc < 0 ? NULL : &later) < 0 || rc < 0)
+		engine_vm_finish(vm, VM_END_FAILED, &later);
+	*ret = vm;
+	return 0;
+}
+
+static int microvm_adopt(struct loop *loop, const char *id, int run_dirfd,
+			 const char *run_path,
+			 const struct vm_process *processes,
+			 size_t process_count,
+			 const struct engine_events *events, void *ctx,
+			 struct engine_vm **ret, enum vm_end *ret_end,
+			 struct err *e)
+{
+	struct microvm *m =
+		new_vm(loop, id, run_dirfd, run_path, events, ctx, e);
+	struct engine_vm *vm;
+	int rc;
+
+	if (!m)
+		return -ENOMEM;
+	vm = &m->base;
+	(void)engine_vm_adopt_process("passt", processes, process_count,
+				      &vm->passt);
+	if (engine_vm_adopt_process("monitor", processes, process_count,
+				    &vm->main) < 0) {
+		(void)process_signal(&vm->passt, SIGKILL);
+		if (!recorded_end(run_dirfd, ret_end, e)) {
+			*ret_end = VM_END_FAILED;
+			set_died(e, run_dirfd, NULL);
+		}
+		engine_vm_release(vm);
+		return -ESRCH;
+	}
+	rc = vsock_link_open(&m->vsock, loop, vm->dirfd, on_vsock, vm, e);
+	if (rc == 0)
+		rc = engine_vm_watch(vm, e);
+	if (rc < 0) {
+		engine_vm_release(vm);
+		return rc;
+	}
+	attach(m);
+	engine_vm_agent_soon(vm, 0);
+	*ret = vm;
+	return 0;
+}
+
+static int microvm_shutdown(struct engine_vm *vm, struct err *e)
+{
+	return monitor_control_shutdown(&microvm(vm)->control, e);
+}
+
+static ssize_t microvm_console_write(struct engine_vm *vm, const void *data,
+				     size_t len)
+{
+	return console_link_write(&vm->console, data, len);
+}
+
+static void microvm_agent_connect(struct engine_vm *vm)
+{
+	engine_vm_agent_soon(vm, 100);
+}
+
+const struct engine_ops engine_microvm = {
+	.name = "microvm",
+	.probe = microvm_probe,
+	.can_run = microvm_can_run,
+	.start = microvm_start,
+	.adopt = microvm_adopt,
+	.shutdown = microvm_shutdown,
+	.kill = engine_vm_kill,
+	.console_write = microvm_console_write,
+	.release = engine_vm_release,
+	.agent_connect = microvm_agent_connect,
+};

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Client of a vmd-monitor's control socket: one JSON object per line each way.
+ * It connects as soon as the monitor listens, asks for the status, and can ask
+ * for a shutdown. Loop thread only.
+ */
+#ifndef VMD_MONITOR_CONTROL_H
+#define VMD_MONITOR_CONTROL_H
+
+#include <stddef.h>
+
+#include "base/err.h"
+#include "base/loop.h"
+
+enum {
+	MONITOR_LINE_MAX = 4096
+};
+
+/* state: "running", "paused", ... as the monitor says; it may close us. */
+typedef void monitor_state_fn(void *ctx, const char *state);
+
+struct monitor_control {
+	struct loop *loop;
+	struct loop_source source;
+	struct loop_timer retry;
+	int dirfd; /* borrowed */
+	int fd;
+	unsigned int tries;
+	size_t used;
+	char line[MONITOR_LINE_MAX];
+	monitor_state_fn *fn;
+	void *ctx;
+};
+
+void monitor_control_init(struct monitor_control *c);
+void monitor_control_open(struct monitor_control *c, struct loop *loop,
+			  int dirfd, monitor_state_fn *fn, void *ctx);
+int monitor_control_shutdown(struct monitor_control *c, struct err *e);
+void monitor_control_close(struct monitor_control *c);
+
+#endif

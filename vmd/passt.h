@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * User-mode network of a VM: one passt process per VM on one end of a socket
+ * pair, the engine's process on the other. passt ends when the VM does.
+ *
+ * The guest has the fixed address GUEST/24 and reaches the outside through the
+ * host's own routes; it does not reach the host's loopback (--no-map-gw). No
+ * DHCP: the addresses are on the kernel command line.
+ */
+#ifndef VMD_PASST_H
+#define VMD_PASST_H
+
+#include "base/err.h"
+#include "base/process.h"
+#include "vmd/engine.h"
+
+#define PASST_GUEST_CIDR    "10.0.2.15/24"
+#define PASST_GUEST_ADDRESS "10.0.2.15"
+#define PASST_GATEWAY	    "10.0.2.2"
+#define PASST_DNS	    "10.0.2.3"
+/* vmd.net= of the kernel command line (read by the agent). */
+#define PASST_CMDLINE \
+	"vmd.net=-," PASST_GUEST_CIDR "," PASST_GATEWAY "," PASST_DNS
+/* Same for every VM: each has a network of its own. */
+#define PASST_GUEST_MAC "52:54:00:12:34:56"
+
+/*
+ * Tries every published port by binding it: port_in_use names the address and
+ * the port. (passt binds them itself a moment later and says so if it cannot.)
+ */
+int passt_check_ports(const struct vm_port *ports, size_t count, struct err *e);
+
+/* A connected pair: [0] for the VM, [1] for passt. Stream, close-on-exec. */
+int passt_socketpair(int ret_fds[2], struct err *e);
+
+/* Starts passt on socket_fd (borrowed); its stderr goes to passt.log. */
+int passt_start(int run_dirfd, int socket_fd, const struct vm_port *ports,
+		size_t count, struct process *ret, struct err *e);
+
+#endif
