@@ -84,9 +84,8 @@ void net_guest_post(struct net_guest *g, unsigned count)
 	for (unsigned i = 0; i < count; i++) {
 		struct fake_queue *q = &g->d.queues[NET_QUEUE_RX];
 		uint64_t gpa = g->rx_bufs[q->next_avail % NET_GUEST_BUFS];
-		uint16_t head =
-			fake_add(&g->d, NET_QUEUE_RX,
-				 FAKE_PARTS({ gpa, g->rx_len, true }));
+		uint16_t head = fake_add(&g->d, NET_QUEUE_RX,
+					 FAKE_PARTS({ gpa, g->rx_len, true }));
 
 		g->rx_of_head[head] = gpa;
 	}
@@ -110,10 +109,10 @@ void net_guest_send(struct net_guest *g, const struct net_hdr *hdr,
 	memcpy(p, hdr, sizeof(*hdr));
 	memcpy(p + sizeof(*hdr), frame, len);
 	if (len)
-		(void)fake_add(&g->d, NET_QUEUE_TX,
-			       FAKE_PARTS({ g->tx_buf, sizeof(*hdr), false },
-					  { g->tx_buf + sizeof(*hdr), len,
-					    false }));
+		(void)fake_add(
+			&g->d, NET_QUEUE_TX,
+			FAKE_PARTS({ g->tx_buf, sizeof(*hdr), false },
+				   { g->tx_buf + sizeof(*hdr), len, false }));
 	else
 		(void)fake_add(&g->d, NET_QUEUE_TX,
 			       FAKE_PARTS({ g->tx_buf, sizeof(*hdr), false }));

@@ -33,29 +33,24 @@ static void test_config_space_shows_mac_mtu_and_link(void **state)
 
 static void test_new_refuses_bad_config(void **state)
 {
-	struct virtio_net_config c = { .backend = VIRTIO_NET_STREAM,
-				       .fd = -1 };
+	struct virtio_net_config c = { .backend = VIRTIO_NET_STREAM, .fd = -1 };
 	struct virtio_device *dev;
 	struct net_guest g;
 	struct err e = ERR_INIT;
 
 	(void)state;
 	net_guest_init(&g, 0);
-	assert_int_not_equal(
-		virtio_net_new(&c, &g.d.mem, g.loop, &dev, &e), 0);
+	assert_int_not_equal(virtio_net_new(&c, &g.d.mem, g.loop, &dev, &e), 0);
 	assert_string_equal(e.code, "net_config_invalid");
 	memcpy(c.mac, net_guest_mac, 6);
 	c.mtu = 67;
-	assert_int_not_equal(
-		virtio_net_new(&c, &g.d.mem, g.loop, &dev, &e), 0);
+	assert_int_not_equal(virtio_net_new(&c, &g.d.mem, g.loop, &dev, &e), 0);
 	assert_string_equal(e.code, "net_config_invalid");
 	c.mtu = 0;
-	assert_int_not_equal(
-		virtio_net_new(&c, &g.d.mem, g.loop, &dev, &e), 0);
+	assert_int_not_equal(virtio_net_new(&c, &g.d.mem, g.loop, &dev, &e), 0);
 	c.backend = VIRTIO_NET_TAP;
 	c.fd = g.peer;
-	assert_int_not_equal(
-		virtio_net_new(&c, &g.d.mem, g.loop, &dev, &e), 0);
+	assert_int_not_equal(virtio_net_new(&c, &g.d.mem, g.loop, &dev, &e), 0);
 	assert_string_equal(e.code, "net_tap_unsuitable");
 	net_guest_done(&g);
 }
@@ -99,7 +94,8 @@ static void test_send_completes_partial_checksum(void **state)
 	 * sum and the result add up to ones.
 	 */
 	for (size_t i = 34; i < 101; i += 2)
-		sum += (uint32_t)frame[i] << 8 | (i + 1 < 101 ? frame[i + 1] : 0);
+		sum += (uint32_t)frame[i] << 8 |
+		       (i + 1 < 101 ? frame[i + 1] : 0);
 	sum += (uint32_t)got[40] << 8 | got[41];
 	while (sum >> 16)
 		sum = (sum & 0xffff) + (sum >> 16);
@@ -179,8 +175,8 @@ static void test_receive_one_buffer(void **state)
 	net_make_frame(frame, 1514, 1);
 	net_peer_send(&g, frame, 1514);
 	net_guest_settle(&g);
-	assert_int_equal(
-		net_guest_recv(&g, &hdr, got, sizeof(got), &buffers), 1514);
+	assert_int_equal(net_guest_recv(&g, &hdr, got, sizeof(got), &buffers),
+			 1514);
 	assert_memory_equal(got, frame, 1514);
 	assert_int_equal(buffers, 1);
 	assert_int_equal(hdr.flags | hdr.gso_type, 0);
@@ -206,9 +202,9 @@ static void test_receive_spans_buffers(void **state)
 		net_make_frame(frame, len, len);
 		net_peer_send(&g, frame, len);
 		net_guest_settle(&g);
-		assert_int_equal(
-			net_guest_recv(&g, &hdr, got, sizeof(got), &buffers),
-			len);
+		assert_int_equal(net_guest_recv(&g, &hdr, got, sizeof(got),
+						&buffers),
+				 len);
 		assert_memory_equal(got, frame, len);
 		assert_int_equal(buffers, (len + 12 + 511) / 512);
 		net_guest_post(&g, buffers);
@@ -299,9 +295,9 @@ static void test_receive_largest_frame(void **state)
 		net_guest_post(&g, 17);
 		net_peer_send(&g, frame, NET_FRAME_MAX);
 		net_guest_settle(&g);
-		assert_int_equal(
-			net_guest_recv(&g, &hdr, got, sizeof(got), NULL),
-			NET_FRAME_MAX);
+		assert_int_equal(net_guest_recv(&g, &hdr, got, sizeof(got),
+						NULL),
+				 NET_FRAME_MAX);
 		assert_memory_equal(got, frame, NET_FRAME_MAX);
 	}
 	net_guest_done(&g);
@@ -352,8 +348,7 @@ static void test_reset_keeps_the_stream_in_step(void **state)
 	net_peer_send_raw(&g, frame + 50, 50);
 	net_peer_send(&g, frame, 60);
 	net_guest_settle(&g);
-	assert_int_equal(net_guest_recv(&g, &hdr, got, sizeof(got), NULL),
-			 100);
+	assert_int_equal(net_guest_recv(&g, &hdr, got, sizeof(got), NULL), 100);
 	assert_memory_equal(got, frame, 100);
 	assert_int_equal(net_guest_recv(&g, &hdr, got, sizeof(got), NULL), 60);
 	net_guest_done(&g);
@@ -380,8 +375,7 @@ static void test_moved_device_goes_on(void **state)
 	assert_int_equal(fake_config(&g.d, 10, 2), 1500);
 	net_peer_send(&g, frame, 99);
 	net_guest_settle(&g);
-	assert_int_equal(net_guest_recv(&g, &hdr, got, sizeof(got), NULL),
-			 100);
+	assert_int_equal(net_guest_recv(&g, &hdr, got, sizeof(got), NULL), 100);
 	assert_int_equal(net_guest_recv(&g, &hdr, got, sizeof(got), NULL), 99);
 	net_guest_send(&g, &no_hdr, frame, 77);
 	assert_int_equal(net_peer_recv(&g, got, sizeof(got)), 77);
