@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The control socket; see control.h. */
+#include "monitor/control.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/sock.h"
+
+static const char *const state_names[] = {
+	[MACHINE_BUILT] = "built",
+	[MACHINE_RUNNING] = "running",
+	[MACHINE_PAUSED] = "paused",
+};
+
+static json_t *ok(void)
+{
+	return json_pack("{s:b}", "ok", 1);
+}
+
+static json_t *failed(const char *code, const char *message)
+{
+	return json_pack("{s:{s:s, s:s}}", "error", "code", code, "message",
+			 message);
+}
+
+static json_t *do_status(struct machine *m)
+{
+	return json_pack("{s:s, s:i, s:I}", "state", state_names[m->state],
+			 "vcpus", (int)m->vcpu_count, "uptime_ms",
+			 (json_int_t)(clock_mono_ms() - m->started_ms));
+}
+
+static json_t *do_shutdown(struct machine *m)
+{
+	if (m->state != MACHINE_RUNNING)
+		return failed("wrong_state", "the guest is paused: resume it "
+					     "so that it can shut down");
+	machine_press_power_button(m);
+	return ok();
+}
+
+static json_t *do_kill(struct machine *m)
+{
+	machine_end(m, MACHINE_END_KILLED, "killed by the control socket");
+	return ok();
+}
+
+static json_t *do_pause(struct machine *m)
+{
+	return machine_pause(m) < 0 ?
+		       failed("wrong_state", "the guest is paused already") :
+		       ok();
+}
+
+static json_t *do_resume(struct machine *m)
+{
+	return machine_resume(m) < 0 ?
+		       failed("wrong_state", "the guest runs already") :
+		       ok();
+}
+
+static const struct {
+	const char *name;
+	json_t *(*run)(struct machine *m);
+} actions[] = {
+	{ "status", do_status }, { "shutdown", do_shutdown },
+	{ "kill", do_kill },	 { "pause", do_pause },
+	{ "resume", do_resume },
+};
+
+static json_t *run_request(struct machine *m, const json_t *request)
+{
+	static const char *const fields[] = { "action", NULL };
+	struct err e = ERR_INIT;
+	const char *name = NULL;
+
+	if (json_only_fields(request, "request", fields, &e) < 0 ||
+	    json_get_string(request, "request", "action", true, 32, &name,
+			    &e) < 0)
+		return failed("request_invalid", e.msg);
+	for (size_t i = 0; i < ARRAY_LEN(actions); i++)
+		if (strcmp(actions[i].name, name) == 0)
+			return actions[i].run(m);
+	return failed("action_unknown", "there is no such action: status, "
+					"shutdown, kill, pause, resume");
+}
+
+char *control_answer(struct machine *m, const char *line, size_t len)
+{
+	AUTO(json) json_t *request = NULL;
+	AUTO(json) json_t *answer = NULL;
+	struct err e = ERR_INIT;
+
+	if (json_parse_strict(line, len, "request", &request, &e) < 0)
+		answer = failed("request_invalid", e.msg);
+	else
+		answer = run_request(m, request);
+	return answer ? json_to_text(answer) : NULL;
+}
+
+static void hang_up(struct control_client *client)
+{
+	loop_remove(&client->source);
+	close_fd(&client->fd);
+	client->len = 0;
+}
+
+/* False when the client is gone, or too slow to take one line. */
+static bool answer_line(struct control_client *client, size_t len)
+{
+	AUTO(free) char *text = control_answer(client->control->machine,
+					       client->line, len);
+	struct iovec parts[2] = { { .iov_base = text },
+				  { .iov_base = (char[]){ '\n' },
+				    .iov_len = 1 } };
+	struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
+	size_t whole;
+
+	if (!text)
+		return false;
+	parts[0].iov_len = strlen(text);
+	whole = parts[0].iov_len + 1;
+	return sendmsg(client->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) ==
+	       (ssize_t)whole;
+}
+
+static void on_request(struct loop_source *source, uint32_t events)
+{
+	struct control_client *client = source->data;
+	ssize_t n = recv(client->fd, client->line + client->len,
+			 CONTROL_LINE_MAX - client->len, MSG_DONTWAIT);
+	char *end;
+
+	(void)events;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		hang_up(client);
+		return;
+	}
+	client->len += (size_t)n;
+	while ((end = memchr(client->line, '\n', client->len))) {
+		size_t len = (size_t)(end - client->line);
+
+		if (!answer_line(client, len)) {
+			hang_up(client);
+			return;
+		}
+		client->len -= len + 1;
+		memmove(client->line, end + 1, client->len);
+	}
+	if (client->len == CONTROL_LINE_MAX)
+		hang_up(client);
+}
+
+static void on_connect(struct loop_source *source, uint32_t events)
+{
+	struct control *c = source->data;
+	int fd;
+
+	(void)events;
+	if (sock_accept(c->listen_fd, &fd) < 0)
+		return;
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+		struct control_client *client = &c->clients[i];
+
+		if (client->fd >= 0)
+			continue;
+		if (loop_add(c->machine->loop, &client->source, fd, EPOLLIN,
+			     on_request, client) < 0)
+			break;
+		client->fd = fd;
+		client->len = 0;
+		return;
+	}
+	(void)close(fd); /* all places are taken */
+}
+
+int control_new(struct machine *m, const char *path, struct control **ret,
+		struct err *e)
+{
+	struct control *c = calloc(1, sizeof(*c));
+	int rc = 0;
+
+	if (!c)
+		return err_set(e, ERR_LIMIT, "no_memory", 0, "out of memory");
+	c->machine = m;
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+		c->clients[i].control = c;
+		c->clients[i].fd = -1;
+		c->clients[i].source = (struct loop_source)LOOP_SOURCE_INIT;
+	}
+	c->listen_fd = config_inherited_fd(path);
+	if (c->listen_fd >= 0) {
+		(void)file_set_cloexec(c->listen_fd, true);
+		(void)file_set_nonblock(c->listen_fd);
+	} else {
+		rc = sock_listen_unix(AT_FDCWD, path, 0600, &c->listen_fd, e);
+	}
+	if (rc == 0)
+		rc = loop_add(m->loop, &c->listener, c->listen_fd, EPOLLIN,
+			      on_connect, c);
+	if (rc < 0) {
+		control_free(c);
+		return err_wrap(e, rc, "control socket %s", path);
+	}
+	*ret = c;
+	return 0;
+}
+
+void control_free(struct control *c)
+{
+	if (!c)
+		return;
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		hang_up(&c->clients[i]);
+	loop_remove(&c->listener);
+	close_fd(&c->listen_fd);
+	free(c);
+}

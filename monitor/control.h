@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The control socket: JSON objects, one per line, one answer line each.
+ *
+ *   {"action":"status"}    -> {"state":"running","vcpus":1,"uptime_ms":12}
+ *   {"action":"shutdown"}  the ACPI power button
+ *   {"action":"kill"}      ends the process, exit status 5
+ *   {"action":"pause"} {"action":"resume"}
+ *
+ * The others answer {"ok":true} or {"error":{"code":...,"message":...}}. At most
+ * 8 clients; a line has at most 4 KiB; whoever breaks the rules is hung up on.
+ * Clients may do everything that stopping the VM means: the socket's mode is
+ * the access control. Lock: the machine lock.
+ */
+#ifndef MONITOR_CONTROL_H
+#define MONITOR_CONTROL_H
+
+#include "monitor/machine.h"
+
+enum { CONTROL_CLIENTS_MAX = 8, CONTROL_LINE_MAX = 4096 };
+
+struct control_client {
+	struct control *control;
+	int fd; /* -1: free */
+	struct loop_source source;
+	size_t len;
+	char line[CONTROL_LINE_MAX];
+};
+
+struct control {
+	struct machine *machine;
+	int listen_fd;
+	struct loop_source listener;
+	struct control_client clients[CONTROL_CLIENTS_MAX];
+};
+
+/* path as in config_backend. *ret is heap-allocated. */
+int control_new(struct machine *m, const char *path, struct control **ret,
+		struct err *e);
+void control_free(struct control *c);
+
+/* One request line (without newline) to one answer, malloc'd, or NULL. */
+char *control_answer(struct machine *m, const char *line, size_t len);
+
+#endif

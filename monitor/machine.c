@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Life of the machine; its devices are put in by machine_devices.c. */
+#include "monitor/machine.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "monitor/acpi.h"
+#include "monitor/cpuid.h"
+#include "monitor/machine_devices.h"
+#include "monitor/mptable.h"
+
+static_assert((int)MACHINE_VIRTIO_MAX == (int)ACPI_VIRTIO_MAX, "one limit");
+
+static void lock(struct machine *m)
+{
+	(void)pthread_mutex_lock(&m->lock);
+}
+
+static void unlock(struct machine *m)
+{
+	(void)pthread_mutex_unlock(&m->lock);
+}
+
+void machine_end(struct machine *m, enum machine_end why, const char *text)
+{
+	bool expected = false;
+
+	if (!atomic_compare_exchange_strong(&m->ending, &expected, true))
+		return;
+	m->end = why;
+	(void)snprintf(m->end_text, sizeof(m->end_text), "%s",
+		       text ? text : "");
+	loop_wake(m->loop);
+}
+
+/* --- exits of vCPUs, on their threads --- */
+
+/* After the end nothing reaches a device any more; the vCPU is on its way. */
+static void on_io(void *ctx, uint16_t port, void *data, uint32_t len,
+		  bool write)
+{
+	struct machine *m = ctx;
+
+	lock(m);
+	if (atomic_load(&m->ending))
+		memset(data, 0xff, write ? 0 : len);
+	else if (write)
+		bus_write(&m->ports, port, data, len);
+	else
+		bus_read(&m->ports, port, data, len);
+	unlock(m);
+}
+
+static void on_mmio(void *ctx, uint64_t gpa, void *data, uint32_t len,
+		    bool write)
+{
+	struct machine *m = ctx;
+
+	lock(m);
+	if (atomic_load(&m->ending))
+		memset(data, 0xff, write ? 0 : len);
+	else if (write)
+		bus_write(&m->mmio, gpa, data, len);
+	else
+		bus_read(&m->mmio, gpa, data, len);
+	unlock(m);
+}
+
+static void on_vcpu_ended(void *ctx, enum vcpu_end why, const char *text)
+{
+	static const enum machine_end ends[] = {
+		[VCPU_END_TRIPLE_FAULT] = MACHINE_END_CRASH,
+		[VCPU_END_RESET] = MACHINE_END_RESET,
+		[VCPU_END_POWEROFF] = MACHINE_END_POWEROFF,
+		[VCPU_END_FAILED] = MACHINE_END_CRASH,
+	};
+
+	machine_end(ctx, ends[why], text);
+}
+
+static const struct vcpu_ops vcpu_ops = {
+	.io = on_io,
+	.mmio = on_mmio,
+	.ended = on_vcpu_ended,
+};
+
+/* --- building --- */
+
+static int build_vcpus(struct machine *m, struct err *e)
+{
+	AUTO(free) struct cpuid_table *cpuid = malloc(sizeof(*cpuid));
+	struct cpuid_vm vm = { .vcpu_count = m->config->vcpu_count,
+			       .tsc_deadline = m->kvm.tsc_deadline };
+	int rc;
+
+	if (!cpuid)
+		return err_set(e, ERR_LIMIT, "no_memory", 0, "out of memory");
+	rc = cpuid_supported(&m->kvm, cpuid, e);
+	for (unsigned i = 0; rc == 0 && i < m->config->vcpu_count; i++) {
+		struct vcpu *v = &m->vcpus[i];
+
+		rc = vcpu_new(&m->kvm, m->vm.fd, i, &vcpu_ops, m, v, e);
+		if (rc < 0)
+			break;
+		m->vcpu_count++;
+		vm.tsc_khz = vcpu_tsc_khz(v);
+		cpuid_adapt(cpuid, &vm, i);
+		rc = cpuid_set(v->fd, cpuid, e);
+	}
+	return rc;
+}
+
+/* Slots, then interrupt controllers, then vCPUs: see vm.h. */
+static int build_vm(struct machine *m, struct err *e)
+{
+	int rc = kvm_open(NULL, &m->kvm, e);
+
+	if (rc < 0)
+		return rc;
+	if (m->config->vcpu_count > m->kvm.vcpus_max)
+		return err_set(e, ERR_LIMIT, "config_invalid", 0,
+			       "this host's KVM runs at most %u vCPUs",
+			       m->kvm.vcpus_max);
+	rc = vm_new(&m->kvm, m->config->mem_bytes, &m->vm, e);
+	if (rc == 0)
+		rc = vm_create_irqchip(&m->vm, !m->kvm.tsc_deadline, e);
+	if (rc == 0)
+		rc = build_vcpus(m, e);
+	return rc;
+}
+
+/* Being woken is enough: machine_run() looks at `ending`. */
+static void on_wake(void *data)
+{
+	(void)data;
+}
+
+int machine_new(const struct config *config, struct loop *loop,
+		struct machine **ret, struct err *e)
+{
+	struct machine *m = calloc(1, sizeof(*m));
+	int rc;
+
+	if (!m)
+		return err_set(e, ERR_LIMIT, "no_memory", 0, "out of memory");
+	m->config = config;
+	m->loop = loop;
+	m->kvm = (struct kvm)KVM_INIT;
+	m->vm = (struct vm)VM_INIT;
+	(void)pthread_mutex_init(&m->lock, NULL);
+	rc = loop_set_wake(loop, on_wake, m, e);
+	if (rc == 0)
+		rc = vcpu_init_signals(e);
+	if (rc == 0)
+		rc = build_vm(m, e);
+	if (rc == 0)
+		rc = machine_add_devices(m, e);
+	if (rc < 0) {
+		machine_free(m);
+		return rc;
+	}
+	*ret = m;
+	return 0;
+}
+
+static void stop_vcpus(struct machine *m)
+{
+	for (unsigned i = 0; i < m->vcpu_count; i++)
+		vcpu_stop(&m->vcpus[i]);
+	for (unsigned i = 0; i < m->vcpu_count; i++)
+		vcpu_join(&m->vcpus[i]);
+}
+
+void machine_free(struct machine *m)
+{
+	if (!m)
+		return;
+	atomic_store(&m->ending, true);
+	stop_vcpus(m);
+	machine_remove_devices(m);
+	for (unsigned i = 0; i < m->vcpu_count; i++)
+		vcpu_done(&m->vcpus[i]);
+	vm_done(&m->vm);
+	kvm_close(&m->kvm);
+	(void)pthread_mutex_destroy(&m->lock);
+	free(m);
+}
+
+/* Opens a file of the boot source; missing_code names what is missing. */
+static int open_boot_file(const char *path, const char *missing_code,
+			  const char *what, int *ret, struct err *e)
+{
+	int fd = config_open(path, O_RDONLY);
+
+	if (fd < 0)
+		return err_set(e,
+			       fd == -EACCES ? ERR_PERMISSION : ERR_NOT_FOUND,
+			       missing_code, -fd, "cannot open the %s %s: %s",
+			       what, path, strerror(-fd));
+	*ret = fd;
+	return 0;
+}
+
+static int write_tables(struct machine *m, struct err *e)
+{
+	struct acpi_machine acpi = { .vcpu_count = m->vcpu_count,
+				     .virtio_count = m->slot_count };
+	int rc;
+
+	for (unsigned i = 0; i < m->slot_count; i++)
+		acpi.virtio_gsi[i] = m->slots[i].gsi;
+	rc = acpi_write(&m->vm.mem, &acpi, e);
+	return rc < 0 ? rc : mptable_write(&m->vm.mem, m->vcpu_count, e);
+}
+
+int machine_load_guest(struct machine *m, struct err *e)
+{
+	const struct config *c = m->config;
+	AUTO(fd) int kernel = -1;
+	AUTO(fd) int initrd = -1;
+	struct boot_entry entry;
+	int rc = open_boot_file(c->kernel_image_path, "kernel_missing",
+				"kernel", &kernel, e);
+
+	if (rc == 0 && c->initrd_path)
+		rc = open_boot_file(c->initrd_path, "initrd_missing", "initrd",
+				    &initrd, e);
+	if (rc == 0)
+		rc = write_tables(m, e);
+	if (rc == 0)
+		rc = boot_load(&m->vm.mem, kernel, initrd, c->boot_args,
+			       GPA_ACPI, &entry, e);
+	if (rc == 0)
+		rc = vcpu_boot(&m->vcpus[0], &m->vm.mem, &entry, e);
+	if (rc == 0)
+		log_debug("kernel loaded by protocol %s", entry.protocol);
+	return rc;
+}
+
+int machine_start_threads(struct machine *m, struct err *e)
+{
+	for (unsigned i = 0; i < m->vcpu_count; i++) {
+		int rc = vcpu_start(&m->vcpus[i], e);
+
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+/* --- running --- */
+
+int machine_run(struct machine *m, struct err *e)
+{
+	struct pollfd ready = { .fd = loop_fd(m->loop), .events = POLLIN };
+
+	m->started_ms = clock_mono_ms();
+	lock(m);
+	(void)machine_resume(m);
+	unlock(m);
+	while (!atomic_load(&m->ending)) {
+		int rc = poll(&ready, 1, -1);
+
+		if (rc < 0 && errno != EINTR)
+			return err_sys(e, errno, "waiting for events");
+		lock(m);
+		rc = loop_run_once(m->loop, 0);
+		unlock(m);
+		if (rc < 0)
+			return err_sys(e, -rc, "waiting for events");
+	}
+	return 0;
+}
+
+int machine_pause(struct machine *m)
+{
+	if (m->state == MACHINE_PAUSED)
+		return -EALREADY;
+	for (unsigned i = 0; i < m->vcpu_count; i++)
+		vcpu_pause(&m->vcpus[i]);
+	/* A vCPU may be waiting for the lock on its way out. */
+	unlock(m);
+	for (unsigned i = 0; i < m->vcpu_count; i++)
+		vcpu_wait_paused(&m->vcpus[i]);
+	lock(m);
+	m->state = MACHINE_PAUSED;
+	return 0;
+}
+
+int machine_resume(struct machine *m)
+{
+	if (m->state == MACHINE_RUNNING)
+		return -EALREADY;
+	for (unsigned i = 0; i < m->vcpu_count; i++) {
+		/* Tells kvmclock that the pause was not a hang; if it cares. */
+		if (m->state == MACHINE_PAUSED)
+			(void)kvm_ioctl_value(m->vcpus[i].fd,
+					      KVM_KVMCLOCK_CTRL, 0);
+		vcpu_resume(&m->vcpus[i]);
+	}
+	m->state = MACHINE_RUNNING;
+	return 0;
+}
+
+void machine_press_power_button(struct machine *m)
+{
+	vm_set_irq(&m->vm, GSI_POWER_BUTTON, true);
+	vm_set_irq(&m->vm, GSI_POWER_BUTTON, false);
+}

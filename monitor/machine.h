@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The machine: VM, vCPUs, buses and devices put together from a configuration,
+ * and its life from "built" to "ended".
+ *
+ * Threads: the loop thread builds it, runs host-side events and requests; each
+ * vCPU thread brings the exits of its vCPU. All device code runs under the one
+ * machine lock. Waiting (for events, for the guest) is done outside of it.
+ */
+#ifndef MONITOR_MACHINE_H
+#define MONITOR_MACHINE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/loop.h"
+#include "monitor/backend.h"
+#include "monitor/boot.h"
+#include "monitor/bus.h"
+#include "monitor/config.h"
+#include "monitor/kvm.h"
+#include "monitor/layout.h"
+#include "monitor/power.h"
+#include "monitor/serial.h"
+#include "monitor/vcpu.h"
+#include "monitor/vm.h"
+#include "virtio/mmio.h"
+
+enum { MACHINE_VIRTIO_MAX = 16 };
+
+/* Why the machine ended; see the exit statuses in status.h. */
+enum machine_end {
+	MACHINE_END_POWEROFF,
+	MACHINE_END_RESET,
+	MACHINE_END_CRASH,
+	MACHINE_END_KILLED,
+	MACHINE_END_DEBUG_EXIT,
+	MACHINE_END_ERROR, /* the host's fault */
+};
+
+enum machine_state { MACHINE_BUILT, MACHINE_RUNNING, MACHINE_PAUSED };
+
+struct machine;
+
+/* A virtio device in its slot on the MMIO bus. */
+struct machine_slot {
+	struct machine *machine;
+	unsigned index;
+	unsigned gsi;
+	struct virtio_device *dev;
+	struct virtio_mmio mmio;
+	unsigned instance; /* among devices of the same kind */
+	int kick_fds[VIRTIO_QUEUES_MAX];
+	struct loop_source kicks[VIRTIO_QUEUES_MAX];
+	bool kicks_on; /* ioeventfds are registered */
+};
+
+struct machine {
+	const struct config *config;
+	struct loop *loop;
+	pthread_mutex_t lock;
+	struct kvm kvm;
+	struct vm vm;
+	struct vcpu vcpus[VCPUS_MAX];
+	unsigned vcpu_count; /* built so far */
+	struct bus ports, mmio;
+	struct machine_slot slots[MACHINE_VIRTIO_MAX];
+	unsigned slot_count;
+	struct serial serial;
+	struct backend serial_backend;
+	struct power power;
+	struct backend console_backend;
+	struct virtio_device *console; /* or NULL */
+	enum machine_state state;
+	uint64_t started_ms;
+	uint64_t stray_accesses;
+	/* Set once, by whoever ends it first; read after the loop stopped. */
+	atomic_bool ending;
+	enum machine_end end;
+	uint8_t debug_exit_value;
+	char end_text[256];
+};
+
+/* Opens all host resources and builds everything but the guest's software. */
+int machine_new(const struct config *config, struct loop *loop,
+		struct machine **ret, struct err *e);
+
+/* Stops the vCPUs, flushes and releases everything. NULL is fine. */
+void machine_free(struct machine *m);
+
+/* Firmware tables and the kernel; sets the registers of vCPU 0. */
+int machine_load_guest(struct machine *m, struct err *e);
+
+/* vCPU threads, still paused: nothing of the guest has run. */
+int machine_start_threads(struct machine *m, struct err *e);
+
+/* Runs until the machine ends. */
+int machine_run(struct machine *m, struct err *e);
+
+/* Any thread. The first call decides. text may be NULL. */
+void machine_end(struct machine *m, enum machine_end why, const char *text);
+
+/* Requests; loop thread, machine lock held. -EALREADY when it is so already. */
+int machine_pause(struct machine *m);
+int machine_resume(struct machine *m);
+/* Presses the ACPI power button: the guest shuts down if it listens. */
+void machine_press_power_button(struct machine *m);
+
+#endif

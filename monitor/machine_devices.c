@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Devices of the machine and their table; see machine_devices.h. */
+#include "monitor/machine_devices.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/sock.h"
+#include "monitor/net_open.h"
+#include "virtio/blk.h"
+#include "virtio/console.h"
+#include "virtio/net.h"
+#include "virtio/rng.h"
+#include "virtio/vsock.h"
+
+/* --- a virtio device's slot --- */
+
+/* I/O APIC inputs for virtio: free of ISA meanings first. */
+static const uint8_t virtio_gsis[MACHINE_VIRTIO_MAX] = {
+	16, 17, 18, 19, 20, 21, 22, 23, 5, 6, 7, 10, 11, 13, 14, 15,
+};
+
+static void slot_set_irq(void *ctx, bool level)
+{
+	struct machine_slot *slot = ctx;
+
+	vm_set_irq(&slot->machine->vm, slot->gsi, level);
+}
+
+static uint64_t slot_gpa(const struct machine_slot *slot)
+{
+	return GPA_VIRTIO + slot->index * (uint64_t)VIRTIO_MMIO_LEN;
+}
+
+/*
+ * A driver is there (or gone): kicks arrive by ioeventfd from now on. Without
+ * one (KVM refuses) they arrive as register writes, which is only slower.
+ */
+static void slot_set_active(void *ctx, bool active)
+{
+	struct machine_slot *slot = ctx;
+
+	if (slot->kicks_on == active)
+		return;
+	for (uint32_t q = 0; q < slot->dev->ops->queue_count; q++)
+		(void)vm_ioeventfd(&slot->machine->vm,
+				   slot_gpa(slot) + VIRTIO_MMIO_NOTIFY, q,
+				   slot->kick_fds[q], active);
+	slot->kicks_on = active;
+}
+
+static const struct virtio_mmio_ops slot_ops = {
+	.set_irq = slot_set_irq,
+	.set_active = slot_set_active,
+};
+
+static void on_kick(struct loop_source *source, uint32_t events)
+{
+	struct machine_slot *slot = source->data;
+	uint64_t count;
+
+	(void)events;
+	if (read(source->fd, &count, sizeof(count)) != sizeof(count))
+		return;
+	virtio_mmio_kick(&slot->mmio, (uint16_t)(source - slot->kicks));
+}
+
+static void slot_read(void *device, const struct bus_access *a)
+{
+	struct machine_slot *slot = device;
+
+	virtio_mmio_read(&slot->mmio, a->offset, a->data, a->len);
+}
+
+static void slot_write(void *device, const struct bus_access *a)
+{
+	struct machine_slot *slot = device;
+
+	virtio_mmio_write(&slot->mmio, a->offset, a->data, a->len);
+}
+
+static int slot_open_kicks(struct machine_slot *slot, struct err *e)
+{
+	for (unsigned q = 0; q < slot->dev->ops->queue_count; q++) {
+		int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		int rc;
+
+		if (fd < 0)
+			return err_sys(e, errno, "eventfd");
+		slot->kick_fds[q] = fd;
+		rc = loop_add(slot->machine->loop, &slot->kicks[q], fd, EPOLLIN,
+			      on_kick, slot);
+		if (rc < 0)
+			return err_sys(e, -rc, "watching a queue");
+	}
+	return 0;
+}
+
+/* Takes ownership of dev, also when it fails. */
+static int plug(struct machine *m, struct virtio_device *dev, struct err *e)
+{
+	struct machine_slot *slot = &m->slots[m->slot_count];
+	struct bus_range range;
+	int rc;
+
+	if (m->slot_count == MACHINE_VIRTIO_MAX) {
+		dev->ops->free(dev);
+		return err_set(e, ERR_LIMIT, "config_invalid", 0,
+			       "more than %d devices", MACHINE_VIRTIO_MAX);
+	}
+	slot->machine = m;
+	slot->index = m->slot_count++;
+	slot->gsi = virtio_gsis[slot->index];
+	slot->dev = dev;
+	for (unsigned i = 0; i < slot->index; i++)
+		slot->instance += m->slots[i].dev->ops == dev->ops;
+	for (unsigned q = 0; q < VIRTIO_QUEUES_MAX; q++) {
+		slot->kick_fds[q] = -1;
+		slot->kicks[q] = (struct loop_source)LOOP_SOURCE_INIT;
+	}
+	virtio_mmio_init(&slot->mmio, dev, &slot_ops, slot);
+	range = (struct bus_range){ .base = slot_gpa(slot),
+				    .len = VIRTIO_MMIO_LEN,
+				    .name = dev->ops->name,
+				    .read = slot_read,
+				    .write = slot_write,
+				    .device = slot };
+	rc = bus_add(&m->mmio, &range, e);
+	return rc < 0 ? rc : slot_open_kicks(slot, e);
+}
+
+static void unplug(struct machine_slot *slot)
+{
+	for (unsigned q = 0; q < VIRTIO_QUEUES_MAX; q++) {
+		loop_remove(&slot->kicks[q]);
+		close_fd(&slot->kick_fds[q]);
+	}
+	slot->dev->ops->free(slot->dev);
+}
+
+/* --- constructors --- */
+
+static void on_blk_failed(void *ctx, const char *operation, int sys)
+{
+	static struct log_rate rate = LOG_RATE_INIT(2);
+	const struct config_drive *drive = ctx;
+
+	if (log_rate_ok(&rate))
+		log_warn("drive %s: %s failed: %s", drive->drive_id, operation,
+			 strerror(sys));
+}
+
+static int open_drive(const struct config_drive *drive, struct err *e)
+{
+	int fd = config_open(drive->path_on_host,
+			     drive->is_read_only ? O_RDONLY : O_RDWR);
+
+	if (fd >= 0)
+		return fd;
+	if (fd == -EACCES || fd == -EROFS || fd == -EPERM)
+		return err_set(e, ERR_PERMISSION,
+			       drive->is_read_only ? "drive_missing" :
+						     "drive_read_only",
+			       -fd,
+			       "may not open drive %s (%s)%s: %s",
+			       drive->drive_id, drive->path_on_host,
+			       drive->is_read_only ? "" : " for writing",
+			       strerror(-fd));
+	return err_set(e, ERR_NOT_FOUND, "drive_missing", -fd,
+		       "cannot open drive %s (%s): %s", drive->drive_id,
+		       drive->path_on_host, strerror(-fd));
+}
+
+static int add_drive(struct machine *m, const struct config_drive *drive,
+		     struct err *e)
+{
+	AUTO(fd) int fd = open_drive(drive, e);
+	struct virtio_blk_setup setup = { .fd = fd,
+					  .read_only = drive->is_read_only,
+					  .durable = drive->writeback,
+					  .serial = drive->drive_id,
+					  .io_failed = on_blk_failed };
+	struct virtio_device *dev;
+	int rc;
+
+	if (fd < 0)
+		return fd;
+	if (!drive->is_read_only &&
+	    (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR)
+		return err_set(e, ERR_PERMISSION, "drive_read_only", EROFS,
+			       "drive %s is open for reading only: open it "
+			       "for writing or set is_read_only",
+			       drive->drive_id);
+	memcpy(&setup.ctx, &(const void *){ drive }, sizeof(setup.ctx));
+	rc = virtio_blk_new(&setup, &m->vm.mem, m->loop, &dev, e);
+	if (rc < 0)
+		return err_wrap(e, rc, "drive %s", drive->drive_id);
+	(void)take_fd(&fd);
+	return plug(m, dev, e);
+}
+
+/* The root device first: it is /dev/vda. */
+static int add_drives(struct machine *m, struct err *e)
+{
+	const struct config *c = m->config;
+
+	for (int root = 1; root >= 0; root--)
+		for (size_t i = 0; i < c->drive_count; i++) {
+			int rc = 0;
+
+			if (c->drives[i].is_root_device == root)
+				rc = add_drive(m, &c->drives[i], e);
+			if (rc < 0)
+				return rc;
+		}
+	return 0;
+}
+
+static void on_link_lost(void *ctx, const char *why)
+{
+	(void)ctx;
+	log_warn("network link lost: %s", why);
+}
+
+static int add_nets(struct machine *m, struct err *e)
+{
+	for (size_t i = 0; i < m->config->net_count; i++) {
+		const struct config_net *net = &m->config->nets[i];
+		AUTO(fd) int fd = -1;
+		struct virtio_net_config setup = {
+			.backend = net->passt_socket ? VIRTIO_NET_STREAM :
+						       VIRTIO_NET_TAP,
+			.mtu = net->mtu,
+			.link_lost = on_link_lost,
+		};
+		struct virtio_device *dev;
+		int rc = net_open(net, &fd, e);
+
+		if (rc < 0)
+			return rc;
+		setup.fd = fd;
+		memcpy(setup.mac, net->mac, sizeof(setup.mac));
+		rc = virtio_net_new(&setup, &m->vm.mem, m->loop, &dev, e);
+		if (rc < 0)
+			return err_wrap(e, rc, "interface %s", net->iface_id);
+		(void)take_fd(&fd);
+		rc = plug(m, dev, e);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int add_vsock(struct machine *m, struct err *e)
+{
+	const char *path = m->config->vsock_uds_path;
+	AUTO(fd) int fd = -1;
+	struct virtio_vsock_config setup = {
+		.guest_cid = m->config->guest_cid,
+		.dir_fd = AT_FDCWD,
+	};
+	struct virtio_device *dev;
+	int rc;
+
+	if (!m->config->has_vsock)
+		return 0;
+	fd = config_inherited_fd(path);
+	if (fd >= 0) {
+		/* No path: the guest's own connections are refused. */
+		(void)file_set_cloexec(fd, true);
+		(void)file_set_nonblock(fd);
+	} else {
+		setup.base = path;
+		rc = sock_listen_unix(AT_FDCWD, path, 0600, &fd, e);
+		if (rc < 0)
+			return err_wrap(e, rc, "vsock");
+	}
+	setup.listen_fd = fd;
+	rc = virtio_vsock_new(&setup, &m->vm.mem, m->loop, &dev, e);
+	if (rc < 0)
+		return err_wrap(e, rc, "vsock");
+	(void)take_fd(&fd);
+	return plug(m, dev, e);
+}
+
+static int add_rng(struct machine *m, struct err *e)
+{
+	struct virtio_device *dev;
+	int rc;
+
+	if (!m->config->has_entropy)
+		return 0;
+	rc = virtio_rng_new(&m->vm.mem, m->loop, &dev, e);
+	return rc < 0 ? rc : plug(m, dev, e);
+}
+
+static size_t console_output(void *ctx, const void *data, size_t len)
+{
+	struct machine *m = ctx;
+
+	backend_output(&m->console_backend, data, len);
+	return len;
+}
+
+static void console_ready(void *ctx)
+{
+	struct machine *m = ctx;
+
+	backend_input_ready(&m->console_backend);
+}
+
+static size_t console_input(void *ctx, const uint8_t *data, size_t len)
+{
+	struct machine *m = ctx;
+
+	return virtio_console_input(m->console, data, len);
+}
+
+static int add_console(struct machine *m, struct err *e)
+{
+	struct virtio_console_setup setup = { .output = console_output,
+					      .input_ready = console_ready,
+					      .ctx = m };
+	int rc;
+
+	if (!m->config->has_console)
+		return 0;
+	rc = virtio_console_new(&setup, &m->vm.mem, m->loop, &m->console, e);
+	if (rc == 0)
+		rc = plug(m, m->console, e);
+	if (rc == 0)
+		rc = backend_open(&m->console_backend, &m->config->console,
+				  m->loop, console_input, m, e);
+	return rc;
+}
+
+/* --- the few devices that are not virtio --- */
+
+static void serial_set_irq(void *ctx, bool level)
+{
+	struct machine *m = ctx;
+
+	vm_set_irq(&m->vm, GSI_COM1, level);
+}
+
+static void serial_output(void *ctx, uint8_t byte)
+{
+	struct machine *m = ctx;
+
+	backend_output(&m->serial_backend, &byte, 1);
+}
+
+static void serial_ready(void *ctx)
+{
+	struct machine *m = ctx;
+
+	backend_input_ready(&m->serial_backend);
+}
+
+static size_t serial_take(void *ctx, const uint8_t *data, size_t len)
+{
+	struct machine *m = ctx;
+
+	len = min_u64(len, serial_room(&m->serial));
+	serial_input(&m->serial, data, len);
+	return len;
+}
+
+static int add_serial(struct machine *m, struct err *e)
+{
+	static const struct serial_ops ops = { .set_irq = serial_set_irq,
+					       .output = serial_output,
+					       .input_ready = serial_ready };
+	struct bus_range range = { .base = PORT_COM1,
+				   .len = SERIAL_PORTS,
+				   .name = "serial",
+				   .read = serial_read,
+				   .write = serial_write,
+				   .device = &m->serial };
+	int rc;
+
+	serial_init(&m->serial, &ops, m);
+	rc = bus_add(&m->ports, &range, e);
+	return rc < 0 ? rc :
+			backend_open(&m->serial_backend, &m->config->serial,
+				     m->loop, serial_take, m, e);
+}
+
+static void on_power(void *ctx, enum power_event event, uint8_t value)
+{
+	struct machine *m = ctx;
+
+	switch (event) {
+	case POWER_OFF:
+		machine_end(m, MACHINE_END_POWEROFF, "the guest powered off");
+		break;
+	case POWER_RESET_REQUEST:
+		machine_end(m, MACHINE_END_RESET,
+			    "the guest asked for a reset");
+		break;
+	case POWER_DEBUG_EXIT:
+		m->debug_exit_value = value;
+		machine_end(m, MACHINE_END_DEBUG_EXIT,
+			    "the guest wrote to the debug exit port");
+		break;
+	}
+}
+
+static int add_power(struct machine *m, struct err *e)
+{
+	const struct bus_range ranges[] = {
+		{ PORT_POWER, POWER_PORTS, "power", NULL, power_write,
+		  &m->power },
+		{ PORT_I8042_DATA, 1, "i8042 data", NULL, NULL, NULL },
+		{ PORT_I8042_COMMAND, 1, "i8042", NULL, power_i8042_write,
+		  &m->power },
+	};
+	struct bus_range debug = { m->config->debug_exit_port, 1, "debug exit",
+				   NULL, power_debug_write, &m->power };
+	int rc = 0;
+
+	m->power = (struct power){ .event = on_power, .ctx = m };
+	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(ranges); i++)
+		rc = bus_add(&m->ports, &ranges[i], e);
+	if (rc == 0 && m->config->debug_exit_port)
+		rc = bus_add(&m->ports, &debug, e);
+	return rc;
+}
+
+/* The machine, row by row. Order is that of addresses: /dev/vda comes first. */
+static const struct {
+	const char *name;
+	int (*add)(struct machine *m, struct err *e);
+} devices[] = {
+	{ "power", add_power },	    /* ACPI power-off and reset, i8042 reset */
+	{ "serial", add_serial },   /* COM1 */
+	{ "blk", add_drives },	    /* drives */
+	{ "net", add_nets },	    /* network-interfaces */
+	{ "vsock", add_vsock },	    /* vsock */
+	{ "rng", add_rng },	    /* entropy */
+	{ "console", add_console }, /* console */
+};
+
+int machine_add_devices(struct machine *m, struct err *e)
+{
+	for (size_t i = 0; i < ARRAY_LEN(devices); i++) {
+		int rc = devices[i].add(m, e);
+
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+void machine_remove_devices(struct machine *m)
+{
+	backend_close(&m->serial_backend);
+	backend_close(&m->console_backend);
+	for (unsigned i = 0; i < m->slot_count; i++)
+		unplug(&m->slots[i]);
+	m->slot_count = 0;
+}
+
+void machine_save_devices(struct machine *m, struct state_writer *w)
+{
+	serial_save(&m->serial, w);
+	for (unsigned i = 0; i < m->slot_count; i++)
+		virtio_mmio_save(&m->slots[i].mmio, w, m->slots[i].instance);
+}
+
+int machine_load_devices(struct machine *m, struct state_reader *r,
+			 struct err *e)
+{
+	int rc = serial_load(&m->serial, r, e);
+
+	for (unsigned i = 0; rc == 0 && i < m->slot_count; i++)
+		rc = virtio_mmio_load(&m->slots[i].mmio, r,
+				      m->slots[i].instance, e);
+	return rc;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Power-off and reset; see power.h. */
+#include "monitor/power.h"
+
+enum {
+	SLEEP_ENABLE = 1 << 5,
+	SLEEP_TYPE_SHIFT = 2,
+	SLEEP_TYPE_MASK = 7,
+	I8042_PULSE_RESET = 0xfe,
+};
+
+void power_write(void *power, const struct bus_access *access)
+{
+	struct power *p = power;
+	uint8_t value = *(const uint8_t *)access->data;
+
+	if (access->offset == POWER_SLEEP_CONTROL && (value & SLEEP_ENABLE) &&
+	    ((value >> SLEEP_TYPE_SHIFT) & SLEEP_TYPE_MASK) == POWER_S5_TYPE)
+		p->event(p->ctx, POWER_OFF, 0);
+	else if (access->offset == POWER_RESET && value == POWER_RESET_VALUE)
+		p->event(p->ctx, POWER_RESET_REQUEST, 0);
+}
+
+void power_i8042_write(void *power, const struct bus_access *access)
+{
+	struct power *p = power;
+
+	if (*(const uint8_t *)access->data == I8042_PULSE_RESET)
+		p->event(p->ctx, POWER_RESET_REQUEST, 0);
+}
+
+void power_debug_write(void *power, const struct bus_access *access)
+{
+	struct power *p = power;
+
+	p->event(p->ctx, POWER_DEBUG_EXIT, *(const uint8_t *)access->data);
+}

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The thread of a vCPU: KVM_RUN, hand the exit over, again.
+ *
+ * Stopping: `want` changes under the lock, immediate_exit is set and the thread
+ * gets a signal. If the signal arrives just before KVM_RUN, immediate_exit makes
+ * KVM_RUN return at once, so no request is lost.
+ */
+#include "monitor/vcpu.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+/* SIGRTMIN is a run-time value in glibc; this one is free and constant. */
+#define KICK_SIGNAL SIGUSR1
+
+static void on_kick(int sig)
+{
+	(void)sig; /* its arrival is the message */
+}
+
+int vcpu_init_signals(struct err *e)
+{
+	struct sigaction action = { .sa_handler = on_kick };
+
+	if (sigaction(KICK_SIGNAL, &action, NULL) != 0)
+		return err_sys(e, errno, "sigaction");
+	return 0;
+}
+
+int vcpu_new(const struct kvm *kvm, int vm_fd, unsigned index,
+	     const struct vcpu_ops *ops, void *ctx, struct vcpu *ret,
+	     struct err *e)
+{
+	AUTO(fd) int fd = kvm_ioctl_value(vm_fd, KVM_CREATE_VCPU, index);
+	void *run;
+
+	if (fd < 0)
+		return err_set(e, ERR_INTERNAL, "kvm_failed", -fd,
+			       "KVM refused vCPU %u: %s", index, strerror(-fd));
+	run = mmap(NULL, kvm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		   0);
+	if (run == MAP_FAILED)
+		return err_sys(e, errno, "mapping the run area of a vCPU");
+	*ret = (struct vcpu){ .index = index,
+			      .run = run,
+			      .run_size = kvm->run_size,
+			      .ops = ops,
+			      .ctx = ctx,
+			      .want = VCPU_PAUSE,
+			      .paused = true };
+	ret->fd = take_fd(&fd);
+	(void)pthread_mutex_init(&ret->lock, NULL);
+	(void)pthread_cond_init(&ret->changed, NULL);
+	return 0;
+}
+
+void vcpu_done(struct vcpu *vcpu)
+{
+	if (!vcpu->run)
+		return;
+	(void)munmap(vcpu->run, vcpu->run_size);
+	vcpu->run = NULL;
+	close_fd(&vcpu->fd);
+	(void)pthread_cond_destroy(&vcpu->changed);
+	(void)pthread_mutex_destroy(&vcpu->lock);
+}
+
+uint64_t vcpu_tsc_khz(const struct vcpu *vcpu)
+{
+	int rc = kvm_ioctl_value(vcpu->fd, KVM_GET_TSC_KHZ, 0);
+
+	return rc > 0 ? (uint64_t)rc : 0;
+}
+
+static void ended(struct vcpu *vcpu, enum vcpu_end why, const char *text)
+{
+	vcpu->ops->ended(vcpu->ctx, why, text);
+}
+
+static void end_failed(struct vcpu *vcpu)
+{
+	const struct kvm_run *run = vcpu->run;
+	struct kvm_regs regs = { .rip = 0 };
+	char text[160];
+	const char *what = "stopped for a reason this monitor does not know";
+
+	if (run->exit_reason == KVM_EXIT_FAIL_ENTRY)
+		what = "could not enter the guest";
+	else if (run->exit_reason == KVM_EXIT_INTERNAL_ERROR)
+		what = "met an instruction or state it cannot run";
+	(void)kvm_ioctl(vcpu->fd, KVM_GET_REGS, &regs);
+	(void)snprintf(text, sizeof(text),
+		       "KVM %s on vCPU %u (exit %u, detail %llu, rip %#llx)",
+		       what, vcpu->index, run->exit_reason,
+		       run->exit_reason == KVM_EXIT_FAIL_ENTRY ?
+			       (unsigned long long)
+				       run->fail_entry
+					       .hardware_entry_failure_reason :
+			       (unsigned long long)run->internal.suberror,
+		       (unsigned long long)regs.rip);
+	ended(vcpu, VCPU_END_FAILED, text);
+}
+
+static void handle_io(struct vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	uint8_t *data = (uint8_t *)run + run->io.data_offset;
+
+	for (uint32_t i = 0; i < run->io.count; i++)
+		vcpu->ops->io(vcpu->ctx, run->io.port,
+			      data + (size_t)i * run->io.size, run->io.size,
+			      run->io.direction == KVM_EXIT_IO_OUT);
+}
+
+static bool handle_system_event(struct vcpu *vcpu)
+{
+	switch (vcpu->run->system_event.type) {
+	case KVM_SYSTEM_EVENT_SHUTDOWN:
+		ended(vcpu, VCPU_END_POWEROFF, "the guest powered off");
+		return false;
+	case KVM_SYSTEM_EVENT_RESET:
+		ended(vcpu, VCPU_END_RESET, "the guest asked for a reset");
+		return false;
+	default:
+		ended(vcpu, VCPU_END_FAILED, "the guest crashed");
+		return false;
+	}
+}
+
+/* False when the vCPU is at its end. */
+static bool handle_exit(struct vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+
+	switch (run->exit_reason) {
+	case KVM_EXIT_IO:
+		handle_io(vcpu);
+		return true;
+	case KVM_EXIT_MMIO:
+		vcpu->ops->mmio(vcpu->ctx, run->mmio.phys_addr, run->mmio.data,
+				run->mmio.len, run->mmio.is_write);
+		return true;
+	case KVM_EXIT_INTR:
+	case KVM_EXIT_IRQ_WINDOW_OPEN:
+	case KVM_EXIT_HLT:
+		return true;
+	case KVM_EXIT_SHUTDOWN:
+		ended(vcpu, VCPU_END_TRIPLE_FAULT,
+		      "the guest crashed: triple fault");
+		return false;
+	case KVM_EXIT_SYSTEM_EVENT:
+		return handle_system_event(vcpu);
+	default:
+		end_failed(vcpu);
+		return false;
+	}
+}
+
+/* Waits until the guest may run; false when the thread shall end. */
+static bool wait_turn(struct vcpu *vcpu)
+{
+	bool run;
+
+	(void)pthread_mutex_lock(&vcpu->lock);
+	while (vcpu->want == VCPU_PAUSE) {
+		if (!vcpu->paused) {
+			vcpu->paused = true;
+			(void)pthread_cond_broadcast(&vcpu->changed);
+		}
+		(void)pthread_cond_wait(&vcpu->changed, &vcpu->lock);
+	}
+	run = vcpu->want == VCPU_RUN;
+	vcpu->paused = !run;
+	/* Under the lock: a later request sets it again after this. */
+	vcpu->run->immediate_exit = 0;
+	(void)pthread_cond_broadcast(&vcpu->changed);
+	(void)pthread_mutex_unlock(&vcpu->lock);
+	return run;
+}
+
+/*
+ * After an I/O exit KVM completes the instruction on the next KVM_RUN; a pause
+ * must not catch the vCPU in between, or a snapshot would lose it. KVM_RUN with
+ * immediate_exit completes it and comes back at once.
+ */
+static void run_guest(struct vcpu *vcpu)
+{
+	for (;;) {
+		int rc = ioctl(vcpu->fd, KVM_RUN, NULL);
+
+		if (rc == 0) {
+			if (!handle_exit(vcpu))
+				return;
+			continue;
+		}
+		if (errno == EINTR) {
+			if (!wait_turn(vcpu))
+				return;
+			continue;
+		}
+		if (errno == EAGAIN)
+			continue;
+		if (errno == EFAULT || errno == ENOMEM)
+			ended(vcpu, VCPU_END_FAILED,
+			      "the host has no memory left for the guest");
+		else
+			end_failed(vcpu);
+		return;
+	}
+}
+
+static void *thread_main(void *data)
+{
+	struct vcpu *vcpu = data;
+
+	if (wait_turn(vcpu))
+		run_guest(vcpu);
+	(void)pthread_mutex_lock(&vcpu->lock);
+	vcpu->paused = true;
+	(void)pthread_cond_broadcast(&vcpu->changed);
+	(void)pthread_mutex_unlock(&vcpu->lock);
+	return NULL;
+}
+
+int vcpu_start(struct vcpu *vcpu, struct err *e)
+{
+	pthread_attr_t attr;
+	int rc;
+
+	(void)pthread_attr_init(&attr);
+	/* Device code is shallow; 32 of the default 8 MiB would be wasteful. */
+	(void)pthread_attr_setstacksize(&attr, 256 * 1024);
+	rc = pthread_create(&vcpu->thread, &attr, thread_main, vcpu);
+	(void)pthread_attr_destroy(&attr);
+	if (rc != 0)
+		return err_sys(e, rc, "starting the thread of vCPU %u",
+			       vcpu->index);
+	vcpu->started = true;
+	return 0;
+}
+
+static void want(struct vcpu *vcpu, enum vcpu_want what)
+{
+	(void)pthread_mutex_lock(&vcpu->lock);
+	if (vcpu->want != VCPU_STOP)
+		vcpu->want = what;
+	if (what != VCPU_RUN) {
+		/* Pairs with the reset in wait_turn(). */
+		__atomic_store_n(&vcpu->run->immediate_exit, 1,
+				 __ATOMIC_SEQ_CST);
+		if (vcpu->started)
+			(void)pthread_kill(vcpu->thread, KICK_SIGNAL);
+	}
+	(void)pthread_cond_broadcast(&vcpu->changed);
+	(void)pthread_mutex_unlock(&vcpu->lock);
+}
+
+void vcpu_resume(struct vcpu *vcpu)
+{
+	want(vcpu, VCPU_RUN);
+}
+
+void vcpu_pause(struct vcpu *vcpu)
+{
+	want(vcpu, VCPU_PAUSE);
+}
+
+void vcpu_stop(struct vcpu *vcpu)
+{
+	want(vcpu, VCPU_STOP);
+}
+
+void vcpu_wait_paused(struct vcpu *vcpu)
+{
+	(void)pthread_mutex_lock(&vcpu->lock);
+	while (!vcpu->paused)
+		(void)pthread_cond_wait(&vcpu->changed, &vcpu->lock);
+	(void)pthread_mutex_unlock(&vcpu->lock);
+}
+
+void vcpu_join(struct vcpu *vcpu)
+{
+	if (vcpu->started)
+		(void)pthread_join(vcpu->thread, NULL);
+	vcpu->started = false;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A vCPU: its KVM descriptor, its start registers, its saved state, and the
+ * thread that runs it. The thread knows nothing of devices: it hands exits to
+ * the owner's callbacks.
+ *
+ * Threads: _new, _boot, _save, _load before the thread starts or while it is
+ * paused; _start, _pause, _resume, _stop from the owner's thread.
+ */
+#ifndef MONITOR_VCPU_H
+#define MONITOR_VCPU_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "base/state.h"
+#include "monitor/boot.h"
+#include "monitor/cpuid.h"
+#include "monitor/kvm.h"
+
+/* Why a vCPU left the guest for good. */
+enum vcpu_end {
+	VCPU_END_TRIPLE_FAULT, /* KVM_EXIT_SHUTDOWN */
+	VCPU_END_RESET,        /* KVM_SYSTEM_EVENT_RESET */
+	VCPU_END_POWEROFF,     /* KVM_SYSTEM_EVENT_SHUTDOWN */
+	VCPU_END_FAILED,       /* KVM could not go on; see the text */
+};
+
+struct vcpu_ops {
+	/* On the vCPU's thread; data holds len bytes, filled when reading. */
+	void (*io)(void *ctx, uint16_t port, void *data, uint32_t len,
+		   bool write);
+	void (*mmio)(void *ctx, uint64_t gpa, void *data, uint32_t len,
+		     bool write);
+	/* Once, on the vCPU's thread, which ends after it. */
+	void (*ended)(void *ctx, enum vcpu_end why, const char *text);
+};
+
+enum vcpu_want { VCPU_RUN, VCPU_PAUSE, VCPU_STOP };
+
+struct vcpu {
+	unsigned index;
+	int fd;
+	struct kvm_run *run;
+	size_t run_size;
+	const struct vcpu_ops *ops;
+	void *ctx;
+	pthread_t thread;
+	bool started;
+	pthread_mutex_t lock; /* guards want and paused */
+	pthread_cond_t changed;
+	enum vcpu_want want;
+	bool paused; /* the thread waits, or has ended */
+};
+
+/* index is the APIC id. ops and ctx must outlive the vCPU. */
+int vcpu_new(const struct kvm *kvm, int vm_fd, unsigned index,
+	     const struct vcpu_ops *ops, void *ctx, struct vcpu *ret,
+	     struct err *e);
+void vcpu_done(struct vcpu *vcpu);
+
+/* Registers of the boot protocol; page tables and GDT go to guest memory. */
+int vcpu_boot(struct vcpu *vcpu, const struct guest_mem *mem,
+	      const struct boot_entry *entry, struct err *e);
+
+/* Guest TSC in kHz, or 0 when KVM does not tell. */
+uint64_t vcpu_tsc_khz(const struct vcpu *vcpu);
+
+/* Once per process, before any thread: the signal that interrupts KVM_RUN. */
+int vcpu_init_signals(struct err *e);
+
+/* Starts the thread, paused: it runs the guest after vcpu_resume(). */
+int vcpu_start(struct vcpu *vcpu, struct err *e);
+void vcpu_resume(struct vcpu *vcpu);
+/* Asks; vcpu_wait_paused() waits until the thread is out of the guest. */
+void vcpu_pause(struct vcpu *vcpu);
+void vcpu_wait_paused(struct vcpu *vcpu);
+/* Asks the thread to end; vcpu_join() waits for it. */
+void vcpu_stop(struct vcpu *vcpu);
+void vcpu_join(struct vcpu *vcpu);
+
+/* Section "vcpuN": registers, FPU, MSRs, local APIC, events. Paused only. */
+int vcpu_save(struct vcpu *vcpu, struct state_writer *w, struct err *e);
+int vcpu_load(struct vcpu *vcpu, struct state_reader *r, struct err *e);
+
+#endif
