@@ -149,8 +149,8 @@ static const struct api_field vm_create_fields[] = {
 	  .type = API_INTEGER,
 	  .min = 1,
 	  .max = API_WAIT_MAX_SECONDS,
-	  .fallback = "120",
-	  .help = "A start fails when the guest is not ready by then." },
+	  .help = "A start fails when the guest is not ready by then (default "
+		  "60, four times that under software emulation)." },
 	{ .name = NULL }
 };
 const struct api_object api_vm_create = { "VmCreate", "A VM to be made.",
