@@ -220,6 +220,9 @@ void vsock_conn_update(struct vsock_conn *c)
 	    !c->credit_asked) {
 		c->credit_asked = true;
 		c->owed |= VSOCK_OWE_CREDIT_REQUEST;
+		/* The end may be far off: say now that nobody reads. */
+		if (c->hup)
+			c->owed |= VSOCK_OWE_SHUTDOWN;
 	}
 	work = vsock_conn_has_work(c);
 	if (work && !c->in_ready)

@@ -156,13 +156,18 @@ static void forwarded(struct vsock_conn *c, uint32_t n)
 		c->owed |= VSOCK_OWE_CREDIT_UPDATE;
 }
 
-/* The host does not read any more: what the guest sends goes nowhere. */
-static void host_stopped_reading(struct vsock_conn *c)
+static void discard_buffer(struct vsock_conn *c)
 {
 	uint32_t lost = c->buf_len;
 
 	c->buf_start = c->buf_len = 0;
 	forwarded(c, lost);
+}
+
+/* The host does not read any more: what the guest sends goes nowhere. */
+static void host_stopped_reading(struct vsock_conn *c)
+{
+	discard_buffer(c);
 	if (c->state == VSOCK_OPEN && !(c->host_shut & VSOCK_SHUT_RCV)) {
 		c->host_shut |= VSOCK_SHUT_RCV;
 		c->owed |= VSOCK_OWE_SHUTDOWN;
@@ -293,13 +298,14 @@ static void hung_up(struct vsock_conn *c)
 		vsock_conn_reset(c);
 		break;
 	case VSOCK_OPEN:
-		host_stopped_reading(c);
+		discard_buffer(c);
+		c->host_shut |= VSOCK_SHUT_RCV;
 		if ((c->host_shut & VSOCK_SHUT_SEND) ||
 		    (c->guest_shut & VSOCK_SHUT_RCV)) {
 			vsock_conn_host_closed(c);
 			break;
 		}
-		/* The guest still gets what was sent before. */
+		/* The guest still gets what was sent before, then SHUTDOWN. */
 		c->readable = true;
 		vsock_conn_update(c);
 		break;
