@@ -125,7 +125,7 @@ static void adapt_leaf1(struct cpuid_table *t, const struct cpuid_vm *vm,
 	put(&leaf->edx, 28, 1, vm->vcpu_count > 1); /* HTT: many ids */
 	put(&leaf->ecx, 31, 1, 1); /* a hypervisor is there */
 	put(&leaf->ecx, 21, 1, 1); /* x2APIC, emulated by KVM */
-	put(&leaf->ecx, 24, 1, vm->tsc_deadline);
+	put(&leaf->ecx, 24, 1, 1); /* so is the TSC-deadline timer */
 }
 
 /* Caches: the first two levels belong to one core, the rest is shared. */

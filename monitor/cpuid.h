@@ -21,7 +21,6 @@ struct cpuid_table {
 
 struct cpuid_vm {
 	unsigned vcpu_count;
-	bool tsc_deadline; /* KVM emulates the timer: say so */
 	uint64_t tsc_khz;  /* 0: unknown, frequency leaves stay as they are */
 };
 

@@ -45,12 +45,14 @@ int kvm_try(int fd, unsigned long request, void *arg, const char *what,
 	return rc;
 }
 
-/* What this monitor cannot do without, all in Linux since 4.5. */
+/* What this monitor cannot do without, all in Linux since 4.13. */
 static const struct {
 	int cap;
 	const char *name;
 } needed[] = {
-	{ KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP" },
+	{ KVM_CAP_SPLIT_IRQCHIP, "KVM_CAP_SPLIT_IRQCHIP" },
+	{ KVM_CAP_SIGNAL_MSI, "KVM_CAP_SIGNAL_MSI" },
+	{ KVM_CAP_TSC_DEADLINE_TIMER, "KVM_CAP_TSC_DEADLINE_TIMER" },
 	{ KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY" },
 	{ KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID" },
 	{ KVM_CAP_MP_STATE, "KVM_CAP_MP_STATE" },
@@ -98,9 +100,6 @@ int kvm_open(const char *path, struct kvm *ret, struct err *e)
 				       "the KVM of this host lacks %s",
 				       needed[i].name);
 	}
-	rc = kvm_ioctl_value(fd, KVM_CHECK_EXTENSION,
-			     KVM_CAP_TSC_DEADLINE_TIMER);
-	kvm.tsc_deadline = rc > 0;
 	rc = kvm_ioctl_value(fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
 	kvm.vcpus_max = rc > 0 ? (unsigned)rc : 4;
 	rc = kvm_ioctl_value(fd, KVM_GET_VCPU_MMAP_SIZE, 0);

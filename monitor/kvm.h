@@ -16,7 +16,6 @@ struct kvm {
 	int fd;
 	int api;
 	size_t run_size; /* bytes of a vCPU's shared run area */
-	bool tsc_deadline;
 	unsigned vcpus_max;
 };
 

@@ -63,8 +63,10 @@ static const int allowed[] = {
 	SCMP_SYS(munmap),
 	SCMP_SYS(mremap),
 	SCMP_SYS(madvise),
-	/* locks and the end of threads */
+	/* locks, and threads that are still starting or ending */
 	SCMP_SYS(futex),
+	SCMP_SYS(rseq),
+	SCMP_SYS(set_robust_list),
 	SCMP_SYS(exit),
 	SCMP_SYS(rt_sigprocmask),
 	SCMP_SYS(rt_sigreturn),
@@ -83,7 +85,7 @@ static const int allowed[] = {
 /* ioctls by request. */
 static const unsigned long ioctls[] = {
 	KVM_RUN,	  /* vcpu */
-	KVM_IRQ_LINE,	  /* every device's interrupt */
+	KVM_SIGNAL_MSI,	  /* every device's interrupt */
 	KVM_IOEVENTFD,	  /* a driver comes or goes */
 	KVM_KVMCLOCK_CTRL, /* resume */
 	KVM_GET_REGS,	  /* where a vCPU failed */

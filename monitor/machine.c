@@ -97,8 +97,7 @@ static const struct vcpu_ops vcpu_ops = {
 static int build_vcpus(struct machine *m, struct err *e)
 {
 	AUTO(free) struct cpuid_table *cpuid = malloc(sizeof(*cpuid));
-	struct cpuid_vm vm = { .vcpu_count = m->config->vcpu_count,
-			       .tsc_deadline = m->kvm.tsc_deadline };
+	struct cpuid_vm vm = { .vcpu_count = m->config->vcpu_count };
 	int rc;
 
 	if (!cpuid)
@@ -131,7 +130,7 @@ static int build_vm(struct machine *m, struct err *e)
 			       m->kvm.vcpus_max);
 	rc = vm_new(&m->kvm, m->config->mem_bytes, &m->vm, e);
 	if (rc == 0)
-		rc = vm_create_irqchip(&m->vm, !m->kvm.tsc_deadline, e);
+		rc = vm_create_irqchip(&m->vm, e);
 	if (rc == 0)
 		rc = build_vcpus(m, e);
 	return rc;
@@ -312,6 +311,6 @@ int machine_resume(struct machine *m)
 
 void machine_press_power_button(struct machine *m)
 {
-	vm_set_irq(&m->vm, GSI_POWER_BUTTON, true);
-	vm_set_irq(&m->vm, GSI_POWER_BUTTON, false);
+	ioapic_set_line(&m->ioapic, GSI_POWER_BUTTON, true);
+	ioapic_set_line(&m->ioapic, GSI_POWER_BUTTON, false);
 }

@@ -18,6 +18,7 @@
 #include "monitor/boot.h"
 #include "monitor/bus.h"
 #include "monitor/config.h"
+#include "monitor/ioapic.h"
 #include "monitor/kvm.h"
 #include "monitor/layout.h"
 #include "monitor/power.h"
@@ -66,6 +67,8 @@ struct machine {
 	struct bus ports, mmio;
 	struct machine_slot slots[MACHINE_VIRTIO_MAX];
 	unsigned slot_count;
+	struct ioapic ioapic;
+	uint8_t pic_masks[2];
 	struct serial serial;
 	struct backend serial_backend;
 	struct power power;

@@ -31,7 +31,7 @@ static void slot_set_irq(void *ctx, bool level)
 {
 	struct machine_slot *slot = ctx;
 
-	vm_set_irq(&slot->machine->vm, slot->gsi, level);
+	ioapic_set_line(&slot->machine->ioapic, slot->gsi, level);
 }
 
 static uint64_t slot_gpa(const struct machine_slot *slot)
@@ -343,11 +343,51 @@ static int add_console(struct machine *m, struct err *e)
 
 /* --- the few devices that are not virtio --- */
 
+static void deliver(void *ctx, uint32_t address, uint32_t data)
+{
+	struct machine *m = ctx;
+
+	vm_send_message(&m->vm, address, data);
+}
+
+/*
+ * There are no PICs, but Linux without ACPI numbers ISA interrupts only when
+ * their mask registers keep what is written to them.
+ */
+static void pic_read(void *device, const struct bus_access *a)
+{
+	if (a->offset == 1)
+		memcpy(a->data, device, 1);
+}
+
+static void pic_write(void *device, const struct bus_access *a)
+{
+	if (a->offset == 1)
+		memcpy(device, a->data, 1);
+}
+
+static int add_irq(struct machine *m, struct err *e)
+{
+	const struct bus_range pics[] = {
+		{ 0x20, 2, "pic 1", pic_read, pic_write, &m->pic_masks[0] },
+		{ 0xa0, 2, "pic 2", pic_read, pic_write, &m->pic_masks[1] },
+	};
+	struct bus_range range = { GPA_IOAPIC,	IOAPIC_LEN,   "ioapic",
+				   ioapic_read, ioapic_write, &m->ioapic };
+	int rc;
+
+	ioapic_init(&m->ioapic, deliver, m);
+	rc = bus_add(&m->mmio, &range, e);
+	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(pics); i++)
+		rc = bus_add(&m->ports, &pics[i], e);
+	return rc;
+}
+
 static void serial_set_irq(void *ctx, bool level)
 {
 	struct machine *m = ctx;
 
-	vm_set_irq(&m->vm, GSI_COM1, level);
+	ioapic_set_line(&m->ioapic, GSI_COM1, level);
 }
 
 static void serial_output(void *ctx, uint8_t byte)
@@ -439,6 +479,7 @@ static const struct {
 	const char *name;
 	int (*add)(struct machine *m, struct err *e);
 } devices[] = {
+	{ "irq", add_irq },	    /* I/O APIC */
 	{ "power", add_power },	    /* ACPI power-off and reset, i8042 reset */
 	{ "serial", add_serial },   /* COM1 */
 	{ "blk", add_drives },	    /* drives */
@@ -470,6 +511,7 @@ void machine_remove_devices(struct machine *m)
 
 void machine_save_devices(struct machine *m, struct state_writer *w)
 {
+	ioapic_save(&m->ioapic, w);
 	serial_save(&m->serial, w);
 	for (unsigned i = 0; i < m->slot_count; i++)
 		virtio_mmio_save(&m->slots[i].mmio, w, m->slots[i].instance);
@@ -478,8 +520,10 @@ void machine_save_devices(struct machine *m, struct state_writer *w)
 int machine_load_devices(struct machine *m, struct state_reader *r,
 			 struct err *e)
 {
-	int rc = serial_load(&m->serial, r, e);
+	int rc = ioapic_load(&m->ioapic, r, e);
 
+	if (rc == 0)
+		rc = serial_load(&m->serial, r, e);
 	for (unsigned i = 0; rc == 0 && i < m->slot_count; i++)
 		rc = virtio_mmio_load(&m->slots[i].mmio, r,
 				      m->slots[i].instance, e);

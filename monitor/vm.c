@@ -141,49 +141,19 @@ void vm_done(struct vm *vm)
 	close_fd(&vm->mem_fd);
 }
 
-/*
- * The PICs come out of creation unmasked with vector base 0; a kernel that uses
- * hardware-reduced ACPI never touches them and would take their vectors for
- * exceptions. Firmware leaves them masked, and so do we.
- */
-static int mask_pics(struct vm *vm, struct err *e)
+int vm_create_irqchip(struct vm *vm, struct err *e)
 {
-	for (unsigned i = 0; i < 2; i++) {
-		struct kvm_irqchip chip = { .chip_id = i };
-		int rc = kvm_try(vm->fd, KVM_GET_IRQCHIP, &chip,
-				 "the state of a PIC", e);
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_SPLIT_IRQCHIP,
+				      .args = { IOAPIC_PINS } };
 
-		if (rc < 0)
-			return rc;
-		chip.chip.pic.imr = 0xff;
-		chip.chip.pic.irq_base = i ? 0x70 : 0x08;
-		rc = kvm_try(vm->fd, KVM_SET_IRQCHIP, &chip,
-			     "a new state of a PIC", e);
-		if (rc < 0)
-			return rc;
-	}
-	return 0;
+	return kvm_try(vm->fd, KVM_ENABLE_CAP, &cap, "local APICs", e);
 }
 
-int vm_create_irqchip(struct vm *vm, bool with_pit, struct err *e)
+void vm_send_message(struct vm *vm, uint32_t address, uint32_t data)
 {
-	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
-	int rc = kvm_try(vm->fd, KVM_CREATE_IRQCHIP, NULL,
-			 "interrupt controllers", e);
+	struct kvm_msi msi = { .address_lo = address, .data = data };
 
-	if (rc == 0)
-		rc = mask_pics(vm, e);
-	if (rc == 0 && with_pit)
-		rc = kvm_try(vm->fd, KVM_CREATE_PIT2, &pit, "a timer (PIT)",
-			     e);
-	return rc;
-}
-
-void vm_set_irq(struct vm *vm, unsigned gsi, bool level)
-{
-	struct kvm_irq_level line = { .irq = gsi, .level = level };
-
-	(void)kvm_ioctl(vm->fd, KVM_IRQ_LINE, &line);
+	(void)kvm_ioctl(vm->fd, KVM_SIGNAL_MSI, &msi);
 }
 
 int vm_ioeventfd(struct vm *vm, uint64_t gpa, uint32_t value, int event_fd,
@@ -199,4 +169,41 @@ int vm_ioeventfd(struct vm *vm, uint64_t gpa, uint32_t value, int event_fd,
 	};
 
 	return kvm_ioctl(vm->fd, KVM_IOEVENTFD, &io);
+}
+
+int vm_save(struct vm *vm, struct state_writer *w, struct err *e)
+{
+	struct kvm_clock_data clock = { .clock = 0 };
+	int rc = kvm_try(vm->fd, KVM_GET_CLOCK, &clock, "the guest's clock", e);
+
+	if (rc < 0)
+		return rc;
+	state_begin(w, "vm", 1);
+	state_put_u64(w, vm->mem_bytes);
+	state_put_u64(w, clock.clock);
+	state_end(w);
+	return 0;
+}
+
+int vm_load(struct vm *vm, struct state_reader *r, struct err *e)
+{
+	struct kvm_clock_data clock = { .flags = 0 };
+	uint16_t version;
+	uint64_t mem_bytes;
+	int rc = state_open(r, "vm", 1, &version, e);
+
+	if (rc < 0)
+		return rc;
+	mem_bytes = state_get_u64(r);
+	clock.clock = state_get_u64(r);
+	rc = state_close(r, e);
+	if (rc < 0)
+		return rc;
+	if (mem_bytes != vm->mem_bytes)
+		return err_set(e, ERR_CORRUPT, "state_invalid", 0,
+			       "the state belongs to a VM of %llu bytes of "
+			       "memory",
+			       (unsigned long long)mem_bytes);
+	rc = kvm_try(vm->fd, KVM_SET_CLOCK, &clock, "the guest's clock", e);
+	return rc < 0 ? rc : 0;
 }
