@@ -71,7 +71,7 @@ static int get_choice(const json_t *j, const char *field,
 static int get_blob(const json_t *j, const char *field, bool required,
 		    struct image_blob *ret, struct err *e)
 {
-	static const char *const allowed[] = { "sha256", "size_bytes", NULL };
+	static const char *const allowed[] = { "digest", "size_bytes", NULL };
 	const json_t *object = NULL;
 	const char *hex = NULL;
 	int rc = json_get_object(j, "manifest", field, required, &object, e);
@@ -80,7 +80,7 @@ static int get_blob(const json_t *j, const char *field, bool required,
 		return rc;
 	rc = json_only_fields(object, field, allowed, e);
 	if (!rc)
-		rc = json_get_string(object, field, "sha256", true,
+		rc = json_get_string(object, field, "digest", true,
 				     IMAGE_DIGEST_LEN, &hex, e);
 	if (!rc)
 		rc = json_get_u64(object, field, "size_bytes", true, 1,
@@ -89,7 +89,7 @@ static int get_blob(const json_t *j, const char *field, bool required,
 		return rc;
 	if (!digest_hex_ok(hex))
 		return err_set(e, ERR_INVALID, "manifest_invalid", 0,
-			       "manifest.%s.sha256 is not 64 hex digits",
+			       "manifest.%s.digest is not 64 hex digits",
 			       field);
 	memcpy(ret->digest, hex, sizeof(ret->digest));
 	return 0;
@@ -234,7 +234,7 @@ static void put_blob(json_t *j, const char *field,
 	if (blob->digest[0])
 		(void)json_object_set_new(
 			j, field,
-			json_pack("{s:s, s:I}", "sha256", blob->digest,
+			json_pack("{s:s, s:I}", "digest", blob->digest,
 				  "size_bytes", (json_int_t)blob->size_bytes));
 }
 

@@ -156,9 +156,12 @@ static int write_manifest(const struct publish *p, struct image *img,
 		return err_sys(e, ENOMEM, "write the manifest");
 	/* What we could not read back must not be written. */
 	rc = image_from_json(j, &checked, e);
-	if (rc < 0)
+	if (rc < 0) {
+		if (e)
+			(void)strcpy(e->code, "recipe_invalid");
 		return err_wrap(e, rc, "The recipe '%s' is faulty",
 				img->recipe);
+	}
 	*img = checked;
 	return file_replace(p->staging_fd, "manifest.json", text, strlen(text),
 			    0444, e);
