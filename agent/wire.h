@@ -21,7 +21,11 @@
  * Streams. The host chooses ids (non-zero, never reused in a session) and opens
  * with EXEC, PUSH, PULL, TIME, NET, SHUTDOWN or STATUS. Exactly one RESULT (or
  * EXIT for EXEC that started) ends a stream; after it the id is dead and late
- * frames for it are dropped silently.
+ * frames for it are dropped silently. A DETACHED exec gets STARTED and at once
+ * RESULT 0: how it ends comes as DETACHED. A frame that is malformed or of a
+ * type that has no business on the stream ends it with RESULT bad_request.
+ * EXIT comes after the EOF of both outputs, except after CLOSE. A session also
+ * ends when the byte stream is lost (vsock closed, serial port hung up).
  *
  * Flow control. DATA consumes credit of its (stream, channel); each direction
  * starts with WIRE_WINDOW bytes and the receiver gives more with WINDOW when it
@@ -68,7 +72,7 @@ enum wire_type {
 	WIRE_TIME = 8, /* i64 ns since the epoch */
 	WIRE_NET = 9, /* struct wire_net */
 	WIRE_SHUTDOWN = 10, /* u8 enum wire_shutdown */
-	WIRE_STATUS = 11, /* empty: agent answers INFO frames, then RESULT */
+	WIRE_STATUS = 11, /* empty: RESULT 0 says that the agent is alive */
 	WIRE_REAP =
 		12, /* u32 tag: forget the exit record of a detached command */
 	/* agent to host */

@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Boots a real kernel with vmd-agent as /init under QEMU's emulation.
 
-    agent_boot.py AGENT KERNEL MODULES_DIR [BUSYBOX]
+    agent_boot.py AGENT [KERNEL MODULES_DIR [BUSYBOX]]
 
 KERNEL is Debian's vmlinuz of the cloud flavour, MODULES_DIR the directory
-lib/modules/VERSION of the same package. Prints the time from exec of QEMU to
+lib/modules/VERSION of the same package. Without them those of VMD_TEST_KERNEL
+and VMD_TEST_MODULES, or of the installed package, are taken. Prints the time from exec of QEMU to
 the answered HELLO. Covers: module loading, virtio-serial, host disconnects,
 root switch to an ext4 disk, network, exec, tty, power off.
 """
+import glob
 import io
 import os
 import shutil
@@ -78,6 +80,16 @@ def build(work, agent, modules, busybox):
     os.makedirs(disk_root + "/etc")
     add_busybox(disk_root, busybox)
     shutil.copy(root + "/etc/passwd", disk_root + "/etc/passwd")
+    # A distribution's init in small: starts the service, powers off when asked
+    # by systemd's signal.
+    os.makedirs(disk_root + "/sbin")
+    with open(disk_root + "/sbin/init", "w") as f:
+        f.write("#!/bin/sh\nexport PATH=/bin\n"
+                "mkdir -p /dev/pts && mount -t devpts devpts /dev/pts\n"
+                "trap 'poweroff -f' 38\n"
+                "/run/vmd/vmd-agent --service &\n"
+                "while :; do wait; done\n")
+    os.chmod(disk_root + "/sbin/init", 0o755)
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", disk_root,
                     work + "/disk", "64M"], check=True)
 
@@ -153,9 +165,7 @@ def exercise(g, tiny):
         info = tarfile.TarInfo("dir/" + "n" * 120)
         info.size, info.mode = 1 << 20, 0o4751
         t.addfile(info, io.BytesIO(b"x" * (1 << 20)))
-    r = h.push("/root" if not tiny else "/", tree.getvalue())
-    if not tiny and r[0]:
-        r = h.push("/", tree.getvalue())
+    r = h.push("/", tree.getvalue())
     check("push", r[0] == 0, r)
     r, data = h.pull("/dir")
     with tarfile.open(fileobj=io.BytesIO(data)) as t:
@@ -211,10 +221,23 @@ def one(work, kernel, words, tiny):
                 print("---- console\n" + f.read()[-3000:])
 
 
+def find_kernel():
+    kernel = os.environ.get("VMD_TEST_KERNEL")
+    modules = os.environ.get("VMD_TEST_MODULES")
+    if kernel and modules:
+        return kernel, modules
+    for kernel in sorted(glob.glob("/boot/vmlinuz-*-cloud-amd64")):
+        modules = "/lib/modules/" + kernel.split("vmlinuz-")[1]
+        if os.path.isdir(modules):
+            return kernel, modules
+    skip("no linux-image-cloud-amd64: set VMD_TEST_KERNEL, VMD_TEST_MODULES")
+
+
 def main():
-    if len(sys.argv) < 4:
-        skip("usage: agent_boot.py AGENT KERNEL MODULES_DIR [BUSYBOX]")
-    agent, kernel, modules = sys.argv[1:4]
+    if len(sys.argv) < 2:
+        sys.exit("usage: agent_boot.py AGENT [KERNEL MODULES_DIR [BUSYBOX]]")
+    agent = sys.argv[1]
+    kernel, modules = find_kernel() if len(sys.argv) < 4 else sys.argv[2:4]
     busybox = sys.argv[4] if len(sys.argv) > 4 else "/bin/busybox"
     for tool in ("qemu-system-x86_64", "cpio", "mke2fs"):
         if not shutil.which(tool):
@@ -228,6 +251,8 @@ def main():
         one(work, kernel, "", True)
         print("---- root on a disk")
         one(work, kernel, "vmd.root=/dev/vda vmd.init=agent", False)
+        print("---- root on a disk, its own init, agent as a service")
+        one(work, kernel, "vmd.root=/dev/vda vmd.init=system", False)
     print("%d failed" % len(failures))
     sys.exit(1 if failures else 0)
 
