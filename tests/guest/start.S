@@ -45,9 +45,8 @@ halt:
 enter_long_mode:
 	popl %ebp
 	movl $pdpt + 3, pml4
-	movl $0x83, %eax               /* 1 GiB pages need no tables... */
 	xorl %ecx, %ecx
-1:	movl %ecx, %eax                /* ...but not every CPU has them */
+1:	movl %ecx, %eax                /* 4 GiB in pages of 2 MiB */
 	shll $21, %eax
 	orl $0x83, %eax
 	movl %eax, pd(, %ecx, 8)

@@ -1,0 +1,311 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs one bare-metal guest on vmd-monitor and checks how it ends.
+
+usage: run_guest.py VMD-MONITOR GUEST CASE
+Exit status 0 passed, 1 failed, 77 skipped (no KVM), with the reason printed.
+"""
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+DEADLINE_S = 40
+
+
+class Run:
+    """One monitor in its own directory; ends with the test in any case."""
+
+    def __init__(self, monitor, guest, directory):
+        self.monitor, self.guest, self.directory = monitor, guest, directory
+        self.process = None
+        self.config = {
+            "boot-source": {"kernel_image_path": guest},
+            "machine-config": {"vcpu_count": 1, "mem_size_mib": 64},
+            "control": {"socket_path": "control.sock"},
+            "status": {"path": "status.json"},
+            "debug-exit": {"port": 0xF4},
+        }
+
+    def start(self):
+        with open(os.path.join(self.directory, "vm.json"), "w") as file:
+            json.dump(self.config, file)
+        self.process = subprocess.Popen(
+            [self.monitor, "--config", "vm.json", "--id", "test"],
+            cwd=self.directory, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def finish(self):
+        out, err = self.process.communicate(timeout=DEADLINE_S)
+        return self.process.returncode, out.decode(), err.decode()
+
+    def status(self):
+        with open(os.path.join(self.directory, "status.json")) as file:
+            return json.load(file)
+
+    def wait_output(self, text):
+        seen, end = b"", time.monotonic() + DEADLINE_S
+        while text not in seen:
+            ready = select.select([self.process.stdout], [], [],
+                                  end - time.monotonic())[0]
+            check(ready, f"no {text!r} from the guest, only {seen!r}")
+            data = os.read(self.process.stdout.fileno(), 4096)
+            check(data, f"monitor ended after {seen!r}")
+            seen += data
+
+    def connect(self, name):
+        path, end = os.path.join(self.directory, name), (
+            time.monotonic() + DEADLINE_S)
+        while True:
+            client = socket.socket(socket.AF_UNIX)
+            client.settimeout(DEADLINE_S)
+            try:
+                client.connect(path)
+                return client
+            except (FileNotFoundError, ConnectionRefusedError):
+                client.close()
+                check(time.monotonic() < end, f"no socket {name}")
+                time.sleep(0.005)
+
+    def close(self):
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+def check(condition, message):
+    if not condition:
+        print("FAILED:", message)
+        raise SystemExit(1)
+
+
+def ask(client, request):
+    client.sendall(json.dumps(request).encode() + b"\n")
+    return read_line(client)
+
+
+def read_line(client):
+    line = b""
+    while not line.endswith(b"\n"):
+        data = client.recv(4096)
+        check(data, f"control socket closed after {line!r}")
+        line += data
+    return json.loads(line)
+
+
+def run_to_end(run, code, reason):
+    run.start()
+    got, out, err = run.finish()
+    check(got == code, f"exit status {got}, not {code}; {out!r} {err!r}")
+    status = run.status()
+    check(status["reason"] == reason and status["status"] == code,
+          f"status record {status}")
+    return out, err
+
+
+def case_exit(run):
+    run_to_end(run, 64 + 42, "debug-exit")
+
+
+def case_hello(run):
+    out, _ = run_to_end(run, 64, "debug-exit")
+    check(out.startswith("hello from "), f"serial output {out!r}")
+
+
+def case_params(run):
+    run.config["boot-source"]["boot_args"] = "hello=world"
+    run.config["boot-source"]["initrd_path"] = "initrd"
+    with open(os.path.join(run.directory, "initrd"), "w") as file:
+        file.write("INITRD" + "x" * 5000)
+    run_to_end(run, 64, "debug-exit")
+
+
+def case_poweroff(run):
+    run_to_end(run, 0, "poweroff")
+
+
+def case_reset(run):
+    run_to_end(run, 3, "reset")
+
+
+def case_triple_fault(run):
+    _, err = run_to_end(run, 4, "crash")
+    check("triple fault" in err, f"stderr {err!r}")
+    check(run.status()["error"]["code"] == "guest_crashed", "error code")
+
+
+def case_smp(run):
+    run.config["machine-config"]["vcpu_count"] = 2
+    run_to_end(run, 64, "debug-exit")
+
+
+def case_virtio(run):
+    run.config["entropy"] = {}
+    run_to_end(run, 64, "debug-exit")
+
+
+def case_pause(run):
+    run.start()
+    run.wait_output(b"spinning\n")
+    with run.connect("control.sock") as control:
+        check(ask(control, {"action": "status"})["state"] == "running", "1")
+        check(ask(control, {"action": "pause"}) == {"ok": True}, "pause")
+        check(ask(control, {"action": "status"})["state"] == "paused", "2")
+        answer = ask(control, {"action": "pause"})
+        check(answer["error"]["code"] == "wrong_state", f"{answer}")
+        check(cpu_ticks(run) == cpu_ticks(run, wait=0.2), "it still runs")
+        check(ask(control, {"action": "resume"}) == {"ok": True}, "resume")
+        before = cpu_ticks(run)
+        check(cpu_ticks(run, wait=0.5) > before, "it does not run again")
+        check(ask(control, {"action": "kill"}) == {"ok": True}, "kill")
+    code, _, _ = run.finish()
+    check(code == 5, f"exit status {code}")
+
+
+def cpu_ticks(run, wait=0.0):
+    time.sleep(wait)  # a measurement over time, not a wait for an event
+    with open(f"/proc/{run.process.pid}/stat") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def case_kill(run):
+    run.start()
+    with run.connect("control.sock") as control:
+        check(ask(control, {"action": "kill"}) == {"ok": True}, "kill")
+    code, _, _ = run.finish()
+    check(code == 5 and run.status()["reason"] == "killed", f"{code}")
+
+
+def case_sigterm(run):
+    run.start()
+    run.wait_output(b"spinning\n")
+    run.process.send_signal(signal.SIGTERM)
+    code, _, _ = run.finish()
+    check(code == 5 and run.status()["reason"] == "killed", f"{code}")
+
+
+def case_control_hostile(run):
+    run.start()
+    with run.connect("control.sock") as control:
+        for bad in [b"\n", b"{\n", b"[]\n", b'{"action":5}\n', b"\xff\xfe\n",
+                    b'{"action":"status","action":"kill"}\n', b'{}\n',
+                    b'{"action":"status","x":1}\n', b'{"action":"boom"}\n',
+                    b"[" * 4000 + b"\n", b'"\x00"\n']:
+            control.sendall(bad)
+            check("error" in read_line(control), f"{bad!r} was taken")
+    with run.connect("control.sock") as control:
+        control.sendall(b"x" * 5000)
+        end = b"?"
+        try:
+            while end:
+                end = control.recv(100)
+        except ConnectionResetError:
+            end = b""
+        check(end == b"", "a line without end was not hung up on")
+    many = [run.connect("control.sock") for _ in range(12)]
+    answered = 0
+    for client in many:
+        try:
+            client.sendall(b'{"action":"status"}\n')
+            answered += bool(client.recv(4096))
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        client.close()
+    check(answered == 8, f"{answered} of 12 clients were served, not 8")
+    with run.connect("control.sock") as control:
+        check(ask(control, {"action": "kill"}) == {"ok": True}, "kill")
+    code, _, _ = run.finish()
+    check(code == 5, f"exit status {code}")
+
+
+def case_serial_socket(run):
+    run.config["serial"] = {"socket_path": "serial.sock",
+                            "log_path": "console.log"}
+    out, _ = run_to_end(run, 64, "debug-exit")
+    check(out == "", f"stdout {out!r}")
+    with open(os.path.join(run.directory, "console.log")) as file:
+        check(file.read() == "hello from elf64\n", "log")
+
+
+def case_kernel_missing(run):
+    run.config["boot-source"]["kernel_image_path"] = "no-such-kernel"
+    _, err = run_to_end(run, 1, "error")
+    check(run.status()["error"]["code"] == "kernel_missing", f"{err}")
+    check("no-such-kernel" in err, f"{err}")
+
+
+def case_kernel_truncated(run):
+    with open(run.guest, "rb") as file:
+        data = file.read()
+    with open(os.path.join(run.directory, "cut"), "wb") as file:
+        file.write(data[:4100])
+    run.config["boot-source"]["kernel_image_path"] = "cut"
+    run_to_end(run, 1, "error")
+    check(run.status()["error"]["code"] == "kernel_truncated",
+          f"{run.status()}")
+
+
+def case_lockdown(run):
+    run.start()
+    run.wait_output(b"spinning\n")
+    with open(f"/proc/{run.process.pid}/status") as file:
+        fields = dict(line.split(":", 1) for line in file)
+    check(fields["Seccomp"].strip() == "2", "no system call filter")
+    check(fields["NoNewPrivs"].strip() == "1", "may gain privileges")
+    check(int(fields["CapEff"], 16) == 0, "has capabilities")
+    check(int(fields["CapPrm"], 16) == 0, "may get capabilities")
+    for task in os.listdir(f"/proc/{run.process.pid}/task"):
+        with open(f"/proc/{run.process.pid}/task/{task}/status") as file:
+            check("Seccomp:\t2" in file.read(), f"thread {task} is free")
+    run.process.send_signal(signal.SIGINT)
+    code, _, _ = run.finish()
+    check(code == 5, f"exit status {code}")
+
+
+def case_start_time(run):
+    """Not a benchmark: only catches a start that became absurdly slow."""
+    best = 1e9
+    for _ in range(10):
+        start = time.monotonic()
+        run.start()
+        code, _, _ = run.finish()
+        check(code == 64 + 42, f"exit status {code}")
+        best = min(best, (time.monotonic() - start) * 1000)
+    print(f"best of 10 whole runs: {best:.1f} ms")
+    check(best < 200, "a whole run takes longer than 200 ms")
+
+
+def find_case(name):
+    for suffix in ("-pvh", "-elf64"):
+        name = name.removesuffix(suffix)
+    if name in ("acpi-reset", "i8042-reset"):
+        return case_reset
+    return globals()["case_" + name.replace("-", "_")]
+
+
+def main():
+    monitor, guest, name = sys.argv[1:]
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        print("SKIP /dev/kvm cannot be opened here")
+        return 77
+    directory = tempfile.mkdtemp(prefix="vmd-guest-")
+    run = Run(os.path.abspath(monitor), os.path.abspath(guest), directory)
+    try:
+        find_case(name)(run)
+    except subprocess.TimeoutExpired:
+        check(False, f"the monitor did not end within {DEADLINE_S} s")
+    finally:
+        run.close()
+        shutil.rmtree(directory)
+    print("passed:", name)
+    return 0
+
+
+sys.exit(main())
