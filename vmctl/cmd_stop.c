@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vmctl stop. */
+#include "vmctl/vm_verb.h"
+
+int cmd_stop(struct ctx *ctx, const struct args *args)
+{
+	return for_each_operand(ctx, args, vm_stop);
+}

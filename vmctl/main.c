@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vmctl: everything a person or a script does with the daemon. It talks only to
+ * the API. What it prints may come from guests and other users: text is made
+ * safe for the terminal before it is shown.
+ */
+#include <errno.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <curl/curl.h>
+
+#include "vmctl/ctx.h"
+#include "vmctl/help.h"
+
+static int read_output(struct ctx *ctx, const struct args *args, struct err *e)
+{
+	const char *text = args_value(args, "output");
+
+	if (!text)
+		return 0;
+	ctx->output_given = true;
+	if (strcmp(text, "table") == 0)
+		ctx->output = OUTPUT_TABLE;
+	else if (strcmp(text, "json") == 0)
+		ctx->output = OUTPUT_JSON;
+	else if (strcmp(text, "name") == 0)
+		ctx->output = OUTPUT_NAME;
+	else
+		return usage_error(e,
+				   "--output '%.32s' is not table, json or "
+				   "name",
+				   text);
+	return 0;
+}
+
+static int run_command(struct ctx *ctx, const struct args *args)
+{
+	struct err e = ERR_INIT;
+	char socket[512];
+	int status;
+
+	if (read_output(ctx, args, &e) < 0)
+		return ctx_fail(ctx, &e);
+	ctx->client = api_client_new(
+		ctx_socket_path(args_value(args, "socket"), socket), &e);
+	if (!ctx->client)
+		return ctx_fail(ctx, &e);
+	status = args->command->run(ctx, args);
+	api_client_free(ctx->client);
+	if (fflush(stdout) != 0 && status == EXIT_OK) {
+		(void)err_sys(&e, errno, "standard output");
+		status = ctx_fail(ctx, &e);
+	}
+	return status;
+}
+
+static int dispatch(int argc, char **argv, struct args *args)
+{
+	struct ctx ctx = { .client = NULL };
+	struct err e = ERR_INIT;
+	int rc = args_parse(argc, argv, args, &e);
+
+	ctx.command = args->command;
+	if (rc < 0)
+		return ctx_fail(&ctx, &e);
+	if (args->command && args_has(args, "help")) {
+		help_command(stdout, args->command);
+		return EXIT_OK;
+	}
+	if (args->command)
+		return run_command(&ctx, args);
+	if (args_has(args, "help")) {
+		help_all(stdout, args->group);
+		return EXIT_OK;
+	}
+	help_all(stderr, args->group);
+	return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	static char help_option[] = "--help";
+	struct args args;
+	int status;
+
+	/* A closed pipe is an error of write(), told by the exit status. */
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)setlocale(LC_CTYPE, "");
+	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+		(void)puts("vmctl " VMD_VERSION);
+		return EXIT_OK;
+	}
+	if (argc >= 2 && strcmp(argv[1], "help") == 0)
+		argv[1] = help_option;
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+		return EXIT_ERROR;
+	status = dispatch(argc, argv, &args);
+	args_done(&args);
+	curl_global_cleanup();
+	return status;
+}
