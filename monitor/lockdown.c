@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <sys/ioctl.h>
 
 #include "base/checked.h"
@@ -151,6 +152,9 @@ static int filter_calls(struct err *e)
 
 int lockdown_enter(struct err *e)
 {
+	/* The C library reads /etc/localtime when it is first asked for a
+	 * date: a log record after lock-down must not be that. */
+	tzset();
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		return failed(e, errno, "no_new_privs");
 	capng_clear(CAPNG_SELECT_ALL);

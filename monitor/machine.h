@@ -103,6 +103,14 @@ int machine_run(struct machine *m, struct err *e);
 /* Any thread. The first call decides. text may be NULL. */
 void machine_end(struct machine *m, enum machine_end why, const char *text);
 
+/*
+ * The state of everything but guest memory (that is m->vm.mem_fd). save: the
+ * machine is paused or was never run. load: into a machine built from the same
+ * configuration that was never run; on failure it can only be freed.
+ */
+int machine_save(struct machine *m, struct state_writer *w, struct err *e);
+int machine_load(struct machine *m, struct state_reader *r, struct err *e);
+
 /* Requests; loop thread, machine lock held. -EALREADY when it is so already. */
 int machine_pause(struct machine *m);
 int machine_resume(struct machine *m);

@@ -50,6 +50,7 @@ int vcpu_new(const struct kvm *kvm, int vm_fd, unsigned index,
 	if (run == MAP_FAILED)
 		return err_sys(e, errno, "mapping the run area of a vCPU");
 	*ret = (struct vcpu){ .index = index,
+			      .kvm = kvm,
 			      .run = run,
 			      .run_size = kvm->run_size,
 			      .ops = ops,

@@ -43,6 +43,7 @@ enum vcpu_want { VCPU_RUN, VCPU_PAUSE, VCPU_STOP };
 struct vcpu {
 	unsigned index;
 	int fd;
+	const struct kvm *kvm;
 	struct kvm_run *run;
 	size_t run_size;
 	const struct vcpu_ops *ops;
@@ -55,7 +56,7 @@ struct vcpu {
 	bool paused; /* the thread waits, or has ended */
 };
 
-/* index is the APIC id. ops and ctx must outlive the vCPU. */
+/* index is the APIC id. kvm, ops and ctx must outlive the vCPU. */
 int vcpu_new(const struct kvm *kvm, int vm_fd, unsigned index,
 	     const struct vcpu_ops *ops, void *ctx, struct vcpu *ret,
 	     struct err *e);
