@@ -39,6 +39,6 @@ int qemu_args_build(struct qemu_args *a, struct err *e);
 void qemu_args_done(struct qemu_args *a);
 
 /* The whole kernel command line of a VM on QEMU, malloc'd. */
-char *qemu_cmdline(const struct vm_launch *launch);
+char *qemu_cmdline(const struct vm_launch *launch, bool kvm);
 
 #endif

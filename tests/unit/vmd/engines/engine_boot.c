@@ -2,10 +2,11 @@
 /*
  * Boots one VM through an engine and prints when what happened:
  *
- *   engine_boot [-e ENGINE] [-d DISK] [-m MIB] [-n] [-p] [-a ARGS] KERNEL INITRD
+ *   engine_boot [-e ENGINE] [-d DISK] [-m MIB] [-n] [-p] [-a ARGS] [-c COMMAND]
+ *               [-t PORT] KERNEL INITRD
  *
- * -n: with a network, -p: print the console. The guest runs /bin/true (if its
- * agent comes up) and is then powered off through the agent. Exit status 0 when
+ * -n: with a network, -t: and a published port, -p: print the console. The guest
+ * runs COMMAND in its shell and is then powered off through the agent. Exit status 0 when
  * the agent was ready, the command exited 0 and the end was a power-off.
  */
 #include <fcntl.h>
@@ -26,6 +27,7 @@ struct boot {
 	struct agent_session *session;
 	const struct engine_ops *engine;
 	uint64_t start_ms;
+	const char *command;
 	bool print, good;
 	size_t console_bytes;
 };
@@ -68,14 +70,14 @@ static void on_ready(void *ctx, const struct agent_info *info)
 {
 	static const struct agent_stream_ops ops = { .data = exec_data,
 						     .done = exec_done };
-	static struct wire_exec request = { .argc = 1 };
+	static struct wire_exec request = { .argc = 3 };
 	struct boot *b = ctx;
 
 	(void)info;
 	mark(b, "agent ready");
-	request.argv[0] = wire_str(getenv("ENGINE_BOOT_COMMAND")
-					   ? getenv("ENGINE_BOOT_COMMAND")
-					   : "true");
+	request.argv[0] = wire_str("sh");
+	request.argv[1] = wire_str("-c");
+	request.argv[2] = wire_str(b->command);
 	(void)agent_session_exec(b->session, &request, &ops, b, NULL);
 }
 
@@ -160,17 +162,19 @@ static void on_deadline(struct loop_timer *timer)
 int main(int argc, char **argv)
 {
 	char dir[] = "/tmp/vmd-boot-XXXXXX", reason[256];
-	struct boot b = { .start_ms = clock_mono_ms() };
+	struct boot b = { .start_ms = clock_mono_ms(),
+			  .command = "true" };
 	struct vm_launch launch = { .id = "boot",
 				    .name = "boot",
 				    .vcpus = 1,
 				    .memory_bytes = 256u << 20 };
+	struct vm_port port = { .host_address = "127.0.0.1" };
 	struct loop_timer deadline;
 	const char *engine = "auto";
 	struct err e = ERR_INIT;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "e:d:m:npa:")) != -1) {
+	while ((opt = getopt(argc, argv, "e:d:m:npa:c:t:")) != -1) {
 		switch (opt) {
 		case 'e':
 			engine = optarg;
@@ -186,6 +190,16 @@ int main(int argc, char **argv)
 			break;
 		case 'p':
 			b.print = true;
+			break;
+		case 'c':
+			b.command = optarg;
+			break;
+		case 't':
+			port.host_port = port.guest_port =
+				(uint16_t)strtoul(optarg, NULL, 10);
+			launch.network = true;
+			launch.ports = &port;
+			launch.port_count = 1;
 			break;
 		case 'a':
 			launch.cmdline = optarg;
@@ -214,7 +228,7 @@ int main(int argc, char **argv)
 	}
 	mark(&b, "start returned");
 	loop_timer_init(b.loop, &deadline, on_deadline, &b);
-	loop_timer_arm(&deadline, 60000);
+	loop_timer_arm(&deadline, 25000);
 	(void)loop_run(b.loop);
 	loop_timer_disarm(&deadline);
 	agent_session_free(b.session);
