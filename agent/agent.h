@@ -99,7 +99,8 @@ struct command {
 	struct command *next;
 	pid_t pid;
 	struct stream *stream; /* NULL: detached, or the host lost interest */
-	int in, out, err;      /* -1: closed; a tty has in == out */
+	int in, out, err; /* -1: closed; a tty has in == out */
+	int slave; /* of a tty, held so that reading never ends before it */
 	bool tty, exited, dead, ending;
 	bool in_eof;     /* close stdin once `pending` is written */
 	uint8_t *pending; /* stdin that the pipe did not take; WIRE_WINDOW */

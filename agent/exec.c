@@ -6,6 +6,10 @@
  * Its output is read only with credit and room in the queue. EXIT is sent when
  * the process has ended and everything it had written before was sent; output
  * of children it left behind is not waited for.
+ *
+ * The agent holds a terminal's slave side as well: a command may close its own
+ * descriptors some time before it ends, and closing the master then, on the
+ * EIO, would be a hangup and kill it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -38,6 +42,7 @@ static void close_all(struct command *c)
 	close_input(c);
 	close_slot(&c->out);
 	close_slot(&c->err);
+	close_slot(&c->slave);
 }
 
 static bool tag_known(const struct agent *a, uint32_t tag)
@@ -124,7 +129,7 @@ void exec_open(struct agent *a, struct stream *st, const uint8_t *payload,
 		stream_fail(a, st, &f);
 		return;
 	}
-	c->in = c->out = c->err = -1;
+	c->in = c->out = c->err = c->slave = -1;
 	if (!spawn_command(a, &req, c, &f)) {
 		free(c);
 		stream_fail(a, st, &f);

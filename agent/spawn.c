@@ -237,6 +237,7 @@ static bool open_terminal(struct launch *l, const struct wire_exec *req,
 	c->tty = true;
 	c->out = master;
 	c->in = req->flags & WIRE_EXEC_STDIN ? master : -1;
+	c->slave = slave;
 	l->in = l->out = l->err = slave;
 	return true;
 }
@@ -360,13 +361,14 @@ bool spawn_command(struct agent *a, const struct wire_exec *req,
 	l.in = l.out = l.err = -1;
 	if (prepare(&l, req, f))
 		ok = open_stdio(a, &l, req, c, f) && fork_and_exec(&l, c, f);
-	close_if(l.in);
-	if (l.out != l.in)
+	if (!c->tty) {
+		close_if(l.in);
 		close_if(l.out);
-	if (l.err != l.in)
 		close_if(l.err);
+	}
 	free(l.text);
 	if (!ok) {
+		close_if(c->slave);
 		if (!c->tty)
 			close_if(c->in);
 		close_if(c->out);

@@ -199,6 +199,15 @@ def test_exec_tty_interrupt_and_eof():
         assert r[2].count(b"line\r\n") == 2, r
 
 
+def test_exec_tty_closed_by_the_command():
+    """A command without descriptors lives on, and may open /dev/tty again."""
+    with Agent() as a:
+        r = a.host.run(["sh", "-c", "exec 0<&- 1>&- 2>&-; sleep 0.2; "
+                        "head -c 100000 /dev/zero >/dev/tty; exit 6"],
+                       flags=wire.TTY)
+        eq((r[0], r[1], len(r[2])), (6, 0, 100000))
+
+
 def test_exec_background_child_does_not_hold():
     with Agent() as a:
         start = time.monotonic()
