@@ -156,9 +156,10 @@ static void indirect_empty(struct fake_driver *d, uint16_t q)
 
 static void indirect_of_broken_length(struct fake_driver *d, uint16_t q)
 {
-	put(d, q, 0, TABLE, 24, F_INDIRECT, 0);
+	/* Two good descriptors and half a one. */
+	put(d, q, 0, TABLE, 40, F_INDIRECT, 0);
 	put_table(d, 0, BUFFER, 16, F_NEXT, 1);
-	put_table(d, 1, BUFFER, 16, 0, 0);
+	put_table(d, 1, BUFFER + 64, 21, F_WRITE, 0);
 	fake_offer(d, q, 0);
 }
 
