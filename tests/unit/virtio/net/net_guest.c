@@ -15,6 +15,8 @@
 
 const uint8_t net_guest_mac[6] = { 2, 0, 0, 0, 0, 0x17 };
 
+uint64_t net_guest_features = ~0ull;
+
 enum {
 	TX_BUF_LEN = 68 * 1024
 };
@@ -70,7 +72,7 @@ void net_guest_done(struct net_guest *g)
 
 void net_guest_start(struct net_guest *g, uint64_t features, uint32_t rx_len)
 {
-	fake_driver_start(&g->d, features);
+	fake_driver_start(&g->d, features & net_guest_features);
 	if (g->tx_buf)
 		return;
 	g->rx_len = rx_len;

@@ -37,6 +37,9 @@ void net_guest_done(struct net_guest *g);
 struct virtio_device *net_guest_fresh(struct net_guest *g, uint16_t mtu,
 				      int *ret_peer);
 
+/* Features every start may use; a test program may narrow them. */
+extern uint64_t net_guest_features;
+
 /* Starts the driver, allocates buffers of rx_len bytes, posts none. */
 void net_guest_start(struct net_guest *g, uint64_t features, uint32_t rx_len);
 void net_guest_post(struct net_guest *g, unsigned count);

@@ -16,6 +16,8 @@
 #include "base/file.h"
 #include "base/sock.h"
 
+uint64_t vsock_guest_features = ~0ull;
+
 static void must(bool ok)
 {
 	assert(ok);
@@ -82,7 +84,7 @@ void vsock_guest_post(struct vsock_guest *g, unsigned count)
 
 void vsock_guest_start(struct vsock_guest *g)
 {
-	fake_driver_start(&g->d, ~0ull);
+	fake_driver_start(&g->d, vsock_guest_features);
 	if (!g->tx_buf)
 		g->tx_buf = fake_alloc(&g->d, VSOCK_GUEST_TX_LEN, 64);
 	g->posted = 0;

@@ -43,6 +43,9 @@ void vsock_guest_init(struct vsock_guest *g, uint64_t timeout_ms);
 void vsock_guest_done(struct vsock_guest *g);
 /* Another device for the same memory and directory. */
 struct virtio_device *vsock_guest_fresh(struct vsock_guest *g);
+/* Features every start may use; a test program may narrow them. */
+extern uint64_t vsock_guest_features;
+
 /* Driver ready, with all receive buffers posted. */
 void vsock_guest_start(struct vsock_guest *g);
 void vsock_guest_post(struct vsock_guest *g, unsigned count);
