@@ -24,9 +24,8 @@ enum {
 	VSOCK_FAMILY = 40,
 	VSOCK_HOST = 2
 };
-#define VSOCK_GET_CID  _IO(7, 0xb9)
-#define VSOCK_CID_ANY  UINT32_MAX
-#define VSOCK_CID_SELF 1u
+#define VSOCK_GET_CID _IO(7, 0xb9)
+#define VSOCK_CID_ANY UINT32_MAX
 
 /* struct sockaddr_vm of vsock(7). */
 struct vsock_address {

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "agent/tar.h"
@@ -99,6 +100,28 @@ static void queue_header(struct tar_writer *w, const struct stat *st, char type,
 	w->head_end = tar_encode_entry(e, w->head);
 }
 
+/*
+ * proc, sysfs and their like, met on the way: endless, and reading some of
+ * their files waits or has effects. They are sent as empty directories.
+ */
+static bool is_kernel_view(int fd)
+{
+	static const uint32_t types[] = {
+		0x00009fa0, /* proc */ 0x62656572, /* sysfs */
+		0x63677270, /* cgroup2 */ 0x64626720, /* debugfs */
+		0x74726163, /* tracefs */ 0x73636673, /* securityfs */
+		0x62656570, /* configfs */ 0xcafe4a11, /* bpf */
+	};
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) < 0)
+		return false;
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if ((uint32_t)fs.f_type == types[i])
+			return true;
+	return false;
+}
+
 /* Takes fd. */
 static int add_directory(struct tar_writer *w, int fd, const struct stat *st)
 {
@@ -109,13 +132,15 @@ static int add_directory(struct tar_writer *w, int fd, const struct stat *st)
 		(void)close(fd);
 		return fail(w, ENAMETOOLONG, w->entry.name);
 	}
-	l->dir = fdopendir(fd);
-	if (!l->dir) {
+	if (w->depth > 0 && is_kernel_view(fd)) {
+		(void)close(fd);
+	} else if (!(l->dir = fdopendir(fd))) {
 		(void)close(fd);
 		return fail(w, errno, w->entry.name);
+	} else {
+		l->name_len = len;
+		w->depth++;
 	}
-	l->name_len = len;
-	w->depth++;
 	/* The slash is for old readers; not part of the name below. */
 	memcpy(w->entry.name + len, "/", 2);
 	w->entry.link[0] = 0;

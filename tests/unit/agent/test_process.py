@@ -244,6 +244,24 @@ def test_flow_control_64_mib_both_ways():
             assert a.memory_peak() < 4096, a.memory_peak()
 
 
+def test_flow_control_1_gib_of_output():
+    size = 1 << (30 if "host" not in sys.argv[1] else 26)
+    with Agent() as a:
+        h, got = a.host, 0
+        s = h.open(wire.EXEC, wire.exec_payload(
+            ["head", "-c", str(size), "/dev/zero"]))
+        while True:
+            kind, channel, _, p = h.recv()
+            if kind == wire.EXIT:
+                break
+            if kind == wire.DATA:
+                got += len(p)
+                h.send(wire.WINDOW_ADD, s, struct.pack("<I", len(p)), channel)
+        eq(got, size)
+        if "host" not in sys.argv[1]:
+            assert a.memory_peak() < 2048, a.memory_peak()
+
+
 def test_flow_control_slow_host():
     """No credit: at most a window comes, and memory does not grow."""
     with Agent() as a:
@@ -424,6 +442,24 @@ def archive(*entries):
             info.type, info.linkname = kind, link
             t.addfile(info)
     return b.getvalue()
+
+
+def test_pull_leaves_out_kernel_views():
+    with Agent() as a, tempfile.TemporaryDirectory() as d:
+        os.mkdir(d + "/p")
+        if subprocess.run(["mount", "-t", "proc", "proc", d + "/p"],
+                          stderr=subprocess.DEVNULL).returncode:
+            print("SKIP part: this user cannot mount proc")
+            return
+        try:
+            os.mkfifo(d + "/fifo")
+            r, data = a.host.pull(d)
+        finally:
+            subprocess.run(["umount", d + "/p"], check=True)
+        eq(r[0], 0)
+        with tarfile.open(fileobj=io.BytesIO(data)) as t:
+            base = os.path.basename(d)
+            eq(t.getnames(), [base, base + "/p"])
 
 
 def test_push_stays_inside():
