@@ -83,7 +83,7 @@ static enum rx_result deliver(struct virtio_net *net, struct net_frame *f)
 		enum virtq_status st = pop_buffer(net, q, c);
 
 		if (st == VIRTQ_BROKEN) {
-			virtio_device_fail(&net->dev, "net: receive ring");
+			virtio_device_fail(&net->dev, "receive ring");
 			return RX_FAILED;
 		}
 		if (st == VIRTQ_EMPTY) {
@@ -93,7 +93,7 @@ static enum rx_result deliver(struct virtio_net *net, struct net_frame *f)
 		}
 		if (c->write_len < hdr_len) {
 			virtio_device_fail(&net->dev,
-					   "net: receive buffer of %llu bytes",
+					   "receive buffer of %llu bytes",
 					   (unsigned long long)c->write_len);
 			return RX_FAILED;
 		}
@@ -104,7 +104,7 @@ static enum rx_result deliver(struct virtio_net *net, struct net_frame *f)
 		n = virtq_chain_write(c, skip, f->data + done, f->len - done);
 		done += n;
 		if (!virtq_stage(q, count, c->head, (uint32_t)(skip + n))) {
-			virtio_device_fail(&net->dev, "net: receive ring");
+			virtio_device_fail(&net->dev, "receive ring");
 			return RX_FAILED;
 		}
 		count++;

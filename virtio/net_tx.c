@@ -76,7 +76,7 @@ static int send_chain(struct virtio_net *net, struct virtq_chain *c)
 	int rc;
 
 	if (c->read_len < sizeof(raw)) {
-		virtio_device_fail(&net->dev, "net: frame of %llu bytes",
+		virtio_device_fail(&net->dev, "frame of %llu bytes",
 				   (unsigned long long)c->read_len);
 		return -EPROTO;
 	}
@@ -132,7 +132,7 @@ static unsigned drain_queue(struct virtio_net *net, struct virtq *q)
 				return done;
 		}
 		if (st == VIRTQ_BROKEN || !virtq_push(q, net->chain.head, 0)) {
-			virtio_device_fail(&net->dev, "net: transmit ring");
+			virtio_device_fail(&net->dev, "transmit ring");
 			return done;
 		}
 		done++;

@@ -42,7 +42,7 @@ static void send_event(struct vsock *vs)
 	if (st == VIRTQ_EMPTY)
 		return;
 	if (st == VIRTQ_BROKEN || chain->write_len < sizeof(event)) {
-		virtio_device_fail(&vs->dev, "vsock: event buffer");
+		virtio_device_fail(&vs->dev, "event buffer");
 		return;
 	}
 	vs->event_owed = false;

@@ -191,7 +191,7 @@ static enum virtq_status send_one(struct vsock *vs, struct virtq *q)
 	/* A header and at least one byte, or nothing could ever be sent. */
 	if (st == VIRTQ_BROKEN ||
 	    chain->write_len <= sizeof(struct vsock_hdr)) {
-		virtio_device_fail(&vs->dev, "vsock: receive buffer");
+		virtio_device_fail(&vs->dev, "receive buffer");
 		return VIRTQ_BROKEN;
 	}
 	n = vs->orphan_count ? fill_orphan(vs, chain)

@@ -152,7 +152,7 @@ static bool handle_chain(struct vsock *vs, struct virtq_chain *chain)
 
 	if (virtq_chain_read(chain, 0, &hdr, sizeof(hdr)) != sizeof(hdr) ||
 	    hdr.len > chain->read_len - sizeof(hdr)) {
-		virtio_device_fail(&vs->dev, "vsock: packet of %llu bytes",
+		virtio_device_fail(&vs->dev, "packet of %llu bytes",
 				   (unsigned long long)chain->read_len);
 		return false;
 	}
@@ -205,7 +205,7 @@ void vsock_tx_run(struct vsock *vs)
 			return;
 		if (st == VIRTQ_BROKEN ||
 		    !virtq_push(q, vs->tx_chain.head, 0)) {
-			virtio_device_fail(&vs->dev, "vsock: transmit ring");
+			virtio_device_fail(&vs->dev, "transmit ring");
 			return;
 		}
 		done++;

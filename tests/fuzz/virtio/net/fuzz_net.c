@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "net_guest.h"
 
 enum {
@@ -123,6 +124,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = { data, data + size };
 
+	log_init("fuzz", LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
 	net_guest_init(&g, size & 1 ? 1500 : 0);
 	g.tx_buf = fake_alloc(&g.d, TX_BUF_LEN, 64);
 	first_free = g.d.next_free;

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "base/sock.h"
 #include "vsock_guest.h"
 
@@ -67,6 +68,7 @@ static void start_once(void)
 {
 	if (g.loop)
 		return;
+	log_init("fuzz", LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
 	vsock_guest_init(&g, 1000);
 	listen_fd = vsock_host_listen_on(&g, PORT);
 	g.tx_buf = fake_alloc(&g.d, VSOCK_GUEST_TX_LEN, 64);

@@ -148,7 +148,7 @@ void vsock_guest_data(struct vsock_guest *g, uint32_t guest_port,
 	vsock_guest_send(g, &hdr, data, len);
 }
 
-static bool take_packet(struct vsock_guest *g, struct vsock_packet *ret)
+bool vsock_guest_take(struct vsock_guest *g, struct vsock_packet *ret)
 {
 	struct fake_used used;
 	const uint8_t *p;
@@ -167,10 +167,10 @@ static bool take_packet(struct vsock_guest *g, struct vsock_packet *ret)
 
 bool vsock_guest_recv(struct vsock_guest *g, struct vsock_packet *ret)
 {
-	if (take_packet(g, ret))
+	if (vsock_guest_take(g, ret))
 		return true;
 	vsock_guest_settle(g);
-	return take_packet(g, ret);
+	return vsock_guest_take(g, ret);
 }
 
 void vsock_guest_expect(struct vsock_guest *g, enum vsock_op op,
@@ -178,7 +178,7 @@ void vsock_guest_expect(struct vsock_guest *g, enum vsock_op op,
 {
 	uint64_t deadline = clock_mono_ms() + VSOCK_GUEST_WAIT_MS;
 
-	while (!take_packet(g, ret)) {
+	while (!vsock_guest_take(g, ret)) {
 		must(clock_mono_ms() < deadline);
 		(void)loop_run_once(g->loop, 10);
 	}

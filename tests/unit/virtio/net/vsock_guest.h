@@ -61,6 +61,8 @@ void vsock_guest_op(struct vsock_guest *g, enum vsock_op op,
 		    uint32_t guest_port, uint32_t host_port, uint32_t flags);
 void vsock_guest_data(struct vsock_guest *g, uint32_t guest_port,
 		      uint32_t host_port, const void *data, uint32_t len);
+/* A packet that is there already. */
+bool vsock_guest_take(struct vsock_guest *g, struct vsock_packet *ret);
 /* Next packet within the deadline; false when none is there at `now`. */
 bool vsock_guest_recv(struct vsock_guest *g, struct vsock_packet *ret);
 /* The next packet has this op, else the test fails. */
