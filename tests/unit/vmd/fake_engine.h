@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An engine for tests: a VM is a sleeping process and, behind a socket pair, an
+ * agent that speaks the real protocol. Its VMs outlive the daemon object, so
+ * that a test can drop the daemon and let a new one adopt them. Faults are a
+ * parameter of the test.
+ */
+#ifndef FAKE_ENGINE_H
+#define FAKE_ENGINE_H
+
+#include "vmd/engine.h"
+
+enum fake_fault {
+	FAKE_OK,
+	FAKE_START_REFUSED, /* start() fails */
+	FAKE_DIES_STARTING, /* ended(FAILED) instead of running() */
+	FAKE_NEVER_READY, /* runs, prints, no agent */
+	FAKE_IGNORES_SHUTDOWN, /* only kill() helps */
+	FAKE_ADOPT_FAILS, /* adopt() cannot tell */
+};
+
+extern enum fake_fault fake_fault;
+/* Bytes of stdin that agents have received. */
+extern uint64_t fake_stdin_bytes;
+extern unsigned fake_starts, fake_shutdowns;
+
+extern const struct engine_ops fake_engine;
+extern const struct engine_ops *const fake_engines[];
+int fake_choose(const char *wanted, const struct vm_launch *launch,
+		const struct engine_ops **ret, char ret_reason[static 256],
+		struct err *e);
+
+/* VMs whose process lives, handle or not. */
+unsigned fake_running(void);
+/* The guest ends by itself; with no daemon the next adopt() reports it. */
+void fake_end(const char *id, enum vm_end end);
+void fake_print(const char *id, const char *text);
+/* A detached command of that VM ends. */
+void fake_command_ends(const char *id, uint32_t status);
+/* Ends whatever is left. */
+void fake_reset(void);
+
+#endif

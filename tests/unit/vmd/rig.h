@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A whole daemon in a temporary directory with the fake engine, its HTTP server
+ * on a real unix socket, and a client in the same loop.
+ */
+#ifndef RIG_H
+#define RIG_H
+
+#include <jansson.h>
+
+#include "fake_engine.h"
+#include "vmd/http.h"
+#include "vmd/vm.h"
+
+struct rig {
+	char dir[64], state[96], run[96], script[96];
+	struct daemon_config config;
+	struct loop *loop;
+	struct daemon d;
+	struct http *http;
+	bool open;
+};
+
+extern uint64_t rig_memory; /* what the host has available */
+extern const char *rig_image_mode; /* "ok", "fail", "hang" */
+
+/* cmocka setup and teardown; *state is the rig. Teardown checks that nothing
+ * was left behind. */
+int rig_setup(void **state);
+int rig_teardown(void **state);
+
+/* The daemon goes (as after kill -9: no VM is told) and a new one comes. */
+void rig_drop(struct rig *r);
+void rig_start(struct rig *r);
+
+/* Runs the loop until cond(arg) or 10 s. */
+void rig_until(struct rig *r, bool (*cond)(struct rig *r, void *arg),
+	       void *arg);
+void rig_spin(struct rig *r, unsigned ms);
+
+struct answer {
+	int status;
+	char *head, *body;
+	size_t body_len;
+	json_t *json; /* NULL when it is not JSON */
+};
+
+/* body may be NULL; headers "A: b\r\n" or "". */
+void rig_call(struct rig *r, const char *method, const char *path,
+	      const char *headers, const char *body, struct answer *ret);
+/* Sends raw bytes and reads until the server closes or 3 s. */
+void rig_raw(struct rig *r, const void *data, size_t len, struct answer *ret);
+void answer_done(struct answer *a);
+/* A string or number member by dotted path, for assertions. */
+const char *answer_text(const struct answer *a, const char *path);
+const char *answer_code(const struct answer *a);
+
+int rig_connect(struct rig *r);
+/* Creates a VM ("tiny", extra members like "\"ephemeral\":true") and waits for
+ * the operation; the VM's id. */
+char *rig_create(struct rig *r, const char *extra, struct answer *ret);
+size_t rig_entries(const struct rig *r, const char *sub); /* of a directory */
+
+/* A WebSocket client. */
+struct wsc {
+	int fd;
+	uint8_t in[1 << 20];
+	size_t len;
+	int status; /* of the handshake */
+	uint64_t out_bytes; /* of channel 1 */
+	char text[65536]; /* all text messages, one per line */
+	char data[65536]; /* the first bytes of channel 1 or the console */
+	size_t data_len;
+	int close_code; /* 0: no close frame came */
+	bool eof, stalled; /* stalled: do not read */
+};
+
+struct wsc *wsc_open(struct rig *r, const char *path);
+void wsc_send(struct wsc *c, int opcode, const void *data, size_t len,
+	      bool masked);
+void wsc_text(struct wsc *c, const char *text);
+void wsc_poll(struct wsc *c);
+void wsc_free(struct wsc *c);
+/* Until the text messages contain that, or the connection ends. */
+void wsc_until(struct rig *r, struct wsc *c, const char *text);
+void wsc_until_closed(struct rig *r, struct wsc *c);
+
+#endif

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening and closing of the daemon's state. */
+#include "vmd/daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "vmd/vm.h"
+
+static int make_dir(const char *parent, const char *name, char **ret_path,
+		    int *ret_fd, struct err *e)
+{
+	AUTO(free) char *path = NULL;
+	int rc;
+
+	if (asprintf(&path, "%s/%s", parent, name) < 0) {
+		path = NULL;
+		return err_sys(e, ENOMEM, "making %s/%s", parent, name);
+	}
+	rc = file_make_dirs(path, 0700, e);
+	if (rc < 0)
+		return rc;
+	if (ret_fd) {
+		*ret_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (*ret_fd < 0)
+			return err_sys(e, errno, "opening %s", path);
+	}
+	if (ret_path)
+		*ret_path = take_ptr(path);
+	return 0;
+}
+
+/* flock: goes with the process, so that it can never be stale. */
+static int take_lock(struct daemon *d, struct err *e)
+{
+	AUTO(free) char *path = NULL;
+
+	if (asprintf(&path, "%s/lock", d->config->state_dir) < 0) {
+		path = NULL;
+		return err_sys(e, ENOMEM, "locking the state directory");
+	}
+	d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (d->lock_fd < 0)
+		return err_sys(e, errno, "opening %s", path);
+	if (flock(d->lock_fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	if (errno != EWOULDBLOCK)
+		return err_sys(e, errno, "locking %s", path);
+	return err_set(e, ERR_CONFLICT, "already_running", 0,
+		       "another vmd uses the state directory %s: stop it, or "
+		       "give this one another --state-dir",
+		       d->config->state_dir);
+}
+
+int daemon_open(struct daemon *d, struct loop *loop,
+		const struct daemon_config *config, struct err *e)
+{
+	AUTO(free) char *db = NULL;
+	int rc;
+
+	*d = (struct daemon){
+		.config = config,
+		.loop = loop,
+		.lock_fd = -1,
+		.state_vms_fd = -1,
+		.run_vms_fd = -1,
+		.started_ms = clock_wall_ms(),
+	};
+	LIST_INIT(&d->vms);
+	LIST_INIT(&d->operations);
+	LIST_INIT(&d->watches);
+	rc = file_make_dirs(config->state_dir, 0700, e);
+	if (rc == 0)
+		rc = take_lock(d, e);
+	/* The socket lies in the run directory: others pass through it. */
+	if (rc == 0)
+		rc = file_make_dirs(config->run_dir, 0755, e);
+	if (rc == 0)
+		rc = make_dir(config->state_dir, "vms", NULL, &d->state_vms_fd,
+			      e);
+	if (rc == 0)
+		rc = make_dir(config->run_dir, "vms", NULL, &d->run_vms_fd, e);
+	if (rc == 0)
+		rc = make_dir(config->state_dir, "images", &d->images_dir, NULL,
+			      e);
+	if (rc < 0)
+		return rc;
+	if (asprintf(&db, "%s/vmd.db", config->state_dir) < 0) {
+		db = NULL;
+		return err_sys(e, ENOMEM, "opening the state");
+	}
+	d->store = store_open(db, e);
+	if (!d->store)
+		return -EIO;
+	d->images = image_store_open(d->images_dir, e);
+	return d->images ? 0 : -EIO;
+}
+
+void daemon_close(struct daemon *d)
+{
+	struct operation *op;
+	struct vm *vm;
+
+	d->stopping = true;
+	while ((vm = LIST_FIRST(&d->vms))) {
+		/* The next daemon reports an operation that was cut off. */
+		if (vm->clone)
+			task_kill(take_ptr(vm->clone));
+		vm_free(vm);
+	}
+	while ((op = LIST_FIRST(&d->operations))) {
+		loop_timer_disarm(&op->deadline);
+		LIST_REMOVE(op, link);
+		free(op);
+	}
+	loop_timer_disarm(&d->notify);
+	for (size_t i = 0; i < OBITUARIES; i++)
+		json_decref(d->obituaries[i].vm);
+	image_store_free(d->images);
+	store_close(d->store);
+	free(d->images_dir);
+	close_fd(&d->state_vms_fd);
+	close_fd(&d->run_vms_fd);
+	close_fd(&d->lock_fd);
+}
+
+const struct engine_ops *daemon_engine(const struct daemon *d, const char *name)
+{
+	for (size_t i = 0; d->config->engines[i]; i++)
+		if (strcmp(d->config->engines[i]->name, name) == 0)
+			return d->config->engines[i];
+	return NULL;
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The daemon's context: one object that owns the loop's users, the store, the
+ * VMs and the operations. What differs between the real daemon and a test
+ * (engines, memory of the host, programs, limits) is in daemon_config.
+ *
+ * One thread, one loop: nothing here blocks; slow things are child processes.
+ */
+#ifndef VMD_DAEMON_H
+#define VMD_DAEMON_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "base/err.h"
+#include "base/loop.h"
+#include "images/store.h"
+#include "vmd/engine.h"
+#include "vmd/store.h"
+
+struct daemon;
+struct vm;
+struct operation;
+
+struct daemon_config {
+	const char *state_dir; /* absolute */
+	const char *run_dir; /* absolute */
+	const char *image_program; /* path of vmd-image */
+	const struct engine_ops *const *engines; /* ends with NULL */
+	int (*engine_choose)(const char *wanted, const struct vm_launch *launch,
+			     const struct engine_ops **ret,
+			     char ret_reason[static 256], struct err *e);
+	/* NULL: never. Whether guests of this engine are interpreted. */
+	bool (*engine_emulates)(const struct engine_ops *engine);
+	/* Bytes that new processes can take without swapping. */
+	int (*memory_available)(uint64_t *ret_bytes, struct err *e);
+	/* More checks for GET /v1/host: an array of Check objects, or NULL. */
+	json_t *(*host_checks)(struct daemon *d);
+	uint64_t lease_ms; /* of an ephemeral VM nobody is attached to */
+	uint64_t kill_ms; /* from kill to the certainty that it failed */
+	unsigned keep_operations;
+};
+
+/* Called (from the loop, never from within the change) after VMs or operations
+ * changed. Look at what you wait for; removal of any watch is allowed. */
+struct watch {
+	void (*fn)(struct watch *w);
+	void *data;
+	uint64_t pass;
+	struct daemon *daemon; /* NULL when not added */
+	LIST_ENTRY(watch) link;
+};
+
+/* What became of a VM that is no more: for those who still wait for it. */
+struct obituary {
+	char id[ID_LEN + 1];
+	struct err why; /* ERR_NONE: it was deleted as asked */
+	json_t *vm; /* as it was last */
+};
+enum {
+	OBITUARIES = 64
+};
+
+struct daemon_counters {
+	uint64_t vms_created, vms_started, vms_failed, vms_adopted;
+	uint64_t execs, http_requests, http_refused, swept;
+};
+
+struct daemon {
+	const struct daemon_config *config;
+	struct loop *loop;
+	struct store *store;
+	struct image_store *images;
+	char *images_dir;
+	int lock_fd;
+	int state_vms_fd, run_vms_fd; /* directories with one entry per VM */
+	LIST_HEAD(, vm) vms;
+	size_t vm_count;
+	LIST_HEAD(, operation) operations;
+	LIST_HEAD(, watch) watches;
+	struct loop_timer notify;
+	uint64_t pass;
+	struct obituary obituaries[OBITUARIES];
+	size_t obituary_next;
+	struct daemon_counters count;
+	int64_t started_ms;
+	bool stopping; /* VMs are left alone from here on */
+};
+
+/*
+ * Opens (or makes) the directories and the database; takes the lock of the
+ * state directory: conflict already_running when another vmd holds it.
+ */
+int daemon_open(struct daemon *d, struct loop *loop,
+		const struct daemon_config *config, struct err *e);
+/* Reconciles with what is really there; see reconcile.c. */
+int daemon_reconcile(struct daemon *d, struct err *e);
+/* Lets go of everything; VMs keep running. */
+void daemon_close(struct daemon *d);
+
+void watch_add(struct daemon *d, struct watch *w, void (*fn)(struct watch *),
+	       void *data);
+void watch_remove(struct watch *w);
+/* Something changed: watches are called soon. */
+void daemon_changed(struct daemon *d);
+
+void daemon_bury(struct daemon *d, const char *id, const struct err *why,
+		 json_t *vm);
+const struct obituary *daemon_obituary(const struct daemon *d, const char *id);
+
+/* MemAvailable of the host. */
+int host_memory_available(uint64_t *ret_bytes, struct err *e);
+
+const struct engine_ops *daemon_engine(const struct daemon *d,
+				       const char *name);
+
+#endif

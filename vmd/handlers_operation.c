@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "vmd/handlers.h"
+
+struct page {
+	struct daemon *d;
+	json_t *items;
+	const char *state;
+	size_t limit;
+	char last[ID_LEN + 1];
+	bool more;
+};
+
+static void add(void *ctx, const struct op_row *row)
+{
+	struct page *page = ctx;
+	struct operation *live = operation_find(page->d, row->id);
+
+	if (live) /* its progress is in memory only */
+		row = &live->row;
+	if (page->state[0] &&
+	    strcmp(page->state, api_op_state_name(row->state)) != 0)
+		return;
+	if (json_array_size(page->items) == page->limit) {
+		page->more = true;
+		return;
+	}
+	memcpy(page->last, row->id, sizeof(page->last));
+	(void)json_array_append_new(page->items, operation_to_json(row));
+}
+
+void handle_operation_list(struct request *r)
+{
+	struct page page = {
+		.d = r->daemon,
+		.items = json_array(),
+		.state = request_query_text(r, "state"),
+		.limit = (size_t)request_query_u64(r, "limit"),
+	};
+	struct err e = ERR_INIT;
+
+	if (store_op_each(r->daemon->store, request_query_text(r, "cursor"),
+			  r->daemon->config->keep_operations + 1000, add, &page,
+			  &e) < 0) {
+		json_decref(page.items);
+		request_fail(r, &e);
+		return;
+	}
+	request_json(r, 200,
+		     json_pack("{s:o, s:o}", "items", page.items, "next_cursor",
+			       page.more ? json_string(page.last)
+					 : json_null()),
+		     NULL);
+}
+
+static void answer(struct request *r, const char *id)
+{
+	struct err e = ERR_INIT;
+	struct op_row row;
+
+	if (operation_get(r->daemon, id, &row, &e) < 0)
+		request_fail(r, &e);
+	else
+		request_json(r, 200, operation_to_json(&row), NULL);
+}
+
+void handle_operation_get(struct request *r)
+{
+	answer(r, r->params.value);
+}
+
+static void poll_cancelled(struct request *r)
+{
+	struct op_row row;
+
+	if (operation_get(r->daemon, r->subject, &row, NULL) < 0 ||
+	    row.state != API_OP_RUNNING)
+		answer(r, r->subject);
+}
+
+static void late(struct request *r)
+{
+	answer(r, r->subject);
+}
+
+void handle_operation_cancel(struct request *r)
+{
+	struct err e = ERR_INIT;
+
+	if (operation_cancel(r->daemon, r->params.value, &e) < 0)
+		request_fail(r, &e);
+	else /* ending it takes a moment; the answer shows the end */
+		request_wait(r, r->params.value, 2, poll_cancelled, late);
+}
+
+static void late_wait(struct request *r)
+{
+	struct err e = ERR_INIT;
+
+	(void)err_set(&e, ERR_TIMEOUT, "wait_timeout", 0,
+		      "operation '%s' still runs after %llu s", r->subject,
+		      (unsigned long long)request_query_u64(r, "timeout"));
+	request_fail(r, &e);
+}
+
+void handle_operation_wait(struct request *r)
+{
+	struct err e = ERR_INIT;
+	struct op_row row;
+
+	if (operation_get(r->daemon, r->params.value, &row, &e) < 0)
+		request_fail(r, &e);
+	else
+		request_wait(r, row.id, request_query_u64(r, "timeout"),
+			     poll_cancelled, late_wait);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The closed list of what the daemon does with privilege. Arguments are typed:
+ * identifiers of ours, numbers, descriptors; never a path or a string from a
+ * client. In this first form it is a module; the interface is such that it can
+ * become a small root process while everything else runs as an ordinary user.
+ */
+#ifndef VMD_PRIVOPS_H
+#define VMD_PRIVOPS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "base/process.h"
+
+/* Drops from the bounding set the capabilities that nothing here needs, and
+ * raises the limit of open files to the hard limit. */
+int privops_init(struct err *e);
+
+/* Makes (if needed) and opens the directory of one VM below parent_fd. */
+int privops_vm_dir_open(int parent_fd, const char *vm_id, int *ret_fd,
+			struct err *e);
+int privops_vm_dir_remove(int parent_fd, const char *vm_id, struct err *e);
+
+/* Starts a program for an operation in a process group of its own, marked with
+ * the operation's id so that its processes can be told from all others. */
+int privops_task_spawn(const char *op_id, const char *const *argv,
+		       int stdout_fd, int stderr_fd, struct process *ret,
+		       struct err *e);
+/* Ends every process of the task, also after its leader has gone; leader 0:
+ * whatever bears the mark, in any process group. */
+void privops_task_end(const char *op_id, pid_t leader);
+
+/* Ends the process if it still is the one that was journalled. 0, or -ESRCH:
+ * it had ended already. */
+int privops_process_end(pid_t pid, uint64_t start_time);
+
+/*
+ * Ends engine processes (monitor, QEMU, passt) that work in the run directory of
+ * a VM without being known as its: a daemon that died between starting and
+ * journalling them. Somebody's shell there is left alone.
+ */
+void privops_strays_end(const char *run_dir,
+			bool (*known)(void *ctx, const char *vm_id, pid_t pid),
+			void *ctx);
+
+/* Whether that group may use the socket; -ENOENT when there is no group. */
+int privops_socket_group(const char *group, gid_t *ret_gid);
+/* Gives the socket below dirfd to root:gid, mode 0660. */
+int privops_socket_share(int dirfd, const char *name, gid_t gid, struct err *e);
+
+#endif

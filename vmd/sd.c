@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmd/sd.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <syslog.h>
+#define SD_JOURNAL_SUPPRESS_LOCATION
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-journal.h>
+
+#include "base/log.h"
+
+int sd_listen_socket(void)
+{
+	if (sd_listen_fds(1) != 1)
+		return -1;
+	if (sd_is_socket_unix(SD_LISTEN_FDS_START, SOCK_STREAM, 1, NULL, 0) <=
+	    0)
+		return -1;
+	return SD_LISTEN_FDS_START;
+}
+
+static void to_journal(enum log_level level, const char *vm,
+		       const char *message)
+{
+	/* syslog's numbers */
+	static const int priority[] = { 3, 4, 6, 7 };
+
+	if (vm)
+		(void)sd_journal_send("MESSAGE=%s", message, "PRIORITY=%i",
+				      priority[level], "VMD_VM=%s", vm,
+				      "SYSLOG_IDENTIFIER=vmd", NULL);
+	else
+		(void)sd_journal_send("MESSAGE=%s", message, "PRIORITY=%i",
+				      priority[level], "SYSLOG_IDENTIFIER=vmd",
+				      NULL);
+}
+
+void sd_log_to_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long dev, ino;
+	struct stat st;
+
+	if (!stream || sscanf(stream, "%llu:%llu", &dev, &ino) != 2 ||
+	    fstat(2, &st) < 0 || st.st_dev != dev || st.st_ino != ino)
+		return;
+	log_set_sink(to_journal);
+}
+
+void sd_ready(const char *status)
+{
+	(void)sd_notifyf(0, "READY=1\nSTATUS=%s", status);
+}
+
+void sd_stopping(void)
+{
+	(void)sd_notify(0, "STOPPING=1");
+}
+
+static uint64_t watchdog_ms;
+
+static void on_watchdog(struct loop_timer *timer)
+{
+	(void)sd_notify(0, "WATCHDOG=1");
+	loop_timer_arm(timer, watchdog_ms);
+}
+
+void sd_watchdog(struct loop *loop)
+{
+	static struct loop_timer timer;
+	uint64_t us;
+
+	if (sd_watchdog_enabled(0, &us) <= 0)
+		return;
+	watchdog_ms = us / 2000 ? us / 2000 : 1;
+	loop_timer_init(loop, &timer, on_watchdog, NULL);
+	loop_timer_arm(&timer, watchdog_ms);
+}

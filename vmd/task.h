@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A run of vmd-image for one operation: builds and clones are slow and are
+ * therefore child processes that can be killed at any moment. It speaks JSON
+ * lines on stdout ({"step","done","total"}, last {"result":…} or {"error":…});
+ * what it and its tools say on stderr is kept (64 KiB) for the error.
+ *
+ * Its process group is journalled, so that the next daemon can end it.
+ */
+#ifndef VMD_TASK_H
+#define VMD_TASK_H
+
+#include "vmd/operation.h"
+
+struct task;
+
+/* e is NULL on success; result (borrowed) may be NULL. The task is freed after
+ * it returns. Never called from within task_start(). */
+typedef void task_done_fn(void *data, const json_t *result,
+			  const struct err *e);
+
+/* args follows the program's name; ends with NULL. Progress goes to op. */
+struct task *task_start(struct operation *op, const char *const *args,
+			task_done_fn *done, void *data, struct err *e);
+/* Ends it at once; done is not called. */
+void task_kill(struct task *t);
+
+#endif

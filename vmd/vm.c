@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The VM object, its list and its durable row. */
+#include "vmd/vm.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+
+struct vm *vm_new(struct daemon *d, struct err *e)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+
+	if (!vm) {
+		(void)err_sys(e, ENOMEM, "making a VM");
+		return NULL;
+	}
+	vm->daemon = d;
+	vm->run_dirfd = -1;
+	LIST_INIT(&vm->console_users);
+	LIST_INSERT_HEAD(&d->vms, vm, link);
+	d->vm_count++;
+	return vm;
+}
+
+void vm_free(struct vm *vm)
+{
+	struct vm_console_user *u;
+
+	while ((u = LIST_FIRST(&vm->console_users))) {
+		LIST_REMOVE(u, link);
+		u->gone(u);
+	}
+	loop_timer_disarm(&vm->deadline);
+	loop_timer_disarm(&vm->life);
+	loop_timer_disarm(&vm->reconnect);
+	if (vm->session)
+		agent_session_free(take_ptr(vm->session));
+	if (vm->handle)
+		vm->engine->release(take_ptr(vm->handle));
+	close_fd(&vm->run_dirfd);
+	LIST_REMOVE(vm, link);
+	vm->daemon->vm_count--;
+	json_decref(vm->spec);
+	vm_row_done(&vm->row);
+	free(vm);
+}
+
+struct vm *vm_find_id(struct daemon *d, const char *id)
+{
+	struct vm *vm;
+
+	LIST_FOREACH(vm, &d->vms, link)
+	if (strcmp(vm->row.id, id) == 0)
+		return vm;
+	return NULL;
+}
+
+struct vm *vm_find(struct daemon *d, const char *ref, struct err *e)
+{
+	struct vm *vm, *found = NULL;
+	size_t len = strlen(ref);
+
+	LIST_FOREACH(vm, &d->vms, link)
+	if (strcmp(vm->row.id, ref) == 0 || strcmp(vm->row.name, ref) == 0)
+		return vm;
+	LIST_FOREACH(vm, &d->vms, link)
+	{
+		if (len < 4 || strncmp(vm->row.id, ref, len) != 0)
+			continue;
+		if (found) {
+			(void)err_set(e, ERR_INVALID, "ambiguous_id", 0,
+				      "'%s' is the beginning of the ids of "
+				      "several VMs: give more of it",
+				      ref);
+			return NULL;
+		}
+		found = vm;
+	}
+	if (!found)
+		(void)err_set(e, ERR_NOT_FOUND, "vm_not_found", ENOENT,
+			      "there is no VM with the id or name '%s'", ref);
+	return found;
+}
+
+int vm_save(struct vm *vm, struct err *e)
+{
+	vm->row.revision++;
+	daemon_changed(vm->daemon);
+	return store_vm_update(vm->daemon->store, &vm->row, e);
+}
+
+void vm_set_state(struct vm *vm, enum api_vm_state state, const char *fmt, ...)
+{
+	struct err e = ERR_INIT;
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(vm->row.reason, sizeof(vm->row.reason), fmt, ap);
+	va_end(ap);
+	log_vm(LOG_LEVEL_INFO, vm->row.id, "%s: %s%s%s", vm->row.name,
+	       api_vm_state_name(state), vm->row.reason[0] ? ": " : "",
+	       vm->row.reason);
+	vm->row.state = state;
+	if (vm_save(vm, &e) < 0)
+		log_vm(LOG_LEVEL_ERROR, vm->row.id, "%s", e.msg);
+}
+
+void vm_finish(struct vm *vm, const struct err *why)
+{
+	loop_timer_disarm(&vm->deadline);
+	if (vm->op)
+		operation_finish(take_ptr(vm->op), why);
+}
+
+int vm_idle(const struct vm *vm, struct err *e)
+{
+	if (!vm->op)
+		return 0;
+	return err_set(e, ERR_CONFLICT, "operation_running", 0,
+		       "%s of VM '%s' is under way (operation %s): wait for it "
+		       "or cancel it",
+		       vm->op->row.kind, vm->row.name, vm->op->row.id);
+}
+
+bool vm_is_active(const struct vm *vm)
+{
+	return vm->handle || vm->clone ||
+	       (vm->op && (vm->row.state == API_VM_CREATING ||
+			   vm->row.state == API_VM_STARTING));
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A virtual machine as the daemon sees it: the durable row, the wish it was made
+ * from, and what is there only while it runs. docs/daemon.md draws the states.
+ *
+ * One operation at a time works on a VM (vm->op). The engine's ended() is the
+ * single place where a VM stops running; what then happens is decided there from
+ * vm->op, vm->after and vm->start_error.
+ */
+#ifndef VMD_VM_H
+#define VMD_VM_H
+
+#include "vmd/agent_session.h"
+#include "vmd/daemon.h"
+#include "vmd/operation.h"
+#include "vmd/task.h"
+
+enum {
+	CONSOLE_KEEP_BYTES = 16384,
+	READY_TIMEOUT_S = 60,
+	READY_EMULATED_FACTOR = 4,
+	STOP_TIMEOUT_S = 10,
+	MAIN_COMMAND_TAG = 1, /* of the detached main command */
+};
+
+/* Somebody who sees the VM's console. Called in place; may remove itself. */
+struct vm_console_user {
+	void (*output)(struct vm_console_user *u, const void *data, size_t len);
+	/* The VM does not run any more; may be NULL. */
+	void (*ended)(struct vm_console_user *u);
+	/* The VM is about to be freed; the user is already off the list. */
+	void (*gone)(struct vm_console_user *u);
+	LIST_ENTRY(vm_console_user) link;
+};
+
+/* What follows the end of the VM that is being brought about. */
+enum vm_after {
+	AFTER_STOPPED,
+	AFTER_LAUNCH,
+	AFTER_REMOVE
+};
+
+struct vm {
+	struct vm_row row;
+	json_t *spec; /* validated VmCreate with defaults */
+	struct daemon *daemon;
+	LIST_ENTRY(vm) link;
+
+	struct operation *op;
+	struct task *clone;
+	enum vm_after after;
+	struct err why; /* what made it end, when not the guest itself */
+
+	const struct engine_ops *engine;
+	struct engine_vm *handle; /* not NULL: it runs (or is being ended) */
+	struct agent_session *session;
+	struct vm_process processes[VM_PROCESSES_MAX];
+	size_t process_count;
+	uint64_t launch_ms; /* monotonic */
+	int run_dirfd;
+	bool ending; /* a power-off or kill is under way */
+	bool killed; /* there is no way back */
+
+	struct loop_timer deadline; /* of the current step */
+	struct loop_timer reconnect; /* of the agent */
+	struct loop_timer life; /* ttl or lease, whichever is sooner */
+	uint64_t lease_end_ms; /* monotonic, 0: no lease */
+	unsigned attached;
+
+	LIST_HEAD(, vm_console_user) console_users;
+	uint8_t console[CONSOLE_KEEP_BYTES]; /* ring */
+	size_t console_at; /* next byte to write */
+	uint64_t console_total;
+};
+
+/* vm.c */
+struct vm *vm_new(struct daemon *d, struct err *e);
+void vm_free(struct vm *vm);
+struct vm *vm_find_id(struct daemon *d, const char *id);
+/* By id, name, or a unique prefix of the id (at least 4 characters). */
+struct vm *vm_find(struct daemon *d, const char *ref, struct err *e);
+/* Writes the row with a new revision and tells the watches. */
+int vm_save(struct vm *vm, struct err *e);
+/* State and reason ("" clears); saved; a failed write is logged. */
+void vm_set_state(struct vm *vm, enum api_vm_state state, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* The operation of the VM ends, if there is one. */
+void vm_finish(struct vm *vm, const struct err *why);
+/* conflict operation_running when something else works on it. */
+int vm_idle(const struct vm *vm, struct err *e);
+bool vm_is_active(const struct vm *vm); /* memory is promised to it */
+
+/* vm_json.c */
+json_t *vm_to_json(const struct vm *vm);
+bool vm_label_matches(const struct vm *vm, const char *key, const char *value);
+
+/* admission.c: may it be here? Each refusal says asked, free and what fits. */
+int admit_memory(struct daemon *d, const struct vm *vm, struct err *e);
+int admit_disk(struct daemon *d, uint64_t bytes, struct err *e);
+int admit_ports(const struct vm *vm, struct err *e);
+/* Memory that VMs of this daemon were promised and have not touched yet. */
+uint64_t memory_promised(struct daemon *d, const struct vm *except);
+
+/* vm_create.c: body is a validated VmCreate with defaults (borrowed). */
+int vm_create(struct daemon *d, json_t *body, struct vm **ret, struct err *e);
+bool vm_wants_command(const struct vm *vm);
+
+/* vm_launch.c */
+int vm_choose_engine(struct vm *vm, const struct image *image, struct err *e);
+int vm_launch(struct vm *vm, struct err *e);
+/* The start attempt is over: ends what runs, then fails with e. */
+void vm_start_failed(struct vm *vm, const struct err *why);
+uint64_t vm_ready_timeout_ms(const struct vm *vm);
+
+/* vm_events.c: the engine's and the agent's callbacks. */
+extern const struct engine_events vm_engine_events;
+void vm_console_tail(const struct vm *vm, char *buf, size_t size);
+size_t vm_console_replay(const struct vm *vm, uint8_t *buf, size_t size);
+
+/* vm_end.c */
+void vm_ended(struct vm *vm, enum vm_end end, const struct err *e);
+const char *vm_end_text(enum vm_end end);
+/* Removes files and rows, then the object. */
+void vm_remove(struct vm *vm, const struct err *why);
+
+/* vm_verbs.c: the operations on a VM that exists: vm->op after start and
+ * restart; ret_op gets its id where the VM may be stopped or gone on return. */
+int vm_start(struct vm *vm, struct err *e);
+int vm_stop(struct vm *vm, uint64_t timeout_ms, bool force,
+	    char ret_op[static ID_LEN + 1], struct err *e);
+int vm_restart(struct vm *vm, struct err *e);
+int vm_delete(struct vm *vm, bool force, char ret_op[static ID_LEN + 1],
+	      struct err *e);
+/* Ends and removes it whatever it does now; why is for those who wait. The VM
+ * may be gone on return. */
+void vm_destroy(struct vm *vm, const struct err *why);
+void vm_kill(struct vm *vm);
+void vm_op_stop(struct operation *op, const struct err *why);
+
+/* vm_life.c: time to live and lease. */
+void vm_life_begin(struct vm *vm);
+void vm_attach(struct vm *vm);
+/* Ends an ephemeral VM; it may be gone on return. */
+void vm_detach(struct vm *vm);
+
+#endif

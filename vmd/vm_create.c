@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Creation: everything that can be refused is refused before the first row is
+ * written; then row, journal and operation become durable in one transaction;
+ * then directories, disk and start follow step by step.
+ *
+ * The VM keeps its own link of kernel and initrd and its own copy of the
+ * manifest, so that rebuilding an image never changes a VM that exists.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "vmd/privops.h"
+#include "vmd/vm.h"
+
+#define MIB (UINT64_C(1) << 20)
+enum {
+	CREATE_DEADLINE_MS = 30 * 60 * 1000
+};
+
+static void make_name(struct vm *vm, const struct image *image)
+{
+	struct vm *other;
+	char id[ID_LEN + 1];
+
+	do {
+		id_new(id);
+		(void)snprintf(vm->row.name, sizeof(vm->row.name), "%.50s-%.5s",
+			       image->name, id);
+		LIST_FOREACH(other, &vm->daemon->vms, link)
+		if (other != vm && strcmp(other->row.name, vm->row.name) == 0)
+			break;
+	} while (other);
+}
+
+static int fill_sizes(struct vm *vm, const struct image *image, struct err *e)
+{
+	uint64_t memory = (uint64_t)json_integer_value(
+		json_object_get(vm->spec, "memory_bytes"));
+	uint64_t disk = (uint64_t)json_integer_value(
+		json_object_get(vm->spec, "disk_bytes"));
+	uint64_t root = image->disk_bytes;
+
+	vm->row.memory_bytes = (memory + MIB - 1) / MIB * MIB;
+	if (vm->row.memory_bytes < image->min_memory_bytes)
+		return err_set(
+			e, ERR_INVALID, "memory_too_small", 0,
+			"image '%s' needs at least %llu MiB of memory, "
+			"the VM would have %llu MiB",
+			image->name,
+			(unsigned long long)(image->min_memory_bytes / MIB),
+			(unsigned long long)(vm->row.memory_bytes / MIB));
+	if (!image->root.digest[0] && disk)
+		return err_set(e, ERR_INVALID, "no_disk", 0,
+			       "image '%s' runs from memory and has no disk: "
+			       "leave disk_bytes out",
+			       image->name);
+	if (disk && disk < root)
+		return err_set(e, ERR_INVALID, "disk_too_small", 0,
+			       "the disk of image '%s' has %llu MiB, a VM "
+			       "cannot have less",
+			       image->name, (unsigned long long)(root / MIB));
+	if (image->root.digest[0])
+		vm->row.disk_bytes = disk ? (disk + MIB - 1) / MIB * MIB : root;
+	return 0;
+}
+
+static int fill_row(struct vm *vm, json_t *body, const struct image *image,
+		    struct err *e)
+{
+	const char *name = json_string_value(json_object_get(body, "name"));
+	json_int_t ttl =
+		json_integer_value(json_object_get(body, "ttl_seconds"));
+	struct vm_row *r = &vm->row;
+
+	vm->spec = json_incref(body);
+	id_new(r->id);
+	if (name)
+		(void)snprintf(r->name, sizeof(r->name), "%s", name);
+	else
+		make_name(vm, image);
+	(void)snprintf(r->image, sizeof(r->image), "%s", image->name);
+	(void)snprintf(r->image_id, sizeof(r->image_id), "%s", image->id);
+	r->state = API_VM_CREATING;
+	r->ephemeral = json_is_true(json_object_get(body, "ephemeral"));
+	r->created_ms = clock_wall_ms();
+	r->expires_ms = ttl ? r->created_ms + ttl * 1000 : 0;
+	r->revision = 1;
+	r->spec = json_to_text(body);
+	if (!r->spec)
+		return err_sys(e, ENOMEM, "making a VM");
+	return fill_sizes(vm, image, e);
+}
+
+bool vm_wants_command(const struct vm *vm)
+{
+	return json_array_size(json_object_get(vm->spec, "command")) > 0;
+}
+
+/* What a copy of the blob really takes, were there no reflinks. */
+static int admit_clone(struct vm *vm, const struct image *image, struct err *e)
+{
+	AUTO(free) char *path = NULL;
+	struct stat st;
+
+	if (!image->root.digest[0])
+		return 0;
+	path = image_store_blob_path(vm->daemon->images, &image->root);
+	if (!path || stat(path, &st) < 0)
+		return err_sys(e, path ? errno : ENOMEM,
+			       "looking at the disk of image '%s'",
+			       image->name);
+	return admit_disk(vm->daemon, (uint64_t)st.st_blocks * 512, e);
+}
+
+static int admit(struct vm *vm, const struct image *image, struct err *e)
+{
+	int rc = vm_choose_engine(vm, image, e);
+
+	if (rc == 0 && json_is_true(json_object_get(vm->spec, "start")))
+		rc = admit_memory(vm->daemon, vm, e);
+	if (rc == 0)
+		rc = admit_ports(vm, e);
+	if (rc == 0)
+		rc = admit_clone(vm, image, e);
+	return rc;
+}
+
+static int make_durable(struct vm *vm, struct err *e)
+{
+	struct store *s = vm->daemon->store;
+	struct journal_row row = { .kind = JOURNAL_RUN_DIR };
+	int rc = store_begin(s, e);
+
+	if (rc < 0)
+		return rc;
+	memcpy(row.owner, vm->row.id, sizeof(row.owner));
+	(void)snprintf(row.name, sizeof(row.name), "%s", vm->row.id);
+	rc = store_vm_insert(s, &vm->row, e);
+	if (rc >= 0)
+		rc = store_journal_add(s, &row, e);
+	row.kind = JOURNAL_STATE_DIR;
+	if (rc >= 0)
+		rc = store_journal_add(s, &row, e);
+	if (rc >= 0) {
+		vm->op = operation_new(vm->daemon, "vm_create", "vm",
+				       vm->row.id, CREATE_DEADLINE_MS, e);
+		if (!vm->op)
+			rc = -EIO;
+	}
+	if (rc >= 0)
+		return store_commit(s, e);
+	store_rollback(s);
+	return rc;
+}
+
+static int link_blob(struct vm *vm, int dirfd, const struct image_blob *blob,
+		     const char *name, struct err *e)
+{
+	AUTO(free) char *path = NULL;
+
+	if (!blob->digest[0])
+		return 0;
+	path = image_store_blob_path(vm->daemon->images, blob);
+	if (!path)
+		return err_sys(e, ENOMEM, "linking the kernel");
+	if (linkat(AT_FDCWD, path, dirfd, name, 0) < 0)
+		return err_sys(e, errno, "linking %s of image '%s'", name,
+			       vm->row.image);
+	return 0;
+}
+
+static int make_state_dir(struct vm *vm, const struct image *image,
+			  struct err *e)
+{
+	AUTO(json) json_t *manifest = image_to_json(image);
+	AUTO(free) char *text = manifest ? json_to_text(manifest) : NULL;
+	AUTO(fd) int dirfd = -1;
+	int rc;
+
+	if (!text)
+		return err_sys(e, ENOMEM, "making VM '%s'", vm->row.name);
+	rc = privops_vm_dir_open(vm->daemon->state_vms_fd, vm->row.id, &dirfd,
+				 e);
+	if (rc == 0)
+		rc = link_blob(vm, dirfd, &image->kernel, "kernel", e);
+	if (rc == 0)
+		rc = link_blob(vm, dirfd, &image->initrd, "initrd", e);
+	if (rc == 0)
+		rc = file_replace(dirfd, "image.json", text, strlen(text), 0600,
+				  e);
+	return rc;
+}
+
+static void created(struct vm *vm)
+{
+	struct err e = ERR_INIT;
+
+	if (!json_is_true(json_object_get(vm->spec, "start"))) {
+		vm_set_state(vm, API_VM_STOPPED, "%s", "");
+		vm_finish(vm, NULL);
+		return;
+	}
+	loop_timer_disarm(&vm->op->deadline); /* launch keeps its own time */
+	if (vm_launch(vm, &e) < 0)
+		vm_start_failed(vm, &e);
+}
+
+static void on_cloned(void *data, const json_t *result, const struct err *why)
+{
+	struct vm *vm = data;
+
+	(void)result;
+	vm->clone = NULL;
+	if (why)
+		vm_start_failed(vm, why);
+	else
+		created(vm);
+}
+
+static int begin_clone(struct vm *vm, const struct image *image, struct err *e)
+{
+	AUTO(free)
+	char *from = image_store_blob_path(vm->daemon->images, &image->root);
+	AUTO(free) char *to = NULL;
+	char size[24];
+	const char *args[] = { "clone", "--from", NULL, "--to",
+			       NULL,	"--size", size, NULL };
+
+	if (!from || asprintf(&to, "%s/vms/%s/root.raw",
+			      vm->daemon->config->state_dir, vm->row.id) < 0) {
+		to = NULL;
+		return err_sys(e, ENOMEM, "making the disk of the VM");
+	}
+	args[2] = from;
+	args[4] = to;
+	(void)snprintf(size, sizeof(size), "%llu",
+		       (unsigned long long)vm->row.disk_bytes);
+	operation_progress(vm->op, 0, 0, "making the disk");
+	vm->clone = task_start(vm->op, args, on_cloned, vm, e);
+	return vm->clone ? 0 : -EIO;
+}
+
+static void first_step(struct loop_timer *timer)
+{
+	struct vm *vm = timer->data;
+	struct err e = ERR_INIT;
+	struct image image;
+	int rc = image_store_get(vm->daemon->images, vm->row.image_id, &image,
+				 &e);
+
+	if (rc == 0)
+		rc = make_state_dir(vm, &image, &e);
+	if (rc == 0 && image.root.digest[0])
+		rc = begin_clone(vm, &image, &e);
+	else if (rc == 0)
+		created(vm);
+	if (rc < 0)
+		vm_start_failed(vm, &e);
+}
+
+int vm_create(struct daemon *d, json_t *body, struct vm **ret, struct err *e)
+{
+	const char *ref = json_string_value(json_object_get(body, "image"));
+	struct image image;
+	struct vm *vm;
+	int rc = image_store_get(d->images, ref, &image, e);
+
+	if (rc < 0)
+		return rc;
+	vm = vm_new(d, e);
+	if (!vm)
+		return -ENOMEM;
+	rc = fill_row(vm, body, &image, e);
+	if (rc == 0)
+		rc = admit(vm, &image, e);
+	if (rc == 0)
+		rc = make_durable(vm, e);
+	if (rc < 0) {
+		if (vm->op)
+			vm_finish(vm, e);
+		vm_free(vm);
+		return rc;
+	}
+	vm->op->owner = vm;
+	vm->op->stop = vm_op_stop;
+	d->count.vms_created++;
+	vm_life_begin(vm);
+	/* The answer goes out first; then the work begins. */
+	loop_timer_init(d->loop, &vm->deadline, first_step, vm);
+	loop_timer_arm(&vm->deadline, 0);
+	*ret = vm;
+	return 0;
+}

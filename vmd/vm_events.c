@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the engine and the guest's agent report. Everything from the agent and
+ * the console is guest data: sizes are bounded by agent_session and the ring.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "vmd/exec_request.h"
+#include "vmd/vm.h"
+
+static void on_process(void *ctx, const struct vm_process *p)
+{
+	struct vm *vm = ctx;
+	struct journal_row row = {
+		.kind = JOURNAL_PROCESS,
+		.pid = p->pid,
+		.start_time = p->start_time,
+	};
+
+	memcpy(row.owner, vm->row.id, sizeof(row.owner));
+	(void)snprintf(row.name, sizeof(row.name), "%s", p->role);
+	if (store_journal_add(vm->daemon->store, &row, &vm->why) < 0)
+		log_vm(LOG_LEVEL_ERROR, vm->row.id, "%s", vm->why.msg);
+	if (vm->process_count < ARRAY_LEN(vm->processes))
+		vm->processes[vm->process_count++] = *p;
+}
+
+static void on_running(void *ctx)
+{
+	struct vm *vm = ctx;
+
+	if (vm->ending || vm->row.state == API_VM_READY)
+		return;
+	vm_set_state(vm, API_VM_RUNNING, "%s", "");
+	operation_progress(vm->op, 0, 0, "waiting for the guest's agent");
+}
+
+static void ignore_done(void *ctx, uint32_t status, uint32_t signal,
+			const struct err *e)
+{
+	(void)ctx;
+	(void)status;
+	(void)signal;
+	(void)e;
+}
+
+static const struct agent_stream_ops time_ops = { .done = ignore_done };
+
+static void record_exit(struct vm *vm, int status, int signal)
+{
+	struct err e = ERR_INIT;
+
+	vm->row.has_exit = true;
+	vm->row.exit_status = status;
+	vm->row.exit_signal = signal;
+	if (vm_save(vm, &e) < 0)
+		log_vm(LOG_LEVEL_ERROR, vm->row.id, "%s", e.msg);
+	if (vm->row.ephemeral && !vm->ending)
+		vm_destroy(vm, NULL);
+}
+
+static void command_done(void *ctx, uint32_t status, uint32_t signal,
+			 const struct err *e)
+{
+	struct vm *vm = ctx;
+
+	(void)status;
+	(void)signal;
+	if (!e || !vm->session)
+		return; /* it runs, or the session ended under it */
+	vm->row.error = *e;
+	record_exit(vm, strcmp(e->code, WIRE_CODE_NOT_EXEC) == 0 ? 126 : 127,
+		    0);
+}
+
+static const struct agent_stream_ops command_ops = { .done = command_done };
+
+static void run_command(struct vm *vm)
+{
+	struct exec_request request;
+	struct err e = ERR_INIT;
+	int rc;
+
+	/* Written first: after a crash it must not run a second time. */
+	vm->row.command_started = true;
+	rc = vm_save(vm, &e);
+	if (rc == 0)
+		rc = exec_request_build(vm->spec, "/bin/sh", &request, &e);
+	if (rc == 0) {
+		request.wire.flags |= WIRE_EXEC_DETACHED;
+		request.wire.tag = MAIN_COMMAND_TAG;
+		if (!agent_session_exec(vm->session, &request.wire,
+					&command_ops, vm, &e))
+			rc = -EIO;
+		exec_request_done(&request);
+	}
+	if (rc < 0) {
+		log_vm(LOG_LEVEL_ERROR, vm->row.id, "main command: %s", e.msg);
+		vm->row.error = e;
+		record_exit(vm, 127, 0);
+	}
+}
+
+static void on_ready(void *ctx, const struct agent_info *info)
+{
+	struct vm *vm = ctx;
+
+	(void)snprintf(vm->row.agent_release, sizeof(vm->row.agent_release),
+		       "%s", info->release);
+	(void)snprintf(vm->row.agent_version, sizeof(vm->row.agent_version),
+		       "%s", info->agent);
+	if (vm->ending)
+		return;
+	if (!vm->row.ready_ms)
+		vm->row.ready_ms = clock_wall_ms();
+	vm_set_state(vm, API_VM_READY, "%s", "");
+	(void)agent_session_set_time(vm->session,
+				     clock_wall_ms() * INT64_C(1000000),
+				     &time_ops, vm, NULL);
+	vm_finish(vm, NULL);
+	if (vm_wants_command(vm) && !vm->row.command_started)
+		run_command(vm);
+}
+
+static void on_detached(void *ctx, uint32_t tag, bool running, uint32_t status,
+			uint32_t signal)
+{
+	struct vm *vm = ctx;
+
+	if (tag != MAIN_COMMAND_TAG || running || vm->row.has_exit)
+		return;
+	agent_session_reap(vm->session, tag);
+	record_exit(vm, (int)(status & 0xff), (int)(signal & 0x7f));
+}
+
+static void on_reconnect(struct loop_timer *timer)
+{
+	struct vm *vm = timer->data;
+
+	if (vm->handle && !vm->session && vm->engine->agent_connect)
+		vm->engine->agent_connect(vm->handle);
+}
+
+static void on_lost(void *ctx, const struct err *e)
+{
+	struct vm *vm = ctx;
+
+	agent_session_free(take_ptr(vm->session));
+	if (vm->ending || !vm->handle)
+		return;
+	if (vm->row.state == API_VM_READY)
+		vm_set_state(vm, API_VM_RUNNING,
+			     "the connection to its agent was lost: %.160s",
+			     e->msg);
+	/* Not at once: a guest that breaks every session costs one a second. */
+	loop_timer_init(vm->daemon->loop, &vm->reconnect, on_reconnect, vm);
+	loop_timer_arm(&vm->reconnect, 1000);
+}
+
+static const struct agent_session_ops session_ops = {
+	.ready = on_ready,
+	.detached = on_detached,
+	.lost = on_lost,
+};
+
+static void on_agent(void *ctx, int fd)
+{
+	struct vm *vm = ctx;
+	struct err e = ERR_INIT;
+
+	if (vm->session)
+		agent_session_free(take_ptr(vm->session));
+	vm->session =
+		agent_session_new(vm->daemon->loop, fd, &session_ops, vm, &e);
+	if (!vm->session)
+		log_vm(LOG_LEVEL_WARN, vm->row.id, "agent: %s", e.msg);
+}
+
+static void on_console(void *ctx, const void *data, size_t len)
+{
+	struct vm *vm = ctx;
+	const uint8_t *bytes = data;
+	struct vm_console_user *u = LIST_FIRST(&vm->console_users), *next;
+
+	for (size_t i = len > CONSOLE_KEEP_BYTES ? len - CONSOLE_KEEP_BYTES : 0;
+	     i < len; i++) {
+		vm->console[vm->console_at] = bytes[i];
+		vm->console_at = (vm->console_at + 1) % CONSOLE_KEEP_BYTES;
+	}
+	vm->console_total += len;
+	for (; u; u = next) {
+		next = LIST_NEXT(u, link); /* u may remove itself */
+		u->output(u, data, len);
+	}
+}
+
+static void on_ended(void *ctx, enum vm_end end, const struct err *e)
+{
+	vm_ended(ctx, end, e);
+}
+
+const struct engine_events vm_engine_events = {
+	.process = on_process,
+	.running = on_running,
+	.agent = on_agent,
+	.console = on_console,
+	.ended = on_ended,
+};
+
+size_t vm_console_replay(const struct vm *vm, uint8_t *buf, size_t size)
+{
+	size_t have = vm->console_total < CONSOLE_KEEP_BYTES
+			      ? (size_t)vm->console_total
+			      : CONSOLE_KEEP_BYTES;
+	size_t n = have < size ? have : size;
+
+	for (size_t i = 0; i < n; i++)
+		buf[i] = vm->console[(vm->console_at + CONSOLE_KEEP_BYTES - n +
+				      i) %
+				     CONSOLE_KEEP_BYTES];
+	return n;
+}
+
+/* Printable text only: escape sequences could rewrite a person's terminal. */
+void vm_console_tail(const struct vm *vm, char *buf, size_t size)
+{
+	uint8_t raw[1024];
+	size_t len = vm_console_replay(vm, raw, sizeof(raw)), n = 0, start = 0;
+	char text[sizeof(raw) + 1];
+
+	for (size_t i = 0; i < len; i++) {
+		if (raw[i] == 0x1b && i + 1 < len && raw[i + 1] == '[') {
+			for (i += 2;
+			     i < len && (raw[i] < 0x40 || raw[i] > 0x7e); i++)
+				;
+			continue;
+		}
+		if (raw[i] == '\n' && n && text[n - 1] != '\n')
+			text[n++] = '\n';
+		else if (raw[i] >= 0x20 && raw[i] < 0x7f)
+			text[n++] = (char)raw[i];
+	}
+	while (n && text[n - 1] == '\n')
+		n--;
+	if (n > size - 1)
+		start = n - (size - 1);
+	memcpy(buf, text + start, n - start);
+	buf[n - start] = '\0';
+}

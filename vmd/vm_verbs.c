@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * start, stop, restart, delete, cancel. Each begins an operation; the engine's
+ * ended() (vm_end.c) or the agent's ready (vm_events.c) finishes it.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "vmd/vm.h"
+
+static int begin(struct vm *vm, const char *kind, struct err *e)
+{
+	int rc = vm_idle(vm, e);
+
+	if (rc < 0)
+		return rc;
+	vm->op = operation_new(vm->daemon, kind, "vm", vm->row.id, 0, e);
+	if (!vm->op)
+		return -EIO;
+	vm->op->owner = vm;
+	vm->op->stop = vm_op_stop;
+	vm->after = AFTER_STOPPED;
+	err_clear(&vm->why);
+	return 0;
+}
+
+static void launch_soon(struct loop_timer *timer)
+{
+	struct vm *vm = timer->data;
+	struct err e = ERR_INIT;
+
+	if (vm_launch(vm, &e) < 0)
+		vm_start_failed(vm, &e);
+}
+
+static void arm(struct vm *vm, loop_timer_fn *fn, uint64_t after_ms)
+{
+	loop_timer_disarm(&vm->deadline);
+	loop_timer_init(vm->daemon->loop, &vm->deadline, fn, vm);
+	loop_timer_arm(&vm->deadline, after_ms);
+}
+
+int vm_start(struct vm *vm, struct err *e)
+{
+	int rc;
+
+	if (vm->handle)
+		return err_set(e, ERR_CONFLICT, "wrong_state", 0,
+			       "VM '%s' is %s already", vm->row.name,
+			       api_vm_state_name(vm->row.state));
+	rc = begin(vm, "vm_start", e);
+	if (rc < 0)
+		return rc;
+	vm_set_state(vm, API_VM_STARTING, "%s", "");
+	arm(vm, launch_soon, 0);
+	return 0;
+}
+
+static void on_not_killed(struct loop_timer *timer)
+{
+	struct vm *vm = timer->data;
+	struct err why = ERR_INIT;
+
+	(void)err_set(&why, ERR_INTERNAL, "kill_failed", 0,
+		      "VM '%s' was killed but its process is still there: the "
+		      "host's kernel holds it (a hanging disk?)",
+		      vm->row.name);
+	vm->row.error = why;
+	vm_set_state(vm, API_VM_UNKNOWN, "%s", why.code);
+	vm_finish(vm, &why);
+}
+
+void vm_kill(struct vm *vm)
+{
+	vm->ending = true;
+	vm->killed = true;
+	arm(vm, on_not_killed, vm->daemon->config->kill_ms);
+	vm->engine->kill(vm->handle);
+	/* ended() may have come already: vm may be gone. */
+}
+
+static void on_stop_timeout(struct loop_timer *timer)
+{
+	struct vm *vm = timer->data;
+
+	log_vm(LOG_LEVEL_INFO, vm->row.id,
+	       "%s: the guest did not power off in time: ended by force",
+	       vm->row.name);
+	vm_kill(vm);
+}
+
+static void ask_engine(struct vm *vm)
+{
+	struct err e = ERR_INIT;
+
+	if (vm->engine->shutdown(vm->handle, &e) < 0)
+		log_vm(LOG_LEVEL_DEBUG, vm->row.id, "power button: %s", e.msg);
+}
+
+static void shutdown_done(void *ctx, uint32_t status, uint32_t signal,
+			  const struct err *e)
+{
+	struct vm *vm = ctx;
+
+	(void)status;
+	(void)signal;
+	/* The session going down is what a power-off looks like. */
+	if (e && vm->session && vm->handle && vm->ending)
+		ask_engine(vm);
+}
+
+static const struct agent_stream_ops shutdown_ops = { .done = shutdown_done };
+
+/* Asks the guest, ends it by force after timeout_ms. */
+static void bring_down(struct vm *vm, uint64_t timeout_ms, bool force)
+{
+	vm_set_state(vm, API_VM_STOPPING, "%s", "");
+	vm->ending = true;
+	if (force || timeout_ms == 0) {
+		vm_kill(vm);
+		return;
+	}
+	operation_progress(vm->op, 0, 0, "waiting for the guest to power off");
+	arm(vm, on_stop_timeout, timeout_ms);
+	if (!vm->session || !agent_session_ready(vm->session) ||
+	    !agent_session_shutdown(vm->session, WIRE_POWEROFF, &shutdown_ops,
+				    vm, NULL))
+		ask_engine(vm);
+}
+
+int vm_stop(struct vm *vm, uint64_t timeout_ms, bool force,
+	    char ret_op[static ID_LEN + 1], struct err *e)
+{
+	struct err why = ERR_INIT;
+	int rc;
+
+	/* Force ends what is under way; the waiting for a stop, too. */
+	if (force && vm->op && vm->handle) {
+		(void)err_set(&why, ERR_CANCELLED, "operation_cancelled",
+			      ECANCELED, "VM '%s' was stopped by force",
+			      vm->row.name);
+		vm_finish(vm, &why);
+	}
+	rc = vm_idle(vm, e);
+	if (rc < 0)
+		return rc;
+	if (!vm->handle)
+		return err_set(e, ERR_CONFLICT, "wrong_state", 0,
+			       "VM '%s' does not run (it is %s)", vm->row.name,
+			       api_vm_state_name(vm->row.state));
+	rc = begin(vm, "vm_stop", e);
+	if (rc < 0)
+		return rc;
+	memcpy(ret_op, vm->op->row.id, ID_LEN + 1);
+	bring_down(vm, timeout_ms, force);
+	return 0;
+}
+
+int vm_restart(struct vm *vm, struct err *e)
+{
+	int rc;
+
+	if (!vm->handle)
+		return vm_start(vm, e);
+	rc = begin(vm, "vm_restart", e);
+	if (rc < 0)
+		return rc;
+	vm->after = AFTER_LAUNCH;
+	bring_down(vm, UINT64_C(1000) * STOP_TIMEOUT_S, false);
+	return 0;
+}
+
+static void remove_soon(struct loop_timer *timer)
+{
+	vm_remove(timer->data, NULL);
+}
+
+/* Takes the VM over from whatever works on it, for good. */
+static void take_down(struct vm *vm, const struct err *why)
+{
+	vm->after = AFTER_REMOVE;
+	if (why)
+		vm->why = *why;
+	if (vm->clone)
+		task_kill(take_ptr(vm->clone));
+	vm_set_state(vm, API_VM_DELETING, "%s", why ? why->msg : "");
+	if (vm->handle)
+		vm_kill(vm);
+	else
+		arm(vm, remove_soon, 0);
+}
+
+int vm_delete(struct vm *vm, bool force, char ret_op[static ID_LEN + 1],
+	      struct err *e)
+{
+	struct err why = ERR_INIT;
+	int rc;
+
+	if (vm->op && strcmp(vm->op->row.kind, "vm_delete") == 0)
+		return vm_idle(vm, e);
+	if (vm->handle && !force)
+		return err_set(e, ERR_CONFLICT, "wrong_state", 0,
+			       "VM '%s' is %s: stop it first, or delete it "
+			       "with force",
+			       vm->row.name, api_vm_state_name(vm->row.state));
+	if (!force) {
+		rc = vm_idle(vm, e);
+		if (rc < 0)
+			return rc;
+	}
+	if (vm->clone)
+		task_kill(take_ptr(vm->clone));
+	(void)err_set(&why, ERR_CANCELLED, "operation_cancelled", ECANCELED,
+		      "VM '%s' was deleted meanwhile", vm->row.name);
+	vm_finish(vm, &why);
+	rc = begin(vm, "vm_delete", e);
+	if (rc < 0)
+		return rc;
+	memcpy(ret_op, vm->op->row.id, ID_LEN + 1);
+	take_down(vm, NULL);
+	return 0;
+}
+
+void vm_destroy(struct vm *vm, const struct err *why)
+{
+	struct err ignored = ERR_INIT;
+	/* The task's journal row goes by its operation: end it first. */
+	if (vm->clone)
+		task_kill(take_ptr(vm->clone));
+	if (vm->op && strcmp(vm->op->row.kind, "vm_delete") == 0)
+		return;
+	if (vm->op) {
+		(void)err_set(&ignored, ERR_CANCELLED, "operation_cancelled",
+			      ECANCELED, "%s", why ? why->msg : "VM deleted");
+		vm_finish(vm, &ignored);
+	}
+	err_clear(&ignored);
+	if (begin(vm, "vm_delete", &ignored) < 0)
+		log_vm(LOG_LEVEL_ERROR, vm->row.id, "%s", ignored.msg);
+	take_down(vm, why);
+}
+
+void vm_op_stop(struct operation *op, const struct err *why)
+{
+	struct vm *vm = op->owner;
+	struct err kept = *why;
+
+	if (strcmp(op->row.kind, "vm_delete") == 0 || vm->killed)
+		return; /* its end is near and certain */
+	if (vm->row.state == API_VM_STOPPING) {
+		/* What was asked of the guest cannot be unasked; the force
+		 * that would follow can. */
+		vm->after = AFTER_STOPPED;
+		vm->ending = false;
+		vm_set_state(vm,
+			     vm->session && agent_session_ready(vm->session)
+				     ? API_VM_READY
+				     : API_VM_RUNNING,
+			     "%s", "the stop was cancelled");
+		vm_finish(vm, &kept);
+		return;
+	}
+	vm_start_failed(vm, &kept);
+}

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmd/ws.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <wslay/wslay.h>
+
+#include "base/cleanup.h"
+
+struct ws {
+	wslay_event_context_ptr wslay;
+	struct loop *loop;
+	struct loop_source source;
+	struct loop_timer closing;
+	struct loop_timer pump; /* work that must not run inside a caller */
+	int fd;
+	uint8_t *extra;
+	size_t extra_at, extra_len;
+	const struct ws_ops *ops;
+	void *ctx;
+	void (*finish)(void *data);
+	void *finish_data;
+	uint8_t *scratch; /* of a message with a prefix */
+	size_t scratch_len;
+	unsigned busy;
+	bool paused, broken, freed, wrote;
+};
+
+static void release(struct ws *ws)
+{
+	loop_remove(&ws->source);
+	loop_timer_disarm(&ws->closing);
+	loop_timer_disarm(&ws->pump);
+	if (ws->wslay)
+		wslay_event_context_free(ws->wslay);
+	if (ws->finish)
+		ws->finish(ws->finish_data);
+	free(ws->extra);
+	free(ws->scratch);
+	free(ws);
+}
+
+static void leave(struct ws *ws)
+{
+	if (--ws->busy == 0 && ws->freed)
+		release(ws);
+}
+
+void ws_free(struct ws *ws)
+{
+	if (!ws)
+		return;
+	ws->freed = true;
+	ws->ops = NULL;
+	ws->busy++;
+	leave(ws);
+}
+
+void ws_abort(struct ws *ws)
+{
+	const struct ws_ops *ops = ws->ops;
+
+	if (ws->freed)
+		return;
+	ws->freed = true;
+	ws->ops = NULL;
+	ws->busy++;
+	if (ops)
+		ops->closed(ws->ctx);
+	leave(ws);
+}
+
+static ssize_t on_recv(wslay_event_context_ptr wslay, uint8_t *buf, size_t len,
+		       int flags, void *data)
+{
+	struct ws *ws = data;
+	ssize_t n;
+
+	(void)flags;
+	if (ws->freed || ws->paused || ws_queued(ws) > WS_QUEUE_HIGH) {
+		wslay_event_set_error(wslay, WSLAY_ERR_WOULDBLOCK);
+		return -1;
+	}
+	if (ws->extra_at < ws->extra_len) {
+		size_t left = ws->extra_len - ws->extra_at;
+
+		n = (ssize_t)(len < left ? len : left);
+		memcpy(buf, ws->extra + ws->extra_at, (size_t)n);
+		ws->extra_at += (size_t)n;
+		return n;
+	}
+	do
+		n = recv(ws->fd, buf, len, 0);
+	while (n < 0 && errno == EINTR);
+	if (n > 0)
+		return n;
+	if (n < 0 && errno == EAGAIN) {
+		wslay_event_set_error(wslay, WSLAY_ERR_WOULDBLOCK);
+	} else {
+		ws->broken = true;
+		wslay_event_set_error(wslay, WSLAY_ERR_CALLBACK_FAILURE);
+	}
+	return -1;
+}
+
+static ssize_t on_send(wslay_event_context_ptr wslay, const uint8_t *buf,
+		       size_t len, int flags, void *data)
+{
+	struct ws *ws = data;
+	ssize_t n;
+
+	(void)flags;
+	do
+		n = send(ws->fd, buf, len, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n >= 0) {
+		ws->wrote = true;
+		return n;
+	}
+	if (errno == EAGAIN) {
+		wslay_event_set_error(wslay, WSLAY_ERR_WOULDBLOCK);
+	} else {
+		ws->broken = true;
+		wslay_event_set_error(wslay, WSLAY_ERR_CALLBACK_FAILURE);
+	}
+	return -1;
+}
+
+static void on_message(wslay_event_context_ptr wslay,
+		       const struct wslay_event_on_msg_recv_arg *arg,
+		       void *data)
+{
+	struct ws *ws = data;
+
+	(void)wslay;
+	if (ws->freed || !ws->ops || wslay_event_get_close_sent(ws->wslay))
+		return;
+	if (arg->opcode == WSLAY_TEXT_FRAME ||
+	    arg->opcode == WSLAY_BINARY_FRAME)
+		ws->ops->message(ws->ctx, arg->opcode == WSLAY_TEXT_FRAME,
+				 arg->msg, arg->msg_length);
+}
+
+static const struct wslay_event_callbacks callbacks = {
+	.recv_callback = on_recv,
+	.send_callback = on_send,
+	.on_msg_recv_callback = on_message,
+};
+
+static bool is_over(const struct ws *ws)
+{
+	return ws->broken ||
+	       (wslay_event_get_close_sent(ws->wslay) &&
+		wslay_event_get_close_received(ws->wslay)) ||
+	       (!wslay_event_want_read(ws->wslay) &&
+		!wslay_event_want_write(ws->wslay));
+}
+
+static void update(struct ws *ws)
+{
+	uint32_t events = EPOLLRDHUP;
+
+	/* A paused reader still learns of the end: EPOLLRDHUP and EPOLLHUP. */
+	if (!ws->paused && ws_queued(ws) <= WS_QUEUE_HIGH &&
+	    wslay_event_want_read(ws->wslay))
+		events |= EPOLLIN;
+	if (wslay_event_want_write(ws->wslay))
+		events |= EPOLLOUT;
+	if (events != ws->source.events)
+		(void)loop_modify(&ws->source, events);
+}
+
+static void pump(struct ws *ws)
+{
+	ws->busy++;
+	if (!ws->freed && wslay_event_recv(ws->wslay) != 0)
+		ws->broken = true;
+	if (!ws->freed && !ws->broken && wslay_event_send(ws->wslay) != 0)
+		ws->broken = true;
+	if (!ws->freed && ws->wrote && ws_queued(ws) <= WS_QUEUE_LOW) {
+		ws->wrote = false;
+		if (ws->ops && ws->ops->drained)
+			ws->ops->drained(ws->ctx);
+	}
+	if (!ws->freed && is_over(ws))
+		ws_abort(ws);
+	if (!ws->freed)
+		update(ws);
+	leave(ws);
+}
+
+static void on_socket(struct loop_source *source, uint32_t events)
+{
+	struct ws *ws = source->data;
+
+	/* The peer has gone. What it sent before is not worth keeping a command
+	 * alive for, unless it is its close frame. */
+	if ((events & (EPOLLHUP | EPOLLERR)) ||
+	    ((events & EPOLLRDHUP) && (ws->paused || !(events & EPOLLIN))))
+		ws->broken = true;
+	pump(ws);
+}
+
+static void on_pump(struct loop_timer *timer)
+{
+	pump(timer->data);
+}
+
+static void on_close_timeout(struct loop_timer *timer)
+{
+	struct ws *ws = timer->data;
+
+	ws->broken = true;
+	pump(ws);
+}
+
+struct ws *ws_new(struct loop *loop, int fd, const void *extra, size_t len,
+		  void (*finish)(void *data), void *data)
+{
+	struct ws *ws = calloc(1, sizeof(*ws));
+
+	if (!ws) {
+		finish(data);
+		return NULL;
+	}
+	*ws = (struct ws){
+		.loop = loop,
+		.fd = fd,
+		.source = LOOP_SOURCE_INIT,
+		.finish = finish,
+		.finish_data = data,
+		.extra = malloc(len ? len : 1),
+		.extra_len = len,
+	};
+	loop_timer_init(loop, &ws->closing, on_close_timeout, ws);
+	loop_timer_init(loop, &ws->pump, on_pump, ws);
+	if (!ws->extra ||
+	    wslay_event_context_server_init(&ws->wslay, &callbacks, ws) != 0) {
+		ws->wslay = NULL;
+		ws_free(ws);
+		return NULL;
+	}
+	memcpy(ws->extra, extra ? extra : "", len);
+	wslay_event_config_set_max_recv_msg_length(ws->wslay, WS_MESSAGE_MAX);
+	if (loop_add(loop, &ws->source, fd, EPOLLRDHUP, on_socket, ws) < 0) {
+		ws_free(ws);
+		return NULL;
+	}
+	return ws;
+}
+
+void ws_start(struct ws *ws, const struct ws_ops *ops, void *ctx)
+{
+	ws->ops = ops;
+	ws->ctx = ctx;
+	loop_timer_arm(&ws->pump, 0);
+}
+
+bool ws_send(struct ws *ws, bool text, int prefix, const void *data, size_t len)
+{
+	struct wslay_event_msg msg = {
+		.opcode = text ? WSLAY_TEXT_FRAME : WSLAY_BINARY_FRAME,
+		.msg = data,
+		.msg_length = len,
+	};
+
+	if (ws->freed || ws->broken || wslay_event_get_close_sent(ws->wslay))
+		return false;
+	if (prefix >= 0) {
+		if (ws->scratch_len < len + 1) {
+			uint8_t *grown = realloc(ws->scratch, len + 1);
+
+			if (!grown)
+				return false;
+			ws->scratch = grown;
+			ws->scratch_len = len + 1;
+		}
+		ws->scratch[0] = (uint8_t)prefix;
+		memcpy(ws->scratch + 1, data, len);
+		msg.msg = ws->scratch;
+		msg.msg_length = len + 1;
+	}
+	if (wslay_event_queue_msg(ws->wslay, &msg) != 0)
+		return false;
+	/* Written from the loop, so that the caller is never called back. */
+	update(ws);
+	return true;
+}
+
+size_t ws_queued(const struct ws *ws)
+{
+	return wslay_event_get_queued_msg_length(ws->wslay);
+}
+
+void ws_pause(struct ws *ws, bool paused)
+{
+	if (ws->freed || ws->paused == paused)
+		return;
+	ws->paused = paused;
+	if (!paused)
+		loop_timer_arm(&ws->pump, 0);
+	update(ws);
+}
+
+void ws_close(struct ws *ws, uint16_t code, const char *reason)
+{
+	if (ws->freed || ws->broken || wslay_event_get_close_sent(ws->wslay))
+		return;
+	(void)wslay_event_queue_close(ws->wslay, code, (const uint8_t *)reason,
+				      strlen(reason));
+	ws->paused = false; /* the peer's close frame must be seen */
+	if (!loop_timer_armed(&ws->closing))
+		loop_timer_arm(&ws->closing, WS_CLOSE_MS);
+	update(ws);
+}

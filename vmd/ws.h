@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The server's side of a WebSocket (RFC 6455) on a socket that libmicrohttpd
+ * handed over; frames by wslay. Memory is bounded both ways: a message has at
+ * most WS_MESSAGE_MAX bytes, reading stops while too much waits to be written.
+ *
+ * Loop thread only. Callbacks may close or abort the socket.
+ */
+#ifndef VMD_WS_H
+#define VMD_WS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/loop.h"
+
+enum {
+	WS_MESSAGE_MAX = 262144,
+	WS_QUEUE_HIGH = 262144, /* no reading above this */
+	WS_QUEUE_LOW = 65536, /* drained() is called at or below this */
+	WS_CLOSE_MS = 5000, /* for the peer's part of the closing */
+};
+
+struct ws;
+
+struct ws_ops {
+	void (*message)(void *ctx, bool text, const uint8_t *data, size_t len);
+	/* Something was written and at most WS_QUEUE_LOW bytes are left. */
+	void (*drained)(void *ctx);
+	/* The last call: the connection is gone, ws is freed after it. */
+	void (*closed)(void *ctx);
+};
+
+/* extra: bytes that were read behind the request. finish(data) gives the socket
+ * back when everything is over. NULL: no memory (finish was called). */
+struct ws *ws_new(struct loop *loop, int fd, const void *extra, size_t len,
+		  void (*finish)(void *data), void *data);
+void ws_start(struct ws *ws, const struct ws_ops *ops, void *ctx);
+/* false: no memory or closing. prefix is put before the data when >= 0. */
+bool ws_send(struct ws *ws, bool text, int prefix, const void *data,
+	     size_t len);
+size_t ws_queued(const struct ws *ws);
+/* Stops and goes on reading. */
+void ws_pause(struct ws *ws, bool paused);
+/* Everything queued is sent, then a close frame; closed() follows. */
+void ws_close(struct ws *ws, uint16_t code, const char *reason);
+/* At once and without a word, but with closed(). */
+void ws_abort(struct ws *ws);
+/* At once, without a word and without closed(). */
+void ws_free(struct ws *ws);
+
+/* Sec-WebSocket-Accept for a client's key; false: the key is malformed. */
+bool ws_accept_key(const char *key, char ret_accept[static 29]);
+
+#endif
