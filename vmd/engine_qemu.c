@@ -31,6 +31,8 @@ enum {
 	STALE_FILE_COUNT = 3
 };
 
+uint64_t qemu_timeout_ms = 5000;
+
 static struct qemu_vm *qemu(struct engine_vm *vm)
 {
 	return (struct qemu_vm *)vm;
@@ -244,7 +246,7 @@ static struct qemu_vm *new_vm(struct loop *loop, const char *id, int run_dirfd,
 		(void)err_sys(e, ENOMEM, "VM %s", id);
 		return NULL;
 	}
-	q->timeout_ms = QEMU_TIMEOUT_MS * QEMU_EMULATED_FACTOR;
+	q->timeout_ms = qemu_timeout_ms * QEMU_EMULATED_FACTOR;
 	/* Loop first: release needs it even after a failed init. */
 	q->base.loop = loop;
 	qemu_control_init(q);
@@ -273,7 +275,7 @@ static int qemu_start(struct loop *loop, const struct vm_launch *launch,
 		return -ENOMEM;
 	q->kvm = host_kvm()->usable && !launch->emulate;
 	if (q->kvm)
-		q->timeout_ms = QEMU_TIMEOUT_MS;
+		q->timeout_ms = qemu_timeout_ms;
 	rc = launch_qemu(q, launch, net, e);
 	if (rc < 0) {
 		close_fd(&net[0]);

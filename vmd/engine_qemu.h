@@ -10,7 +10,6 @@
 #include "vmd/qmp.h"
 
 enum {
-	QEMU_TIMEOUT_MS = 5000, /* per command and for the greeting */
 	QEMU_EMULATED_FACTOR = 4,
 	QEMU_RECONNECT_MS = 500,
 	QEMU_DISK_FULL_RETRY_MS = 5000,
@@ -29,6 +28,9 @@ struct qemu_vm {
 	struct loop_timer reconnect;
 	struct loop_timer resume; /* the disk was full: try again */
 };
+
+/* Per command and for the greeting: 5 s; tests make it shorter. */
+extern uint64_t qemu_timeout_ms;
 
 /* Connects to the monitor; the rest follows by itself. */
 int qemu_control_open(struct qemu_vm *q, struct err *e);

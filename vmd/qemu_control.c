@@ -276,13 +276,10 @@ static void on_closed(void *ctx, const struct err *e)
 	engine_vm_enter(&q->base);
 	qemu_control_close(q);
 	if (!q->base.running && !q->base.decided && !q->adopted) {
-		struct process_exit x;
-
 		/* A QEMU that is ending says why on stderr: wait for that. */
-		if (e->kind == ERR_UNAVAILABLE &&
-		    !process_reap(&q->base.main, &x))
+		if (e->kind == ERR_UNAVAILABLE)
 			engine_vm_end_within(&q->base, 1000);
-		else if (e->kind != ERR_UNAVAILABLE)
+		else
 			engine_vm_finish(&q->base, VM_END_FAILED, e);
 	} else if (q->base.decided) {
 		engine_vm_end_within(&q->base, 1000);

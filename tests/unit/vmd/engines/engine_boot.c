@@ -162,8 +162,7 @@ static void on_deadline(struct loop_timer *timer)
 int main(int argc, char **argv)
 {
 	char dir[] = "/tmp/vmd-boot-XXXXXX", reason[256];
-	struct boot b = { .start_ms = clock_mono_ms(),
-			  .command = "true" };
+	struct boot b = { .start_ms = clock_mono_ms(), .command = "true" };
 	struct vm_launch launch = { .id = "boot",
 				    .name = "boot",
 				    .vcpus = 1,

@@ -325,7 +325,8 @@ static void test_port_in_use_names_the_port(void **state)
 static void test_adopting_what_is_gone_tells_the_end(void **state)
 {
 	struct fixture *f = *state;
-	struct vm_process gone = { .role = "qemu", .pid = 999999,
+	struct vm_process gone = { .role = "qemu",
+				   .pid = 999999,
 				   .start_time = 1 };
 	enum vm_end end = VM_END_KILLED;
 	struct err e = ERR_INIT;
@@ -334,16 +335,16 @@ static void test_adopting_what_is_gone_tells_the_end(void **state)
 		 "{\"return\":{}}\n{\"event\":\"SHUTDOWN\",\"data\":"
 		 "{\"reason\":\"guest-shutdown\"}}\n",
 		 0600);
-	assert_int_equal(engine_qemu.adopt(f->loop, "test",
-					   f->launch.run_dirfd, f->dir, &gone,
-					   1, &events, f, &f->vm, &end, &e),
+	assert_int_equal(engine_qemu.adopt(f->loop, "test", f->launch.run_dirfd,
+					   f->dir, &gone, 1, &events, f, &f->vm,
+					   &end, &e),
 			 -ESRCH);
 	assert_int_equal(end, VM_END_POWEROFF);
 	put_file(f, "qmp.log", "", 0600);
 	put_file(f, "qemu.log", "out of memory\n", 0600);
-	assert_int_equal(engine_qemu.adopt(f->loop, "test",
-					   f->launch.run_dirfd, f->dir, &gone,
-					   1, &events, f, &f->vm, &end, &e),
+	assert_int_equal(engine_qemu.adopt(f->loop, "test", f->launch.run_dirfd,
+					   f->dir, &gone, 1, &events, f, &f->vm,
+					   &end, &e),
 			 -ESRCH);
 	assert_int_equal(end, VM_END_FAILED);
 	assert_non_null(strstr(e.msg, "out of memory"));

@@ -230,9 +230,14 @@ static void test_too_many_commands_are_refused(void **state)
 static void test_hostile_lines_close_the_connection(void **state)
 {
 	static const char *const bad[] = {
-		"{\"return\":{},\"id\":77}\r\n", "{\"return\":{}}\r\n",
-		"{\"return\":{},\"error\":{},\"id\":2}\r\n", "[]\r\n", "x\n",
-		"{\"id\":2}\n", "{\"event\":5}\n", "{\"a\":1,\"a\":2}\n",
+		"{\"return\":{},\"id\":77}\r\n",
+		"{\"return\":{}}\r\n",
+		"{\"return\":{},\"error\":{},\"id\":2}\r\n",
+		"[]\r\n",
+		"x\n",
+		"{\"id\":2}\n",
+		"{\"event\":5}\n",
+		"{\"a\":1,\"a\":2}\n",
 	};
 
 	(void)state;
