@@ -254,22 +254,27 @@ static int shake_hands(struct api_ws *ws, const char *path,
 	return refused(ws->fd, &ws->early, rc, length, deadline_ms, e);
 }
 
-int api_ws_open_fd(int fd, const char *path, unsigned timeout_ms,
-		   api_ws_message_fn *fn, void *ctx, struct api_ws **ret,
-		   struct err *e)
+static struct api_ws *ws_new(int fd, api_ws_message_fn *fn, void *ctx,
+			     struct err *e)
 {
 	struct api_ws *ws = calloc(1, sizeof(*ws));
-	int rc;
 
 	if (!ws) {
 		(void)close(fd);
-		return err_sys(e, ENOMEM, "WebSocket");
+		(void)err_sys(e, ENOMEM, "WebSocket");
+		return NULL;
 	}
 	ws->fd = fd;
 	ws->early.limit = HEAD_MAX + BODY_MAX;
 	ws->fn = fn;
 	ws->ctx = ctx;
-	rc = shake_hands(ws, path, clock_mono_ms() + timeout_ms, e);
+	return ws;
+}
+
+/* Hands ws over when rc is 0, else frees it. */
+static int ws_finish(struct api_ws *ws, int rc, struct api_ws **ret,
+		     struct err *e)
+{
 	if (rc == 0)
 		rc = start_frames(ws, e);
 	if (rc < 0) {
@@ -278,6 +283,27 @@ int api_ws_open_fd(int fd, const char *path, unsigned timeout_ms,
 	}
 	*ret = ws;
 	return 0;
+}
+
+int api_ws_attach(int fd, api_ws_message_fn *fn, void *ctx, struct api_ws **ret,
+		  struct err *e)
+{
+	struct api_ws *ws = ws_new(fd, fn, ctx, e);
+
+	return ws ? ws_finish(ws, 0, ret, e) : -ENOMEM;
+}
+
+int api_ws_open_fd(int fd, const char *path, unsigned timeout_ms,
+		   api_ws_message_fn *fn, void *ctx, struct api_ws **ret,
+		   struct err *e)
+{
+	struct api_ws *ws = ws_new(fd, fn, ctx, e);
+	int rc;
+
+	if (!ws)
+		return -ENOMEM;
+	rc = shake_hands(ws, path, clock_mono_ms() + timeout_ms, e);
+	return ws_finish(ws, rc, ret, e);
 }
 
 int api_ws_open(const char *socket_path, const char *path, unsigned timeout_ms,

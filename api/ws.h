@@ -35,10 +35,13 @@ typedef void api_ws_message_fn(void *ctx, bool text, const uint8_t *data,
 int api_ws_open(const char *socket_path, const char *path, unsigned timeout_ms,
 		api_ws_message_fn *fn, void *ctx, struct api_ws **ret,
 		struct err *e);
-/* Over a connected non-blocking stream; takes fd. For tests and TLS. */
+/* Over a connected non-blocking stream; takes fd. */
 int api_ws_open_fd(int fd, const char *path, unsigned timeout_ms,
 		   api_ws_message_fn *fn, void *ctx, struct api_ws **ret,
 		   struct err *e);
+/* Frames only, over a stream where the handshake was done. Takes fd. */
+int api_ws_attach(int fd, api_ws_message_fn *fn, void *ctx, struct api_ws **ret,
+		  struct err *e);
 /* Sends a close frame if the socket takes it, then closes. NULL is fine. */
 void api_ws_free(struct api_ws *ws);
 

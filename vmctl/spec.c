@@ -62,7 +62,7 @@ json_t *spec_port(const char *text, struct err *e)
 		if (copy[0] == '[' && len > 2 && copy[len - 1] == ']') {
 			copy[len - 1] = '\0';
 			address = copy + 1;
-		} else if (copy[0] == '\0' || strchr(copy, ':')) {
+		} else if (copy[0] == '\0' || strpbrk(copy, ":[]")) {
 			(void)bad_port(text, "an IPv6 address needs [ ]", e);
 			return NULL;
 		}
