@@ -62,23 +62,17 @@ struct vsock;
 
 struct vsock_conn {
 	struct vsock *vs;
-	enum vsock_state state;
-	bool by_guest;
-	int fd; /* owned; -1 once the host side is closed */
 	struct loop_source source;
 	struct loop_timer timer;
-	uint32_t guest_port, host_port;
-	bool hashed;
 	struct vsock_conn *next_hash; /* or the next free slot */
-	bool in_ready;
 	struct vsock_conn *prev_ready, *next_ready;
-	unsigned owed; /* VSOCK_OWE_* */
+	enum vsock_state state;
+	int fd; /* owned; -1 once the host side is closed */
+	uint32_t guest_port, host_port;
 
-	bool readable; /* the host's socket has bytes or its end */
-	bool hup; /* both ways closed by the host: off the loop */
+	unsigned owed; /* VSOCK_OWE_* */
 	unsigned host_shut; /* VSOCK_SHUT_*, told or owed to the guest */
 	unsigned guest_shut; /* VSOCK_SHUT_*, as the guest said */
-	bool credit_asked; /* CREDIT_REQUEST since the last credit */
 	uint32_t peer_alloc; /* the guest's buf_alloc */
 	uint32_t peer_fwd; /* the guest's fwd_cnt */
 	uint32_t sent; /* bytes to the guest, modulo 2^32 */
@@ -86,9 +80,16 @@ struct vsock_conn {
 	uint32_t forwarded; /* of those, handed to the host */
 	uint32_t forwarded_told; /* as the guest knows it */
 
-	uint8_t *buf; /* VIRTIO_VSOCK_BUF_LEN bytes of the device's area */
 	uint32_t buf_start, buf_len;
+	uint8_t *buf; /* VIRTIO_VSOCK_BUF_LEN bytes of the device's area */
 	bool buf_used; /* pages were touched */
+
+	bool by_guest;
+	bool hashed;
+	bool in_ready;
+	bool readable; /* the host's socket has bytes or its end */
+	bool hup; /* both ways closed by the host: off the loop */
+	bool credit_asked; /* CREDIT_REQUEST since the last credit */
 	uint8_t line_len;
 	char line[VSOCK_LINE_MAX];
 };

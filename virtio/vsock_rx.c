@@ -120,8 +120,8 @@ static void end_of_stream(struct vsock_conn *c)
 /* Bytes of the host's socket; 0 when there are none (now or any more). */
 static size_t fill_data(struct vsock_conn *c, struct virtq_chain *chain)
 {
-	const size_t hdr_len = sizeof(struct vsock_hdr);
-	size_t room = (size_t)chain->write_len - hdr_len, count;
+	const size_t skip = sizeof(struct vsock_hdr);
+	size_t room = (size_t)chain->write_len - skip, count;
 	struct iovec save[VIRTQ_CHAIN_MAX], *iov;
 	ssize_t n;
 
@@ -129,7 +129,7 @@ static size_t fill_data(struct vsock_conn *c, struct virtq_chain *chain)
 		room = vsock_conn_credit(c);
 	memcpy(save, chain->iov + chain->read_count,
 	       chain->write_count * sizeof(*save));
-	count = vsock_iov_cut(save, chain->write_count, hdr_len, room, &iov);
+	count = vsock_iov_cut(save, chain->write_count, skip, room, &iov);
 	do {
 		n = readv(c->fd, iov, (int)count);
 	} while (n < 0 && errno == EINTR);
