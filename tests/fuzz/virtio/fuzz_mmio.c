@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "victim.h"
+#include "virtio/blk.h"
+#include "virtio/console.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -25,6 +27,7 @@ enum {
 	OP_START,
 	OP_LOOP,
 	OP_MOVE,
+	OP_HOST,
 	OP_COUNT,
 	BUFFER = 0x80000,
 	TABLE = 0x90000
@@ -93,6 +96,17 @@ static void start(struct victim *v)
 	fake_driver_start(&v->d, ~0ull);
 }
 
+/* What the host's side does meanwhile: a key is pressed, a disk looked at. */
+static void host_acts(struct victim *v)
+{
+	if (v->kind == VICTIM_CONSOLE) {
+		(void)virtio_console_input(v->d.dev, "key", 3);
+		virtio_console_output_ready(v->d.dev);
+	} else if (v->kind == VICTIM_BLK) {
+		(void)virtio_blk_resize(v->d.dev, NULL);
+	}
+}
+
 static void step(struct victim *v, struct input *in)
 {
 	struct fake_driver *d = &v->d;
@@ -135,6 +149,9 @@ static void step(struct victim *v, struct input *in)
 		break;
 	case OP_LOOP:
 		(void)loop_run_once(v->loop, 0);
+		break;
+	case OP_HOST:
+		host_acts(v);
 		break;
 	default:
 		if (fake_move_to(d, victim_make(v), NULL) < 0)
