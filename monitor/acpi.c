@@ -179,7 +179,9 @@ static void describe_virtio(struct aml *a, unsigned index, uint32_t gsi)
 /* The button itself, and the generic event device (5.6.9) that rings it. */
 static void describe_power_button(struct aml *a)
 {
-	enum { PRESSED = 0x80 };
+	enum {
+		PRESSED = 0x80
+	};
 	size_t device = aml_device(a, "PWRB");
 	size_t crs, method;
 

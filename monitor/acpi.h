@@ -11,7 +11,9 @@
 #include "base/err.h"
 #include "virtio/guest_mem.h"
 
-enum { ACPI_VIRTIO_MAX = 16 };
+enum {
+	ACPI_VIRTIO_MAX = 16
+};
 
 struct acpi_machine {
 	unsigned vcpu_count;

@@ -11,7 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { AML_MAX = 16 * 1024 };
+enum {
+	AML_MAX = 16 * 1024
+};
 
 struct aml {
 	uint8_t bytes[AML_MAX];

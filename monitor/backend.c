@@ -202,8 +202,7 @@ static void on_input(struct loop_source *source, uint32_t events)
 	if ((events & EPOLLOUT) && buf_len(&b->pending) > 0)
 		on_output_ready(source, events);
 	else if (events & EPOLLOUT)
-		(void)loop_modify(&b->in,
-				  b->in.events & ~(uint32_t)EPOLLOUT);
+		(void)loop_modify(&b->in, b->in.events & ~(uint32_t)EPOLLOUT);
 	if (b->in_fd < 0 || !(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		return;
 	if (!feed(b)) {

@@ -27,7 +27,10 @@
 #include "base/loop.h"
 #include "monitor/config.h"
 
-enum { BACKEND_GATHER = 4096, BACKEND_CLIENT_MAX = 64 * 1024 };
+enum {
+	BACKEND_GATHER = 4096,
+	BACKEND_CLIENT_MAX = 64 * 1024
+};
 
 struct backend {
 	struct loop *loop;

@@ -15,7 +15,9 @@
 #include "base/file.h"
 #include "monitor/layout.h"
 
-enum { PAGE = 4096 };
+enum {
+	PAGE = 4096
+};
 
 int boot_pread(const struct boot_image *image, uint64_t offset, void *data,
 	       uint64_t len, struct err *e)
@@ -74,9 +76,9 @@ size_t boot_memory_map(const struct guest_mem *mem,
 	size_t n = 0;
 
 	ret[n++] = (struct boot_range){ 0, GPA_LOW_END, BOOT_RAM };
-	ret[n++] = (struct boot_range){ GPA_LOW_END,
-					GPA_HIGH_START - GPA_LOW_END,
-					BOOT_RESERVED };
+	ret[n++] =
+		(struct boot_range){ GPA_LOW_END, GPA_HIGH_START - GPA_LOW_END,
+				     BOOT_RESERVED };
 	for (size_t i = 0; i < mem->count; i++) {
 		const struct guest_region *r = &mem->regions[i];
 		uint64_t start = i == 0 ? GPA_HIGH_START : r->gpa;
@@ -92,8 +94,8 @@ size_t boot_memory_map(const struct guest_mem *mem,
 static int place_initrd(struct boot_image *image, int fd,
 			struct boot_info *info, struct err *e)
 {
-	uint64_t top = min_u64(image->mem->regions[0].len,
-			       image->initrd_max + 1);
+	uint64_t top =
+		min_u64(image->mem->regions[0].len, image->initrd_max + 1);
 	uint64_t start, len;
 	struct stat st;
 	int rc;
@@ -175,9 +177,9 @@ int boot_load(const struct guest_mem *mem, int kernel_fd, int initrd_fd,
 	if (rc == 0 && initrd_fd >= 0)
 		rc = place_initrd(&image, initrd_fd, &info, e);
 	if (rc == 0)
-		rc = strcmp(entry.protocol, "pvh") == 0 ?
-			     boot_pvh_finish(&info, &entry, e) :
-			     boot_linux_finish(&info, &image, &entry, e);
+		rc = strcmp(entry.protocol, "pvh") == 0
+			     ? boot_pvh_finish(&info, &entry, e)
+			     : boot_linux_finish(&info, &image, &entry, e);
 	if (rc < 0)
 		return rc;
 	*ret = entry;

@@ -19,7 +19,7 @@
 
 enum boot_mode {
 	BOOT_PROTECTED, /* 32-bit, flat segments, paging off */
-	BOOT_LONG,      /* 64-bit, first 4 GiB identity-mapped */
+	BOOT_LONG, /* 64-bit, first 4 GiB identity-mapped */
 };
 
 struct boot_entry {
@@ -58,8 +58,13 @@ int boot_load(const struct guest_mem *mem, int kernel_fd, int initrd_fd,
 	      struct err *e);
 
 /* The guest's memory map, types as in e820. */
-enum { BOOT_MAP_MAX = GUEST_REGIONS_MAX + 4 };
-enum { BOOT_RAM = 1, BOOT_RESERVED = 2 };
+enum {
+	BOOT_MAP_MAX = GUEST_REGIONS_MAX + 4
+};
+enum {
+	BOOT_RAM = 1,
+	BOOT_RESERVED = 2
+};
 struct boot_range {
 	uint64_t start, len;
 	uint32_t type;
@@ -90,7 +95,7 @@ int boot_bzimage_load(struct boot_image *image, struct boot_entry *ret,
 int boot_pvh_finish(const struct boot_info *info, struct boot_entry *entry,
 		    struct err *e);
 int boot_linux_finish(const struct boot_info *info,
-		      const struct boot_image *image,
-		      struct boot_entry *entry, struct err *e);
+		      const struct boot_image *image, struct boot_entry *entry,
+		      struct err *e);
 
 #endif

@@ -28,8 +28,8 @@ enum {
 };
 static_assert(offsetof(struct boot_params, hdr) == HEADER_AT, "zero page");
 
-static int read_header(const struct boot_image *image,
-		       struct setup_header *hdr, struct err *e)
+static int read_header(const struct boot_image *image, struct setup_header *hdr,
+		       struct err *e)
 {
 	uint8_t jump[2];
 	uint64_t end;
@@ -68,8 +68,9 @@ static int read_header(const struct boot_image *image,
 static int place(struct boot_image *image, const struct setup_header *hdr,
 		 uint64_t *ret_gpa, struct err *e)
 {
-	uint64_t setup = ((uint64_t)(hdr->setup_sects ? hdr->setup_sects : 4) +
-			  1) * SECTOR;
+	uint64_t setup =
+		((uint64_t)(hdr->setup_sects ? hdr->setup_sects : 4) + 1) *
+		SECTOR;
 	uint64_t gpa = GPA_HIGH_START, len, room, sum;
 
 	if (setup >= image->size)
@@ -144,8 +145,8 @@ static void make_header(const struct boot_image *image,
 }
 
 int boot_linux_finish(const struct boot_info *info,
-		      const struct boot_image *image,
-		      struct boot_entry *entry, struct err *e)
+		      const struct boot_image *image, struct boot_entry *entry,
+		      struct err *e)
 {
 	static_assert(sizeof(struct boot_params) == 4096, "zero page");
 	struct boot_range map[BOOT_MAP_MAX];

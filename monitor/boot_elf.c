@@ -16,7 +16,7 @@
 #include "monitor/layout.h"
 
 enum {
-	PHDRS_MAX = 64,        /* a vmlinux has five */
+	PHDRS_MAX = 64, /* a vmlinux has five */
 	NOTES_MAX = 64 * 1024, /* bytes searched in one PT_NOTE */
 	NOTE_PHYS32_ENTRY = 18,
 };
@@ -45,11 +45,11 @@ static int wrong_arch(struct err *e, unsigned machine)
 		       "the kernel is for another processor (ELF machine "
 		       "%u%s), this host runs x86-64",
 		       machine,
-		       machine == EM_AARCH64	 ? ", arm64" :
-		       machine == EM_RISCV	 ? ", RISC-V" :
-		       machine == EM_S390	 ? ", s390" :
-		       machine == EM_PPC64	 ? ", POWER" :
-						   "");
+		       machine == EM_AARCH64 ? ", arm64"
+		       : machine == EM_RISCV ? ", RISC-V"
+		       : machine == EM_S390  ? ", s390"
+		       : machine == EM_PPC64 ? ", POWER"
+					     : "");
 }
 
 static int read_header64(const struct boot_image *image, struct elf *elf,
@@ -134,9 +134,10 @@ static int read_segment(const struct boot_image *image, const struct elf *elf,
 		rc = boot_pread(image, at, &p64, sizeof(p64), e);
 		if (rc < 0)
 			return rc;
-		*ret = (struct segment){ p64.p_type,   p64.p_offset,
-					 p64.p_paddr,  p64.p_vaddr,
-					 p64.p_filesz, p64.p_memsz };
+		*ret =
+			(struct segment){ p64.p_type,	p64.p_offset,
+					  p64.p_paddr,	p64.p_vaddr,
+					  p64.p_filesz, p64.p_memsz };
 		return 0;
 	}
 	rc = boot_pread(image, at, &p32, sizeof(p32), e);

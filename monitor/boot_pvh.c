@@ -40,7 +40,11 @@ struct pvh_range {
 };
 static_assert(sizeof(struct pvh_range) == 24, "PVH memory map entry");
 
-enum { PVH_MAGIC = 0x336ec578, MODULE_AT = 64, MAP_AT = 128 };
+enum {
+	PVH_MAGIC = 0x336ec578,
+	MODULE_AT = 64,
+	MAP_AT = 128
+};
 
 int boot_pvh_finish(const struct boot_info *info, struct boot_entry *entry,
 		    struct err *e)

@@ -18,8 +18,8 @@ int bus_add(struct bus *bus, const struct bus_range *range, struct err *e)
 		at++;
 	if ((at > 0 && bus->ranges[at - 1].base + bus->ranges[at - 1].len >
 			       range->base) ||
-	    (at < bus->count && range->base + range->len >
-					bus->ranges[at].base))
+	    (at < bus->count &&
+	     range->base + range->len > bus->ranges[at].base))
 		return err_set(e, ERR_INTERNAL, "bus_overlap", 0,
 			       "%s overlaps another device", range->name);
 	memmove(&bus->ranges[at + 1], &bus->ranges[at],

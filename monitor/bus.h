@@ -15,7 +15,9 @@
 
 #include "base/err.h"
 
-enum { BUS_RANGES_MAX = 32 };
+enum {
+	BUS_RANGES_MAX = 32
+};
 
 struct bus_access {
 	uint64_t offset; /* from the start of the range */
@@ -28,7 +30,7 @@ typedef void bus_fn(void *device, const struct bus_access *access);
 struct bus_range {
 	uint64_t base, len;
 	const char *name;
-	bus_fn *read;  /* fills data; NULL: reads give zeros */
+	bus_fn *read; /* fills data; NULL: reads give zeros */
 	bus_fn *write; /* NULL: writes are ignored */
 	void *device;
 };

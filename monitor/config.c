@@ -36,8 +36,8 @@ static int invalid(struct err *e, int rc)
 static int get_path(const json_t *o, const char *path, const char *field,
 		    bool required, const char **ret, struct err *e)
 {
-	int rc = json_get_string(o, path, field, required, PATH_MAX - 1, ret,
-				 e);
+	int rc =
+		json_get_string(o, path, field, required, PATH_MAX - 1, ret, e);
 
 	if (rc == 0 && *ret && **ret == '\0')
 		return err_set(e, ERR_INVALID, "config_invalid", 0,
@@ -49,8 +49,8 @@ static int parse_boot_source(const json_t *o, struct config *c, struct err *e)
 {
 	static const char *const path = "boot-source";
 	int rc = json_only_fields(
-		o, path, FIELDS("kernel_image_path", "initrd_path", "boot_args"),
-		e);
+		o, path,
+		FIELDS("kernel_image_path", "initrd_path", "boot_args"), e);
 
 	if (rc == 0)
 		rc = get_path(o, path, "kernel_image_path", true,
@@ -122,11 +122,11 @@ static int parse_net(const json_t *o, const char *path, struct config_net *n,
 {
 	const char *mac = NULL;
 	uint64_t mtu = 0;
-	int rc = json_only_fields(o, path,
-				  FIELDS("iface_id", "guest_mac",
-					 "host_dev_name", "passt_socket",
-					 "mtu"),
-				  e);
+	int rc =
+		json_only_fields(o, path,
+				 FIELDS("iface_id", "guest_mac",
+					"host_dev_name", "passt_socket", "mtu"),
+				 e);
 
 	if (rc == 0)
 		rc = json_get_string(o, path, "iface_id", true, ID_MAX,
@@ -142,8 +142,8 @@ static int parse_net(const json_t *o, const char *path, struct config_net *n,
 		rc = get_path(o, path, "passt_socket", false, &n->passt_socket,
 			      e);
 	if (rc == 0)
-		rc = json_get_u64(o, path, "mtu", false, MTU_MIN, MTU_MAX,
-				  &mtu, e);
+		rc = json_get_u64(o, path, "mtu", false, MTU_MIN, MTU_MAX, &mtu,
+				  e);
 	if (rc < 0)
 		return rc;
 	n->mtu = (uint16_t)mtu;
@@ -196,9 +196,8 @@ static int parse_vsock(const json_t *o, struct config *c, struct err *e)
 {
 	static const char *const path = "vsock";
 	uint64_t cid = 0;
-	int rc = json_only_fields(o, path,
-				  FIELDS("guest_cid", "uds_path", "vsock_id"),
-				  e);
+	int rc = json_only_fields(
+		o, path, FIELDS("guest_cid", "uds_path", "vsock_id"), e);
 	const char *ignored = NULL;
 
 	if (rc == 0)
@@ -206,8 +205,8 @@ static int parse_vsock(const json_t *o, struct config *c, struct err *e)
 				     &ignored, e);
 	/* 0 to 2 are reserved, the last one means any. */
 	if (rc == 0)
-		rc = json_get_u64(o, path, "guest_cid", true, 3,
-				  UINT32_MAX - 1, &cid, e);
+		rc = json_get_u64(o, path, "guest_cid", true, 3, UINT32_MAX - 1,
+				  &cid, e);
 	if (rc == 0)
 		rc = json_get_string(o, path, "uds_path", true,
 				     SUN_PATH_MAX - 11, &c->vsock_uds_path, e);
@@ -219,8 +218,8 @@ static int parse_vsock(const json_t *o, struct config *c, struct err *e)
 static int parse_backend(const json_t *o, const char *path,
 			 struct config_backend *b, struct err *e)
 {
-	int rc = json_only_fields(o, path, FIELDS("socket_path", "log_path"),
-				  e);
+	int rc =
+		json_only_fields(o, path, FIELDS("socket_path", "log_path"), e);
 
 	if (rc == 0)
 		rc = json_get_string(o, path, "socket_path", false,
@@ -298,13 +297,12 @@ static const struct section {
 static int parse_all(const json_t *json, struct config *c, struct err *e)
 {
 	const json_t *drives = NULL, *nets = NULL;
-	int rc = json_only_fields(json, "config",
-				  FIELDS("boot-source", "machine-config",
-					 "drives", "network-interfaces",
-					 "vsock", "entropy", "serial",
-					 "console", "control", "status",
-					 "debug-exit"),
-				  e);
+	int rc = json_only_fields(
+		json, "config",
+		FIELDS("boot-source", "machine-config", "drives",
+		       "network-interfaces", "vsock", "entropy", "serial",
+		       "console", "control", "status", "debug-exit"),
+		e);
 
 	for (size_t i = 0; rc == 0 && i < sizeof(sections) / sizeof(*sections);
 	     i++) {
@@ -325,6 +323,12 @@ static int parse_all(const json_t *json, struct config *c, struct err *e)
 				    CONFIG_NETS_MAX, &nets, e);
 	if (rc == 0 && nets)
 		rc = parse_nets(nets, c, e);
+	if (rc == 0 && c->has_console && !c->console.socket_path &&
+	    !c->console.log_path)
+		return err_set(
+			e, ERR_INVALID, "config_invalid", 0,
+			"console needs socket_path or log_path: standard "
+			"input and output belong to the serial port");
 	return rc;
 }
 

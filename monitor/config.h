@@ -28,7 +28,7 @@ enum {
 /* Serial ports and consoles: neither field: standard input and output. */
 struct config_backend {
 	const char *socket_path; /* a listening unix socket, or NULL */
-	const char *log_path;    /* output is appended here too, or NULL */
+	const char *log_path; /* output is appended here too, or NULL */
 };
 
 struct config_drive {
@@ -43,8 +43,8 @@ struct config_net {
 	const char *iface_id;
 	uint8_t mac[6];
 	const char *host_dev_name; /* a tap's name or fd:N; or NULL */
-	const char *passt_socket;  /* fd:N or path; or NULL */
-	uint16_t mtu;              /* 0: not announced */
+	const char *passt_socket; /* fd:N or path; or NULL */
+	uint16_t mtu; /* 0: not announced */
 };
 
 struct config {
@@ -66,8 +66,8 @@ struct config {
 	bool has_console;
 	struct config_backend console;
 	const char *control_socket_path; /* NULL: none */
-	const char *status_path;         /* NULL: none */
-	uint16_t debug_exit_port;        /* 0: none */
+	const char *status_path; /* NULL: none */
+	uint16_t debug_exit_port; /* 0: none */
 };
 
 /*

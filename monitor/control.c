@@ -57,16 +57,16 @@ static json_t *do_kill(struct machine *m)
 
 static json_t *do_pause(struct machine *m)
 {
-	return machine_pause(m) < 0 ?
-		       failed("wrong_state", "the guest is paused already") :
-		       ok();
+	return machine_pause(m) < 0
+		       ? failed("wrong_state", "the guest is paused already")
+		       : ok();
 }
 
 static json_t *do_resume(struct machine *m)
 {
-	return machine_resume(m) < 0 ?
-		       failed("wrong_state", "the guest runs already") :
-		       ok();
+	return machine_resume(m) < 0
+		       ? failed("wrong_state", "the guest runs already")
+		       : ok();
 }
 
 static const struct {
@@ -85,8 +85,8 @@ static json_t *run_request(struct machine *m, const json_t *request)
 	const char *name = NULL;
 
 	if (json_only_fields(request, "request", fields, &e) < 0 ||
-	    json_get_string(request, "request", "action", true, 32, &name,
-			    &e) < 0)
+	    json_get_string(request, "request", "action", true, 32, &name, &e) <
+		    0)
 		return failed("request_invalid", e.msg);
 	for (size_t i = 0; i < ARRAY_LEN(actions); i++)
 		if (strcmp(actions[i].name, name) == 0)
@@ -118,8 +118,9 @@ static void hang_up(struct control_client *client)
 /* False when the client is gone, or too slow to take one line. */
 static bool answer_line(struct control_client *client, size_t len)
 {
-	AUTO(free) char *text = control_answer(client->control->machine,
-					       client->line, len);
+	AUTO(free)
+	char *text =
+		control_answer(client->control->machine, client->line, len);
 	struct iovec parts[2] = { { .iov_base = text },
 				  { .iov_base = (char[]){ '\n' },
 				    .iov_len = 1 } };

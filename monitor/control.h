@@ -17,7 +17,10 @@
 
 #include "monitor/machine.h"
 
-enum { CONTROL_CLIENTS_MAX = 8, CONTROL_LINE_MAX = 4096 };
+enum {
+	CONTROL_CLIENTS_MAX = 8,
+	CONTROL_LINE_MAX = 4096
+};
 
 struct control_client {
 	struct control *control;

@@ -21,9 +21,11 @@ enum {
 int cpuid_supported(const struct kvm *kvm, struct cpuid_table *ret,
 		    struct err *e)
 {
-	AUTO(free) struct kvm_cpuid2 *buf = calloc(
-		1, sizeof(*buf) +
-			   CPUID_ENTRIES_MAX * sizeof(struct kvm_cpuid_entry2));
+	AUTO(free)
+	struct kvm_cpuid2 *buf =
+		calloc(1,
+		       sizeof(*buf) + CPUID_ENTRIES_MAX *
+					      sizeof(struct kvm_cpuid_entry2));
 	int rc;
 
 	if (!buf)
@@ -34,16 +36,16 @@ int cpuid_supported(const struct kvm *kvm, struct cpuid_table *ret,
 	if (rc < 0)
 		return rc;
 	ret->count = buf->nent;
-	memcpy(ret->entries, buf->entries,
-	       buf->nent * sizeof(buf->entries[0]));
+	memcpy(ret->entries, buf->entries, buf->nent * sizeof(buf->entries[0]));
 	return 0;
 }
 
 int cpuid_set(int vcpu_fd, const struct cpuid_table *table, struct err *e)
 {
-	AUTO(free) struct kvm_cpuid2 *buf =
-		calloc(1, sizeof(*buf) +
-				  table->count * sizeof(table->entries[0]));
+	AUTO(free)
+	struct kvm_cpuid2 *buf =
+		calloc(1,
+		       sizeof(*buf) + table->count * sizeof(table->entries[0]));
 	int rc;
 
 	if (!buf)
@@ -176,7 +178,7 @@ static void add_topology(struct cpuid_table *t, const struct cpuid_vm *vm,
 	if (leaf) {
 		leaf->eax = apic_id;
 		leaf->ebx = apic_id; /* core id; one thread per core */
-		leaf->ecx = 0;       /* one node */
+		leaf->ecx = 0; /* one node */
 	}
 }
 

@@ -12,7 +12,9 @@
 
 #include "monitor/kvm.h"
 
-enum { CPUID_ENTRIES_MAX = 256 };
+enum {
+	CPUID_ENTRIES_MAX = 256
+};
 
 struct cpuid_table {
 	uint32_t count;
@@ -21,7 +23,7 @@ struct cpuid_table {
 
 struct cpuid_vm {
 	unsigned vcpu_count;
-	uint64_t tsc_khz;  /* 0: unknown, frequency leaves stay as they are */
+	uint64_t tsc_khz; /* 0: unknown, frequency leaves stay as they are */
 };
 
 /* KVM_GET_SUPPORTED_CPUID. */

@@ -19,7 +19,9 @@
 #include "monitor/bus.h"
 #include "monitor/layout.h"
 
-enum { IOAPIC_LEN = 0x100 };
+enum {
+	IOAPIC_LEN = 0x100
+};
 
 struct ioapic {
 	/* Sends one message. */
@@ -27,7 +29,7 @@ struct ioapic {
 	void *ctx;
 	uint8_t id, select;
 	uint64_t entries[IOAPIC_PINS];
-	uint32_t lines;   /* levels, one bit per pin */
+	uint32_t lines; /* levels, one bit per pin */
 	uint32_t pending; /* asserted while masked */
 };
 

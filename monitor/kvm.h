@@ -19,7 +19,10 @@ struct kvm {
 	unsigned vcpus_max;
 };
 
-#define KVM_INIT { .fd = -1 }
+#define KVM_INIT         \
+	{                \
+		.fd = -1 \
+	}
 
 /*
  * path NULL: /dev/kvm. Codes: kvm_missing (no device, or the module is not

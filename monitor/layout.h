@@ -35,11 +35,11 @@
 #define GPA_HOLE_START	UINT64_C(0xc0000000)
 #define GPA_HOLE_END	UINT64_C(0x100000000)
 
-#define GPA_VIRTIO	   UINT64_C(0xd0000000) /* device i at + i * 4 KiB */
-#define GPA_IOAPIC	   UINT64_C(0xfec00000)
-#define GPA_LAPIC	   UINT64_C(0xfee00000)
-#define GPA_IDENTITY_MAP   UINT64_C(0xfffbc000)
-#define GPA_TSS		   UINT64_C(0xfffbd000) /* three pages, Intel only */
+#define GPA_VIRTIO	 UINT64_C(0xd0000000) /* device i at + i * 4 KiB */
+#define GPA_IOAPIC	 UINT64_C(0xfec00000)
+#define GPA_LAPIC	 UINT64_C(0xfee00000)
+#define GPA_IDENTITY_MAP UINT64_C(0xfffbc000)
+#define GPA_TSS		 UINT64_C(0xfffbd000) /* three pages, Intel only */
 
 #define PORT_COM1	   0x3f8
 #define PORT_I8042_DATA	   0x60

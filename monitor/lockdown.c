@@ -11,10 +11,10 @@
 #include <linux/kvm.h>
 #include <seccomp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
-#include <sys/ioctl.h>
 
 #include "base/checked.h"
 #include "base/cleanup.h"
@@ -85,12 +85,12 @@ static const int allowed[] = {
 
 /* ioctls by request. */
 static const unsigned long ioctls[] = {
-	KVM_RUN,	  /* vcpu */
-	KVM_SIGNAL_MSI,	  /* every device's interrupt */
-	KVM_IOEVENTFD,	  /* a driver comes or goes */
+	KVM_RUN, /* vcpu */
+	KVM_SIGNAL_MSI, /* every device's interrupt */
+	KVM_IOEVENTFD, /* a driver comes or goes */
 	KVM_KVMCLOCK_CTRL, /* resume */
-	KVM_GET_REGS,	  /* where a vCPU failed */
-	TCGETS,		  /* the terminal, at the end */
+	KVM_GET_REGS, /* where a vCPU failed */
+	TCGETS, /* the terminal, at the end */
 	TCSETS,
 	TUNSETOFFLOAD, /* net: the driver chose its offloads */
 	TUNSETVNETHDRSZ,
@@ -160,6 +160,7 @@ int lockdown_enter(struct err *e)
 	capng_clear(CAPNG_SELECT_ALL);
 	/* An ordinary user has no bounding set to lower: that is fine. */
 	if (capng_apply(CAPNG_SELECT_CAPS) != 0)
-		return failed(e, errno ? errno : EPERM, "dropping capabilities");
+		return failed(e, errno ? errno : EPERM,
+			      "dropping capabilities");
 	return filter_calls(e);
 }

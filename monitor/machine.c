@@ -301,8 +301,8 @@ int machine_resume(struct machine *m)
 	for (unsigned i = 0; i < m->vcpu_count; i++) {
 		/* Tells kvmclock that the pause was not a hang; if it cares. */
 		if (m->state == MACHINE_PAUSED)
-			(void)kvm_ioctl_value(m->vcpus[i].fd,
-					      KVM_KVMCLOCK_CTRL, 0);
+			(void)kvm_ioctl_value(m->vcpus[i].fd, KVM_KVMCLOCK_CTRL,
+					      0);
 		vcpu_resume(&m->vcpus[i]);
 	}
 	m->state = MACHINE_RUNNING;

@@ -27,7 +27,9 @@
 #include "monitor/vm.h"
 #include "virtio/mmio.h"
 
-enum { MACHINE_VIRTIO_MAX = 16 };
+enum {
+	MACHINE_VIRTIO_MAX = 16
+};
 
 /* Why the machine ended; see the exit statuses in status.h. */
 enum machine_end {
@@ -39,7 +41,11 @@ enum machine_end {
 	MACHINE_END_ERROR, /* the host's fault */
 };
 
-enum machine_state { MACHINE_BUILT, MACHINE_RUNNING, MACHINE_PAUSED };
+enum machine_state {
+	MACHINE_BUILT,
+	MACHINE_RUNNING,
+	MACHINE_PAUSED
+};
 
 struct machine;
 

@@ -166,10 +166,9 @@ static int open_drive(const struct config_drive *drive, struct err *e)
 		return fd;
 	if (fd == -EACCES || fd == -EROFS || fd == -EPERM)
 		return err_set(e, ERR_PERMISSION,
-			       drive->is_read_only ? "drive_missing" :
-						     "drive_read_only",
-			       -fd,
-			       "may not open drive %s (%s)%s: %s",
+			       drive->is_read_only ? "drive_missing"
+						   : "drive_read_only",
+			       -fd, "may not open drive %s (%s)%s: %s",
 			       drive->drive_id, drive->path_on_host,
 			       drive->is_read_only ? "" : " for writing",
 			       strerror(-fd));
@@ -192,8 +191,7 @@ static int add_drive(struct machine *m, const struct config_drive *drive,
 
 	if (fd < 0)
 		return fd;
-	if (!drive->is_read_only &&
-	    (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR)
+	if (!drive->is_read_only && (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR)
 		return err_set(e, ERR_PERMISSION, "drive_read_only", EROFS,
 			       "drive %s is open for reading only: open it "
 			       "for writing or set is_read_only",
@@ -235,8 +233,8 @@ static int add_nets(struct machine *m, struct err *e)
 		const struct config_net *net = &m->config->nets[i];
 		AUTO(fd) int fd = -1;
 		struct virtio_net_config setup = {
-			.backend = net->passt_socket ? VIRTIO_NET_STREAM :
-						       VIRTIO_NET_TAP,
+			.backend = net->passt_socket ? VIRTIO_NET_STREAM
+						     : VIRTIO_NET_TAP,
 			.mtu = net->mtu,
 			.link_lost = on_link_lost,
 		};
@@ -428,8 +426,8 @@ static int add_serial(struct machine *m, struct err *e)
 
 	serial_init(&m->serial, &ops, m);
 	rc = bus_add(&m->ports, &range, e);
-	return rc < 0 ? rc :
-			backend_open(&m->serial_backend, &m->config->serial,
+	return rc < 0 ? rc
+		      : backend_open(&m->serial_backend, &m->config->serial,
 				     m->loop, serial_take, m, e);
 }
 
@@ -462,8 +460,10 @@ static int add_power(struct machine *m, struct err *e)
 		{ PORT_I8042_COMMAND, 1, "i8042", NULL, power_i8042_write,
 		  &m->power },
 	};
-	struct bus_range debug = { m->config->debug_exit_port, 1, "debug exit",
-				   NULL, power_debug_write, &m->power };
+	struct bus_range debug = {
+		m->config->debug_exit_port, 1,	      "debug exit", NULL,
+		power_debug_write,	    &m->power
+	};
 	int rc = 0;
 
 	m->power = (struct power){ .event = on_power, .ctx = m };
@@ -479,13 +479,13 @@ static const struct {
 	const char *name;
 	int (*add)(struct machine *m, struct err *e);
 } devices[] = {
-	{ "irq", add_irq },	    /* I/O APIC */
-	{ "power", add_power },	    /* ACPI power-off and reset, i8042 reset */
-	{ "serial", add_serial },   /* COM1 */
-	{ "blk", add_drives },	    /* drives */
-	{ "net", add_nets },	    /* network-interfaces */
-	{ "vsock", add_vsock },	    /* vsock */
-	{ "rng", add_rng },	    /* entropy */
+	{ "irq", add_irq }, /* I/O APIC */
+	{ "power", add_power }, /* ACPI power-off and reset, i8042 reset */
+	{ "serial", add_serial }, /* COM1 */
+	{ "blk", add_drives }, /* drives */
+	{ "net", add_nets }, /* network-interfaces */
+	{ "vsock", add_vsock }, /* vsock */
+	{ "rng", add_rng }, /* entropy */
 	{ "console", add_console }, /* console */
 };
 

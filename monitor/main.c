@@ -54,8 +54,17 @@ static const char usage[] =
 	"configuration, 3 guest reset, 4 guest crashed, 5 killed on request,\n"
 	"6 no usable KVM, 64 and above: guest wrote to the debug exit port.\n";
 
-enum { OPT_CONFIG = 1, OPT_ID, OPT_CHECK, OPT_PROBE, OPT_LEVEL, OPT_FORMAT,
-       OPT_NO_LOCKDOWN, OPT_VERSION, OPT_HELP };
+enum {
+	OPT_CONFIG = 1,
+	OPT_ID,
+	OPT_CHECK,
+	OPT_PROBE,
+	OPT_LEVEL,
+	OPT_FORMAT,
+	OPT_NO_LOCKDOWN,
+	OPT_VERSION,
+	OPT_HELP
+};
 
 static const struct option long_options[] = {
 	{ "config", required_argument, NULL, OPT_CONFIG },
@@ -87,8 +96,8 @@ static int parse_options(int argc, char **argv, struct options *o)
 	bool good = true;
 	int c;
 
-	while (good && (c = getopt_long(argc, argv, "", long_options, NULL)) !=
-			       -1) {
+	while (good &&
+	       (c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
 		switch (c) {
 		case OPT_CONFIG:
 			o->config = optarg;
@@ -131,8 +140,8 @@ static int parse_options(int argc, char **argv, struct options *o)
 static void on_signal(const siginfo_t *info, void *data)
 {
 	machine_end(data, MACHINE_END_KILLED,
-		    info->si_signo == SIGTERM ? "killed by SIGTERM" :
-						"killed by SIGINT");
+		    info->si_signo == SIGTERM ? "killed by SIGTERM"
+					      : "killed by SIGINT");
 }
 
 static int watch_signals(struct loop *loop, struct machine *m, struct err *e)
@@ -237,8 +246,8 @@ int main(int argc, char **argv)
 		loop = loop_new(&e);
 		rc = loop ? run(&options, &config, loop, &m, &control, &e) : -1;
 	}
-	code = rc < 0 ? report_error(&e, options.id, &status) :
-			report_end(m, options.id, &status);
+	code = rc < 0 ? report_error(&e, options.id, &status)
+		      : report_end(m, options.id, &status);
 	control_free(control);
 	machine_free(m);
 	loop_free(loop);

@@ -69,7 +69,11 @@ struct mp_interrupt {
 };
 static_assert(sizeof(struct mp_interrupt) == 8, "MP 1.4, 4.3.4");
 
-enum { APIC_VERSION = 0x14, IOAPIC_VERSION = 0x11, SPEC_1_4 = 4 };
+enum {
+	APIC_VERSION = 0x14,
+	IOAPIC_VERSION = 0x11,
+	SPEC_1_4 = 4
+};
 
 struct builder {
 	uint8_t bytes[2048];
@@ -129,7 +133,7 @@ static void put_entries(struct builder *b, unsigned vcpu_count)
 	put(b, &ioapic, sizeof(ioapic));
 	for (uint8_t pin = 0; pin < IOAPIC_PINS; pin++)
 		put_interrupt(b, 3, 0, pin, ioapic.id, pin);
-	put_interrupt(b, 4, 3, 0, 0, 0);    /* LINT0: external */
+	put_interrupt(b, 4, 3, 0, 0, 0); /* LINT0: external */
 	put_interrupt(b, 4, 1, 0, 0xff, 1); /* LINT1: NMI, all CPUs */
 }
 

@@ -17,8 +17,8 @@ static int failed(const struct config_net *net, int sys, const char *what,
 		  struct err *e)
 {
 	return err_set(e,
-		       sys == EPERM || sys == EACCES ? ERR_PERMISSION :
-						       ERR_UNAVAILABLE,
+		       sys == EPERM || sys == EACCES ? ERR_PERMISSION
+						     : ERR_UNAVAILABLE,
 		       "net_failed", sys, "interface %s: %s: %s", net->iface_id,
 		       what, strerror(sys));
 }
@@ -45,8 +45,8 @@ static int open_tap(const struct config_net *net, int *ret, struct err *e)
 
 int net_open(const struct config_net *net, int *ret, struct err *e)
 {
-	const char *path = net->passt_socket ? net->passt_socket :
-					       net->host_dev_name;
+	const char *path =
+		net->passt_socket ? net->passt_socket : net->host_dev_name;
 	int fd = config_inherited_fd(path);
 	int rc;
 

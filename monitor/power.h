@@ -21,7 +21,11 @@ enum {
 	POWER_S5_TYPE = 5, /* SLP_TYP of the _S5 package */
 };
 
-enum power_event { POWER_OFF, POWER_RESET_REQUEST, POWER_DEBUG_EXIT };
+enum power_event {
+	POWER_OFF,
+	POWER_RESET_REQUEST,
+	POWER_DEBUG_EXIT
+};
 
 struct power {
 	/* value: the byte written to the debug port, else 0. */

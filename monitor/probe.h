@@ -13,11 +13,13 @@
 struct probe_result {
 	bool usable; /* fast enough for Linux */
 	double mips; /* millions of guest instructions per second; 0: none ran */
-	int api;     /* version of the KVM API; 0: no KVM */
+	int api; /* version of the KVM API; 0: no KVM */
 };
 
 /* Below this a kernel takes minutes to boot. */
-enum { PROBE_USABLE_MIPS = 50 };
+enum {
+	PROBE_USABLE_MIPS = 50
+};
 
 /* 0, or why nothing could be measured. Takes less than half a second. */
 int probe_kvm(struct probe_result *ret, struct err *e);

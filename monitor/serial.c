@@ -7,8 +7,8 @@
 
 enum {
 	REG_DATA = 0, /* DLL with DLAB */
-	REG_IER = 1,  /* DLM with DLAB */
-	REG_IIR = 2,  /* FCR when written */
+	REG_IER = 1, /* DLM with DLAB */
+	REG_IIR = 2, /* FCR when written */
 	REG_LCR = 3,
 	REG_MCR = 4,
 	REG_LSR = 5,
@@ -222,8 +222,8 @@ void serial_write(void *serial, const struct bus_access *access)
 
 void serial_save(const struct serial *s, struct state_writer *w)
 {
-	const uint8_t regs[] = { s->ier, s->fcr, s->lcr, s->mcr,
-				 s->msr, s->scr, s->dll, s->dlm,
+	const uint8_t regs[] = { s->ier,     s->fcr,	     s->lcr, s->mcr,
+				 s->msr,     s->scr,	     s->dll, s->dlm,
 				 s->overrun, s->thr_pending, s->irq };
 
 	state_begin(w, "serial", 1);

@@ -16,7 +16,10 @@
 #include "base/state.h"
 #include "monitor/bus.h"
 
-enum { SERIAL_PORTS = 8, SERIAL_QUEUE = 64 };
+enum {
+	SERIAL_PORTS = 8,
+	SERIAL_QUEUE = 64
+};
 
 struct serial_ops {
 	void (*set_irq)(void *ctx, bool level);
@@ -31,7 +34,7 @@ struct serial {
 	uint8_t ier, fcr, lcr, mcr, msr, scr, dll, dlm;
 	bool overrun;
 	bool thr_pending; /* "transmitter empty" was not yet reported */
-	bool irq;         /* last level given to set_irq */
+	bool irq; /* last level given to set_irq */
 	uint8_t queue[SERIAL_QUEUE];
 	uint8_t head, count;
 };

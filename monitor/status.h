@@ -22,11 +22,14 @@ enum exit_status {
 
 struct status_file {
 	int dir_fd, fd;
-	char name[256];      /* what it will be called in dir_fd */
+	char name[256]; /* what it will be called in dir_fd */
 	char temporary[272]; /* what it is called until it is complete */
 };
 
-#define STATUS_FILE_INIT { .dir_fd = -1, .fd = -1 }
+#define STATUS_FILE_INIT               \
+	{                              \
+		.dir_fd = -1, .fd = -1 \
+	}
 
 /* Before lock-down: afterwards only the rename needs the directory. */
 int status_open(struct status_file *f, const char *path, struct err *e);

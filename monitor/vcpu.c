@@ -101,11 +101,10 @@ static void end_failed(struct vcpu *vcpu)
 	(void)snprintf(text, sizeof(text),
 		       "KVM %s on vCPU %u (exit %u, detail %llu, rip %#llx)",
 		       what, vcpu->index, run->exit_reason,
-		       run->exit_reason == KVM_EXIT_FAIL_ENTRY ?
-			       (unsigned long long)
-				       run->fail_entry
-					       .hardware_entry_failure_reason :
-			       (unsigned long long)run->internal.suberror,
+		       run->exit_reason == KVM_EXIT_FAIL_ENTRY
+			       ? (unsigned long long)run->fail_entry
+					 .hardware_entry_failure_reason
+			       : (unsigned long long)run->internal.suberror,
 		       (unsigned long long)regs.rip);
 	ended(vcpu, VCPU_END_FAILED, text);
 }

@@ -23,9 +23,9 @@
 /* Why a vCPU left the guest for good. */
 enum vcpu_end {
 	VCPU_END_TRIPLE_FAULT, /* KVM_EXIT_SHUTDOWN */
-	VCPU_END_RESET,        /* KVM_SYSTEM_EVENT_RESET */
-	VCPU_END_POWEROFF,     /* KVM_SYSTEM_EVENT_SHUTDOWN */
-	VCPU_END_FAILED,       /* KVM could not go on; see the text */
+	VCPU_END_RESET, /* KVM_SYSTEM_EVENT_RESET */
+	VCPU_END_POWEROFF, /* KVM_SYSTEM_EVENT_SHUTDOWN */
+	VCPU_END_FAILED, /* KVM could not go on; see the text */
 };
 
 struct vcpu_ops {
@@ -38,7 +38,11 @@ struct vcpu_ops {
 	void (*ended)(void *ctx, enum vcpu_end why, const char *text);
 };
 
-enum vcpu_want { VCPU_RUN, VCPU_PAUSE, VCPU_STOP };
+enum vcpu_want {
+	VCPU_RUN,
+	VCPU_PAUSE,
+	VCPU_STOP
+};
 
 struct vcpu {
 	unsigned index;

@@ -69,8 +69,7 @@ static uint64_t descriptor(const struct kvm_segment *s)
 }
 
 static bool write_gdt(const struct guest_mem *mem,
-		      const struct kvm_segment *code,
-		      struct kvm_sregs *sregs)
+		      const struct kvm_segment *code, struct kvm_sregs *sregs)
 {
 	uint64_t gdt[5] = { 0 };
 
@@ -127,7 +126,10 @@ static bool make_sregs(const struct guest_mem *mem, enum boot_mode mode,
 /* What firmware leaves behind in MSRs. */
 static void set_msrs(const struct vcpu *vcpu)
 {
-	enum { MSR_MISC_ENABLE = 0x1a0, MSR_MTRR_DEF_TYPE = 0x2ff };
+	enum {
+		MSR_MISC_ENABLE = 0x1a0,
+		MSR_MTRR_DEF_TYPE = 0x2ff
+	};
 	struct {
 		struct kvm_msrs head;
 		struct kvm_msr_entry entries[2];

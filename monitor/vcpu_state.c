@@ -13,7 +13,10 @@
 #include "base/log.h"
 #include "monitor/vcpu.h"
 
-enum { VCPU_STATE_VERSION = 1, MSRS_MAX = 512 };
+enum {
+	VCPU_STATE_VERSION = 1,
+	MSRS_MAX = 512
+};
 
 /*
  * In the order of loading: the local APIC needs APIC_BASE from sregs, and the
@@ -57,7 +60,8 @@ static void section_name(const struct vcpu *vcpu, char name[16])
 static int list_msrs(const struct vcpu *vcpu, struct kvm_msr_list **ret,
 		     struct err *e)
 {
-	AUTO(free) struct kvm_msr_list *list =
+	AUTO(free)
+	struct kvm_msr_list *list =
 		calloc(1, sizeof(*list) + MSRS_MAX * sizeof(uint32_t));
 	int rc;
 

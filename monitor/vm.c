@@ -44,8 +44,8 @@ static int check_host(uint64_t asked, struct err *e)
 
 static int map_memory(struct vm *vm, uint64_t bytes, struct err *e)
 {
-	vm->mem_fd = memfd_create("guest-memory",
-				  MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	vm->mem_fd =
+		memfd_create("guest-memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (vm->mem_fd < 0)
 		return no_memory(bytes, errno, e);
 	if (ftruncate(vm->mem_fd, (off_t)bytes) != 0)
@@ -65,8 +65,8 @@ static int map_memory(struct vm *vm, uint64_t bytes, struct err *e)
 /* Splits the mapping at 3 GiB: what is above continues at 4 GiB. */
 static void place_regions(struct vm *vm)
 {
-	uint64_t low = vm->mem_bytes < GPA_HOLE_START ? vm->mem_bytes :
-							GPA_HOLE_START;
+	uint64_t low =
+		vm->mem_bytes < GPA_HOLE_START ? vm->mem_bytes : GPA_HOLE_START;
 
 	vm->mem.regions[0] =
 		(struct guest_region){ .gpa = 0, .len = low, .host = vm->map };

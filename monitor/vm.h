@@ -30,7 +30,10 @@ struct vm {
 	void *map; /* one mapping of mem_bytes */
 };
 
-#define VM_INIT { .fd = -1, .mem_fd = -1 }
+#define VM_INIT                        \
+	{                              \
+		.fd = -1, .mem_fd = -1 \
+	}
 
 /* mem_bytes: a multiple of 4 KiB. Codes: no_memory, kvm_failed. */
 int vm_new(const struct kvm *kvm, uint64_t mem_bytes, struct vm *ret,

@@ -12,7 +12,10 @@
 #define PORT_SERIAL	0x3f8
 
 /* Given by start.S: the start info (PVH) or the zero page (Linux). */
-enum guest_boot { GUEST_BOOT_PVH = 1, GUEST_BOOT_LINUX = 2 };
+enum guest_boot {
+	GUEST_BOOT_PVH = 1,
+	GUEST_BOOT_LINUX = 2
+};
 
 /* Each guest has one; what it returns becomes the exit value (0 to 63). */
 int guest_main(enum guest_boot boot, uint64_t params);
@@ -54,12 +57,12 @@ static inline void print(const char *text)
 }
 
 /* Ends the test with `code` when the condition does not hold. */
-#define CHECK(condition, code)                 \
-	do {                                   \
-		if (!(condition)) {            \
+#define CHECK(condition, code)                             \
+	do {                                               \
+		if (!(condition)) {                        \
 			print("failed: " #condition "\n"); \
-			return (code);         \
-		}                              \
+			return (code);                     \
+		}                                          \
 	} while (0)
 
 #endif

@@ -95,8 +95,8 @@ static int check_linux(uint64_t page)
 
 int guest_main(enum guest_boot boot, uint64_t params)
 {
-	int rc = boot == GUEST_BOOT_PVH ? check_pvh(params) :
-					  check_linux(params);
+	int rc = boot == GUEST_BOOT_PVH ? check_pvh(params)
+					: check_linux(params);
 
 	return rc ? rc : check_mptable();
 }

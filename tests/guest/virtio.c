@@ -8,7 +8,11 @@
 #define DEVICE 0xd0000000UL
 #define IOAPIC 0xfec00000UL
 
-enum { QUEUE_SIZE = 8, GSI = 16, VECTOR = 0x40 };
+enum {
+	QUEUE_SIZE = 8,
+	GSI = 16,
+	VECTOR = 0x40
+};
 
 static struct {
 	uint64_t address;
