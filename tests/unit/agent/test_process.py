@@ -113,6 +113,27 @@ def test_takeover_kills_what_ignores_hangup():
         until(lambda: not os.path.exists("/proc/%d" % pids[0]), "still there")
 
 
+def test_takeover_does_not_cut_a_frame():
+    """The next host finds whole frames, also when the last one was stuck."""
+    with Agent() as a:
+        h = a.host
+        for _ in range(4):
+            h.open(wire.EXEC, wire.exec_payload(["yes"]))
+        time.sleep(0.3)  # it fills the socket; sooner only tests less
+        # Without reading: the queue must still be full when it arrives.
+        nonce = b"n" * 16
+        h.sock.send(struct.pack("<IBBHIIH", wire.MAGIC, wire.HELLO, 0, 0, 0, 18,
+                                1) + nonce)
+        time.sleep(0.2)
+        while True:
+            kind, _, _, p = h.recv()
+            if kind == wire.HELLO_ACK:
+                break
+        eq(p[2:18], nonce)
+        eq(h.run(["echo", "x"])[2], b"x\n")
+        eq(h.skipped, 0)
+
+
 def test_exec_streams_and_status():
     with Agent() as a:
         r = a.host.run(["sh", "-c", "cat; echo problem >&2; exit 42"],
