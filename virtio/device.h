@@ -6,6 +6,8 @@
  *
  * Threads: every op runs under the machine lock, on a vCPU thread (register
  * accesses) or on the loop thread (kicks by ioeventfd, host-side events).
+ * The loop's callbacks run under that lock too, so an op may use the loop (arm
+ * a timer, change a source) on either thread.
  *
  * A guest that breaks the rules gets virtio_device_fail(): status gains
  * DEVICE_NEEDS_RESET (2.1.2), a counter moves, the process goes on.

@@ -88,7 +88,7 @@ bool virtq_should_interrupt(struct virtq *q)
 		return !(flags & VRING_AVAIL_F_NO_INTERRUPT);
 	}
 	event = __atomic_load_n(
-		ring_u16(q, q->avail_gpa + AVAIL_RING + 2u * q->size),
+		ring_u16(q, q->avail_gpa + AVAIL_RING + 2ull * q->size),
 		__ATOMIC_RELAXED);
 	q->signalled_used = q->next_used;
 	q->signalled_valid = true;
@@ -106,7 +106,7 @@ void virtq_enable_kicks(struct virtq *q, bool on)
 	else if (on)
 		/* Left behind, avail_event suppresses kicks by itself. */
 		__atomic_store_n(
-			ring_u16(q, q->used_gpa + USED_RING + 8u * q->size),
+			ring_u16(q, q->used_gpa + USED_RING + 8ull * q->size),
 			q->next_avail, __ATOMIC_RELAXED);
 	/*
 	 * Full barrier: the wish is stored before the caller looks at avail.idx
