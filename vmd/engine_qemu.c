@@ -198,6 +198,9 @@ static int launch_qemu(struct qemu_vm *q, const struct vm_launch *launch,
 
 	unlink_stale(q->base.dirfd);
 	rc = listen_all(q->base.dirfd, listening, e);
+	/* Connected before QEMU exists: however soon it dies, we hear of it. */
+	if (rc == 0)
+		rc = qemu_control_open(q, e);
 	if (rc == 0 && launch->network)
 		rc = passt_check_ports(launch->ports, launch->port_count, e);
 	if (rc == 0 && launch->network)
@@ -227,8 +230,6 @@ static int connect_all(struct qemu_vm *q, const struct vm_launch *launch,
 				 launch->port_count, &vm->passt, e);
 	if (rc == 0 && vm->passt.pid)
 		engine_vm_announce(vm, "passt", &vm->passt);
-	if (rc == 0)
-		rc = qemu_control_open(q, e);
 	console_link_open(&vm->console, vm->loop, vm->dirfd, true, console_data,
 			  vm);
 	engine_vm_agent_soon(vm, 0);

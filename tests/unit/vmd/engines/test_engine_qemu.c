@@ -270,6 +270,7 @@ static void test_reason_is_found_in_the_log(void **state)
 	fake_qemu(f, "echo '{\"event\":\"SHUTDOWN\",\"data\":{\"guest\":true,"
 		     "\"reason\":\"guest-reset\"}}' >>qmp.log; exit 0");
 	start_and_end(f, false);
+	assert_string_equal(f->err.msg, "");
 	assert_int_equal(f->end, VM_END_RESET);
 	assert_int_equal(f->err.kind, ERR_NONE);
 }
