@@ -67,6 +67,7 @@ static void stop_vm(struct ctx *ctx, const char *id)
 	AUTO(free) char *path = ctx_path("vms", id, "/stop", NULL);
 	AUTO(json) json_t *body = json_pack("{s:b}", "force", 1);
 
+	api_client_set_interrupt(ctx->client, NULL, NULL);
 	if (path)
 		(void)api_client_call(ctx->client, "POST", path, body, NULL,
 				      NULL, NULL);
@@ -95,7 +96,7 @@ static int run_detached(struct ctx *ctx, const struct args *args, json_t *spec,
 		ctx, text_of(json_object_get(created, "operation"), "id"),
 		false, NULL, e);
 	if (rc < 0) {
-		if (strcmp(e->code, "interrupted") != 0)
+		if (!args_has(args, "keep"))
 			delete_vm(ctx, text_of(first, "id"));
 		return rc;
 	}
@@ -129,6 +130,7 @@ static int run_attached(struct ctx *ctx, const struct args *args, json_t *spec,
 		default_shell(request);
 	(void)json_object_set_new(spec, "ephemeral", json_boolean(!keep));
 	session_signals_block();
+	api_client_set_interrupt(ctx->client, session_signal_waits, NULL);
 	rc = post_vm(ctx, spec, &created, e);
 	if (rc < 0)
 		return rc;

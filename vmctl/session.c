@@ -72,6 +72,16 @@ void session_signals_block(void)
 	(void)signal(SIGINT, SIG_DFL);
 }
 
+bool session_signal_waits(void *unused)
+{
+	sigset_t set;
+
+	(void)unused;
+	return sigpending(&set) == 0 &&
+	       (sigismember(&set, SIGINT) || sigismember(&set, SIGTERM) ||
+		sigismember(&set, SIGHUP));
+}
+
 static void fail_protocol(struct session *s, const char *what)
 {
 	s->failed = true;
@@ -100,6 +110,23 @@ static void on_output(struct session *s, const uint8_t *data, size_t len)
 		api_ws_pause(s->ws, true);
 }
 
+static int send_json(struct session *s, json_t *message)
+{
+	AUTO(json) json_t *owned = message;
+	AUTO(free) char *text = owned ? json_to_text(owned) : NULL;
+
+	return text ? api_ws_send(s->ws, true, text, strlen(text)) : -ENOMEM;
+}
+
+static void send_size(struct session *s)
+{
+	uint16_t rows, columns;
+
+	term_size(&rows, &columns);
+	(void)send_json(s, json_pack("{s:{s:i, s:i}}", "resize", "rows", rows,
+				     "columns", columns));
+}
+
 static void on_started(struct session *s)
 {
 	progress_clear();
@@ -107,6 +134,9 @@ static void on_started(struct session *s)
 	/* Not a terminal: then there is nothing to be made raw. */
 	if (s->spec->tty && s->spec->input)
 		(void)term_raw();
+	/* It may have changed while the VM booted. */
+	if (s->spec->tty && s->spec->request)
+		send_size(s);
 }
 
 static void on_event(struct session *s, const json_t *event)
@@ -160,14 +190,6 @@ static void on_message(void *ctx, bool text, const uint8_t *data, size_t len)
 	on_event(s, event);
 }
 
-static int send_json(struct session *s, json_t *message)
-{
-	AUTO(json) json_t *owned = message;
-	AUTO(free) char *text = owned ? json_to_text(owned) : NULL;
-
-	return text ? api_ws_send(s->ws, true, text, strlen(text)) : -ENOMEM;
-}
-
 static void stop(struct session *s, int sig)
 {
 	s->finished = true;
@@ -177,14 +199,9 @@ static void stop(struct session *s, int sig)
 
 static void on_signal(struct session *s, int sig)
 {
-	uint16_t rows, columns;
-
 	if (sig == SIGWINCH) {
-		if (!s->spec->tty || !s->spec->request || !s->started)
-			return;
-		term_size(&rows, &columns);
-		(void)send_json(s, json_pack("{s:{s:i, s:i}}", "resize", "rows",
-					     rows, "columns", columns));
+		if (s->spec->tty && s->spec->request && s->started)
+			send_size(s);
 		return;
 	}
 	if (!s->spec->request || sig == SIGHUP || !s->started ||

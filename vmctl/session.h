@@ -28,6 +28,8 @@ struct session_end {
 /* Blocks SIGINT, SIGTERM, SIGHUP and SIGWINCH from here on, so that none is lost
  * between the making of a VM and the session. */
 void session_signals_block(void);
+/* One that ends us is waiting. For api_client_set_interrupt(). */
+bool session_signal_waits(void *unused);
 
 /* Runs until the command ends. 0 and *ret, or negative with *e set. */
 int session_run(struct ctx *ctx, const struct session_spec *spec,

@@ -73,6 +73,9 @@ static void test_problem_keeps_rejections(void **state)
 
 static void test_problem_from_hostile_peer(void **state)
 {
+	static const char long_code[] =
+		"{\"code\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\","
+		"\"detail\":\"x\"}";
 	static const char *const texts[] = {
 		"{}",
 		"[]",
@@ -80,8 +83,7 @@ static void test_problem_from_hostile_peer(void **state)
 		"{\"code\":7,\"detail\":\"x\"}",
 		"{\"code\":\"Bad Code\",\"detail\":\"x\"}",
 		"{\"code\":\"ok\",\"detail\":\"\"}",
-		"{\"code\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\","
-		"\"detail\":\"x\"}",
+		long_code,
 	};
 	struct err e = ERR_INIT;
 
