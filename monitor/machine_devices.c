@@ -5,145 +5,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/sock.h"
+#include "monitor/machine_slot.h"
 #include "monitor/net_open.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
 #include "virtio/net.h"
 #include "virtio/rng.h"
 #include "virtio/vsock.h"
-
-/* --- a virtio device's slot --- */
-
-/* I/O APIC inputs for virtio: free of ISA meanings first. */
-static const uint8_t virtio_gsis[MACHINE_VIRTIO_MAX] = {
-	16, 17, 18, 19, 20, 21, 22, 23, 5, 6, 7, 10, 11, 13, 14, 15,
-};
-
-static void slot_set_irq(void *ctx, bool level)
-{
-	struct machine_slot *slot = ctx;
-
-	ioapic_set_line(&slot->machine->ioapic, slot->gsi, level);
-}
-
-static uint64_t slot_gpa(const struct machine_slot *slot)
-{
-	return GPA_VIRTIO + slot->index * (uint64_t)VIRTIO_MMIO_LEN;
-}
-
-/*
- * A driver is there (or gone): kicks arrive by ioeventfd from now on. Without
- * one (KVM refuses) they arrive as register writes, which is only slower.
- */
-static void slot_set_active(void *ctx, bool active)
-{
-	struct machine_slot *slot = ctx;
-
-	if (slot->kicks_on == active)
-		return;
-	for (uint32_t q = 0; q < slot->dev->ops->queue_count; q++)
-		(void)vm_ioeventfd(&slot->machine->vm,
-				   slot_gpa(slot) + VIRTIO_MMIO_NOTIFY, q,
-				   slot->kick_fds[q], active);
-	slot->kicks_on = active;
-}
-
-static const struct virtio_mmio_ops slot_ops = {
-	.set_irq = slot_set_irq,
-	.set_active = slot_set_active,
-};
-
-static void on_kick(struct loop_source *source, uint32_t events)
-{
-	struct machine_slot *slot = source->data;
-	uint64_t count;
-
-	(void)events;
-	if (read(source->fd, &count, sizeof(count)) != sizeof(count))
-		return;
-	virtio_mmio_kick(&slot->mmio, (uint16_t)(source - slot->kicks));
-}
-
-static void slot_read(void *device, const struct bus_access *a)
-{
-	struct machine_slot *slot = device;
-
-	virtio_mmio_read(&slot->mmio, a->offset, a->data, a->len);
-}
-
-static void slot_write(void *device, const struct bus_access *a)
-{
-	struct machine_slot *slot = device;
-
-	virtio_mmio_write(&slot->mmio, a->offset, a->data, a->len);
-}
-
-static int slot_open_kicks(struct machine_slot *slot, struct err *e)
-{
-	for (unsigned q = 0; q < slot->dev->ops->queue_count; q++) {
-		int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		int rc;
-
-		if (fd < 0)
-			return err_sys(e, errno, "eventfd");
-		slot->kick_fds[q] = fd;
-		rc = loop_add(slot->machine->loop, &slot->kicks[q], fd, EPOLLIN,
-			      on_kick, slot);
-		if (rc < 0)
-			return err_sys(e, -rc, "watching a queue");
-	}
-	return 0;
-}
-
-/* Takes ownership of dev, also when it fails. */
-static int plug(struct machine *m, struct virtio_device *dev, struct err *e)
-{
-	struct machine_slot *slot = &m->slots[m->slot_count];
-	struct bus_range range;
-	int rc;
-
-	if (m->slot_count == MACHINE_VIRTIO_MAX) {
-		dev->ops->free(dev);
-		return err_set(e, ERR_LIMIT, "config_invalid", 0,
-			       "more than %d devices", MACHINE_VIRTIO_MAX);
-	}
-	slot->machine = m;
-	slot->index = m->slot_count++;
-	slot->gsi = virtio_gsis[slot->index];
-	slot->dev = dev;
-	for (unsigned i = 0; i < slot->index; i++)
-		slot->instance += m->slots[i].dev->ops == dev->ops;
-	for (unsigned q = 0; q < VIRTIO_QUEUES_MAX; q++) {
-		slot->kick_fds[q] = -1;
-		slot->kicks[q] = (struct loop_source)LOOP_SOURCE_INIT;
-	}
-	virtio_mmio_init(&slot->mmio, dev, &slot_ops, slot);
-	range = (struct bus_range){ .base = slot_gpa(slot),
-				    .len = VIRTIO_MMIO_LEN,
-				    .name = dev->ops->name,
-				    .read = slot_read,
-				    .write = slot_write,
-				    .device = slot };
-	rc = bus_add(&m->mmio, &range, e);
-	return rc < 0 ? rc : slot_open_kicks(slot, e);
-}
-
-static void unplug(struct machine_slot *slot)
-{
-	for (unsigned q = 0; q < VIRTIO_QUEUES_MAX; q++) {
-		loop_remove(&slot->kicks[q]);
-		close_fd(&slot->kick_fds[q]);
-	}
-	slot->dev->ops->free(slot->dev);
-}
 
 /* --- constructors --- */
 
@@ -201,7 +75,7 @@ static int add_drive(struct machine *m, const struct config_drive *drive,
 	if (rc < 0)
 		return err_wrap(e, rc, "drive %s", drive->drive_id);
 	(void)take_fd(&fd);
-	return plug(m, dev, e);
+	return machine_slot_plug(m, dev, e);
 }
 
 /* The root device first: it is /dev/vda. */
@@ -249,7 +123,7 @@ static int add_nets(struct machine *m, struct err *e)
 		if (rc < 0)
 			return err_wrap(e, rc, "interface %s", net->iface_id);
 		(void)take_fd(&fd);
-		rc = plug(m, dev, e);
+		rc = machine_slot_plug(m, dev, e);
 		if (rc < 0)
 			return rc;
 	}
@@ -285,7 +159,7 @@ static int add_vsock(struct machine *m, struct err *e)
 	if (rc < 0)
 		return err_wrap(e, rc, "vsock");
 	(void)take_fd(&fd);
-	return plug(m, dev, e);
+	return machine_slot_plug(m, dev, e);
 }
 
 static int add_rng(struct machine *m, struct err *e)
@@ -296,7 +170,7 @@ static int add_rng(struct machine *m, struct err *e)
 	if (!m->config->has_entropy)
 		return 0;
 	rc = virtio_rng_new(&m->vm.mem, m->loop, &dev, e);
-	return rc < 0 ? rc : plug(m, dev, e);
+	return rc < 0 ? rc : machine_slot_plug(m, dev, e);
 }
 
 static size_t console_output(void *ctx, const void *data, size_t len)
@@ -332,7 +206,7 @@ static int add_console(struct machine *m, struct err *e)
 		return 0;
 	rc = virtio_console_new(&setup, &m->vm.mem, m->loop, &m->console, e);
 	if (rc == 0)
-		rc = plug(m, m->console, e);
+		rc = machine_slot_plug(m, m->console, e);
 	if (rc == 0)
 		rc = backend_open(&m->console_backend, &m->config->console,
 				  m->loop, console_input, m, e);
@@ -505,7 +379,7 @@ void machine_remove_devices(struct machine *m)
 	backend_close(&m->serial_backend);
 	backend_close(&m->console_backend);
 	for (unsigned i = 0; i < m->slot_count; i++)
-		unplug(&m->slots[i]);
+		machine_slot_unplug(&m->slots[i]);
 	m->slot_count = 0;
 }
 

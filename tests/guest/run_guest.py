@@ -217,6 +217,7 @@ def case_control_hostile(run):
             answered += bool(client.recv(4096))
         except (BrokenPipeError, ConnectionResetError):
             pass
+    for client in many:
         client.close()
     check(answered == 8, f"{answered} of 12 clients were served, not 8")
     with run.connect("control.sock") as control:
