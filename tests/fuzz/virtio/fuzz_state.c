@@ -29,7 +29,7 @@ static void load(struct victim *v, const void *blob, size_t len)
 	if (virtio_mmio_load(&v->d.mmio, &r, 0, NULL) < 0)
 		return;
 	virtio_mmio_resume(&v->d.mmio);
-	for (uint16_t q = 0; q < VIRTIO_QUEUES_MAX; q++)
+	for (uint32_t q = 0; q < VIRTIO_QUEUES_MAX; q++)
 		fake_write(&v->d, VIRTIO_MMIO_QUEUE_NOTIFY, q);
 	(void)loop_run_once(v->loop, 0);
 }

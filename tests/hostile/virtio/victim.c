@@ -3,6 +3,7 @@
 #include "victim.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <linux/virtio_blk.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -33,7 +34,7 @@ struct virtio_device *victim_make(struct victim *v)
 
 	switch (v->kind) {
 	case VICTIM_BLK:
-		disk.fd = dup(v->disk_fd);
+		disk.fd = fcntl(v->disk_fd, F_DUPFD_CLOEXEC, 0);
 		rc = virtio_blk_new(&disk, &v->d.mem, v->loop, &dev, NULL);
 		break;
 	case VICTIM_RNG:

@@ -4,6 +4,7 @@
 
 #include "blk_guest.h"
 
+#include <fcntl.h>
 #include <linux/virtio_blk.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -42,11 +43,12 @@ void blk_guest_begin(bool read_only, bool durable)
 {
 	f = (struct blk_guest){ .fd = memfd_create("disk", MFD_CLOEXEC) };
 	assert_true(f.fd >= 0);
-	assert_int_equal(ftruncate(f.fd, DISK_SECTORS * SECTOR + 100), 0);
+	assert_int_equal(ftruncate(f.fd, DISK_BYTES + 100), 0);
 	f.loop = loop_new(NULL);
 	assert_non_null(f.loop);
 	fake_driver_init(&f.d);
-	f.dev = blk_guest_make(dup(f.fd), read_only, durable);
+	f.dev = blk_guest_make(fcntl(f.fd, F_DUPFD_CLOEXEC, 0), read_only,
+			       durable);
 	fake_driver_attach(&f.d, f.dev);
 	f.header_gpa = fake_alloc(&f.d, sizeof(struct virtio_blk_outhdr), 1);
 	f.status_gpa = fake_alloc(&f.d, 1, 1);

@@ -8,6 +8,7 @@
 enum {
 	SECTOR = 512,
 	DISK_SECTORS = 256,
+	DISK_BYTES = DISK_SECTORS * SECTOR,
 	DATA_LEN = 8 * SECTOR,
 	/* Answer of request() when the chain did not come back. */
 	NO_ANSWER = 0x100

@@ -30,18 +30,18 @@ static void test_blk_write_then_read_gives_the_data(void **state)
 	uint8_t disk[SECTOR];
 
 	(void)state;
-	memset(f.data, 'w', 2 * SECTOR);
-	assert_int_equal(blk_guest_request(VIRTIO_BLK_T_OUT, 3, 2 * SECTOR),
+	memset(f.data, 'w', 2L * SECTOR);
+	assert_int_equal(blk_guest_request(VIRTIO_BLK_T_OUT, 3, 2L * SECTOR),
 			 VIRTIO_BLK_S_OK);
 	assert_int_equal(f.used_len, 1);
-	assert_int_equal(pread(f.fd, disk, SECTOR, 4 * SECTOR), SECTOR);
+	assert_int_equal(pread(f.fd, disk, SECTOR, 4L * SECTOR), SECTOR);
 	assert_int_equal(disk[SECTOR - 1], 'w');
-	assert_int_equal(pread(f.fd, disk, SECTOR, 5 * SECTOR), SECTOR);
+	assert_int_equal(pread(f.fd, disk, SECTOR, 5L * SECTOR), SECTOR);
 	assert_int_equal(disk[0], 0);
 	memset(f.data, 0, DATA_LEN);
-	assert_int_equal(blk_guest_request(VIRTIO_BLK_T_IN, 4, 2 * SECTOR),
+	assert_int_equal(blk_guest_request(VIRTIO_BLK_T_IN, 4, 2L * SECTOR),
 			 VIRTIO_BLK_S_OK);
-	assert_int_equal(f.used_len, 2 * SECTOR + 1);
+	assert_int_equal(f.used_len, 2L * SECTOR + 1);
 	assert_int_equal(f.data[0], 'w');
 	assert_int_equal(f.data[SECTOR], 0);
 }
@@ -94,7 +94,7 @@ static void test_blk_ranges_outside_the_disk_fail(void **state)
 						   SECTOR),
 				 VIRTIO_BLK_S_IOERR);
 		assert_int_equal(blk_guest_request(types[i], DISK_SECTORS - 1,
-						   2 * SECTOR),
+						   2L * SECTOR),
 				 VIRTIO_BLK_S_IOERR);
 		assert_int_equal(blk_guest_request(types[i], UINT64_MAX,
 						   SECTOR),
@@ -107,7 +107,7 @@ static void test_blk_ranges_outside_the_disk_fail(void **state)
 	}
 	assert_int_equal(f.failures, 0);
 	assert_int_equal(fstat(f.fd, &st), 0);
-	assert_int_equal(st.st_size, DISK_SECTORS * SECTOR + 100);
+	assert_int_equal(st.st_size, DISK_BYTES + 100);
 }
 
 static void test_blk_get_id_gives_the_serial(void **state)
@@ -138,7 +138,7 @@ static void test_blk_unknown_requests_are_unsupported(void **state)
 
 static void test_blk_full_host_disk_is_an_error_of_the_request(void **state)
 {
-	struct rlimit old, small = { SECTOR * 16, SECTOR * 16 };
+	struct rlimit old, small = { 16L * SECTOR, 16L * SECTOR };
 
 	(void)state;
 	/* No quota of our own here: the file size limit stands in for it. */
@@ -160,8 +160,8 @@ static void test_blk_full_host_disk_is_an_error_of_the_request(void **state)
 static void test_blk_shrunk_file_is_an_error_of_the_request(void **state)
 {
 	(void)state;
-	assert_int_equal(ftruncate(f.fd, 4 * SECTOR), 0);
-	assert_int_equal(blk_guest_request(VIRTIO_BLK_T_IN, 3, 4 * SECTOR),
+	assert_int_equal(ftruncate(f.fd, 4L * SECTOR), 0);
+	assert_int_equal(blk_guest_request(VIRTIO_BLK_T_IN, 3, 4L * SECTOR),
 			 VIRTIO_BLK_S_IOERR);
 	assert_int_equal(f.failure, EIO);
 	assert_int_equal(f.used_len, 0);
@@ -174,7 +174,7 @@ static void test_blk_resize_tells_the_driver(void **state)
 	(void)state;
 	assert_int_equal(virtio_blk_resize(f.dev, &e), 0);
 	assert_false(f.d.irq);
-	assert_int_equal(ftruncate(f.fd, 2 * DISK_SECTORS * SECTOR), 0);
+	assert_int_equal(ftruncate(f.fd, 2L * DISK_BYTES), 0);
 	assert_int_equal(virtio_blk_resize(f.dev, &e), 0);
 	assert_int_equal(fake_ack(&f.d), VIRTIO_INT_CONFIG);
 	assert_int_equal(fake_config(&f.d, 0, 8), 2 * DISK_SECTORS);
@@ -245,7 +245,7 @@ static void test_blk_moved_in_the_middle_goes_on(void **state)
 			       FAKE_PARTS({ f.header_gpa, 16, false },
 					  { f.status_gpa, 1, true }));
 	fake_kick(&f.d, 0);
-	f.dev = blk_guest_make(dup(f.fd), false, true);
+	f.dev = blk_guest_make(fcntl(f.fd, F_DUPFD_CLOEXEC, 0), false, true);
 	assert_int_equal(fake_move_to(&f.d, f.dev, &e), 0);
 	assert_true(f.d.live);
 	while (fake_take_used(&f.d, 0, &used))
@@ -262,15 +262,20 @@ static void test_blk_moved_to_another_disk_is_told_or_refused(void **state)
 
 	(void)state;
 	generation = fake_read(&f.d, VIRTIO_MMIO_CONFIG_GENERATION);
-	assert_int_equal(ftruncate(f.fd, 2 * DISK_SECTORS * SECTOR), 0);
+	assert_int_equal(ftruncate(f.fd, 2L * DISK_BYTES), 0);
 	assert_int_equal(
-		fake_move_to(&f.d, blk_guest_make(dup(f.fd), false, true), &e),
+		fake_move_to(&f.d,
+			     blk_guest_make(fcntl(f.fd, F_DUPFD_CLOEXEC, 0),
+					    false, true),
+			     &e),
 		0);
 	assert_int_equal(fake_ack(&f.d), VIRTIO_INT_CONFIG);
 	assert_int_not_equal(fake_read(&f.d, VIRTIO_MMIO_CONFIG_GENERATION),
 			     generation);
-	assert_int_equal(ftruncate(f.fd, DISK_SECTORS * SECTOR), 0);
-	assert_true(fake_move_to(&f.d, blk_guest_make(dup(f.fd), false, true),
+	assert_int_equal(ftruncate(f.fd, DISK_BYTES), 0);
+	assert_true(fake_move_to(&f.d,
+				 blk_guest_make(fcntl(f.fd, F_DUPFD_CLOEXEC, 0),
+						false, true),
 				 &e) < 0);
 	assert_string_equal(e.code, "drive_too_small");
 }
@@ -281,7 +286,9 @@ static void test_blk_moved_where_features_are_missing_is_refused(void **state)
 
 	(void)state;
 	/* The guest flushes; an unsafe device knows no flush. */
-	assert_true(fake_move_to(&f.d, blk_guest_make(dup(f.fd), false, false),
+	assert_true(fake_move_to(&f.d,
+				 blk_guest_make(fcntl(f.fd, F_DUPFD_CLOEXEC, 0),
+						false, false),
 				 &e) < 0);
 	assert_string_equal(e.code, "device_state_invalid");
 }

@@ -25,7 +25,8 @@ static void fill_disk(void)
 
 	memset(sector, 'f', SECTOR);
 	for (int i = 0; i < DISK_SECTORS; i++)
-		assert_int_equal(pwrite(f.fd, sector, SECTOR, i * SECTOR),
+		assert_int_equal(pwrite(f.fd, sector, SECTOR,
+					(off_t)i * SECTOR),
 				 SECTOR);
 }
 
@@ -51,9 +52,9 @@ static void test_blk_discard_gives_blocks_back(void **state)
 	assert_int_equal(fstat(f.fd, &after), 0);
 	assert_true(after.st_blocks < before.st_blocks);
 	assert_int_equal(after.st_size, before.st_size);
-	assert_int_equal(disk_byte(8 * SECTOR), 0);
-	assert_int_equal(disk_byte(128 * SECTOR), 0);
-	assert_int_equal(disk_byte(72 * SECTOR), 'f');
+	assert_int_equal(disk_byte(8L * SECTOR), 0);
+	assert_int_equal(disk_byte(128L * SECTOR), 0);
+	assert_int_equal(disk_byte(72L * SECTOR), 'f');
 }
 
 static void test_blk_write_zeroes_zeroes_exactly_the_range(void **state)
@@ -65,10 +66,10 @@ static void test_blk_write_zeroes_zeroes_exactly_the_range(void **state)
 		assert_int_equal(blk_guest_request(VIRTIO_BLK_T_WRITE_ZEROES, 0,
 						   16),
 				 VIRTIO_BLK_S_OK);
-		assert_int_equal(disk_byte(5 * SECTOR - 1), 'f');
-		assert_int_equal(disk_byte(5 * SECTOR), 0);
-		assert_int_equal(disk_byte(155 * SECTOR - 1), 0);
-		assert_int_equal(disk_byte(155 * SECTOR), 'f');
+		assert_int_equal(disk_byte(5L * SECTOR - 1), 'f');
+		assert_int_equal(disk_byte(5L * SECTOR), 0);
+		assert_int_equal(disk_byte(155L * SECTOR - 1), 0);
+		assert_int_equal(disk_byte(155L * SECTOR), 'f');
 	}
 }
 
