@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vmd/engine_microvm.c with scripts in vmd-monitor's place, and the choice
+ * between the engines by what the probe says.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/sock.h"
+#include "vmd/engine.h"
+#include "vmd/host.h"
+
+enum {
+	DEADLINE_MS = 20000,
+	SKIPPED = 77
+};
+
+#define GOOD "{\"usable\":true,\"mips\":900.5,\"api\":12,\"reason\":\"\"}"
+
+struct fixture {
+	char dir[40];
+	char *path;
+	struct loop *loop;
+	struct engine_vm *vm;
+	struct vm_launch launch;
+	unsigned int processes, running, agents, ended;
+	int agent_fd;
+	enum vm_end end;
+	struct err err;
+};
+
+static void on_process(void *ctx, const struct vm_process *p)
+{
+	struct fixture *f = ctx;
+
+	assert_string_equal(p->role, "monitor");
+	f->processes++;
+}
+
+static void on_running(void *ctx)
+{
+	((struct fixture *)ctx)->running++;
+}
+
+static void on_agent(void *ctx, int fd)
+{
+	struct fixture *f = ctx;
+
+	f->agents++;
+	close_fd(&f->agent_fd);
+	f->agent_fd = fd;
+}
+
+static void on_console(void *ctx, const void *data, size_t len)
+{
+	(void)ctx;
+	(void)data;
+	(void)len;
+}
+
+static void on_ended(void *ctx, enum vm_end end, const struct err *e)
+{
+	struct fixture *f = ctx;
+
+	f->ended++;
+	f->end = end;
+	f->err = *e;
+}
+
+static const struct engine_events events = { on_process, on_running, on_agent,
+					     on_console, on_ended };
+
+/* The probe answers `probe`; a start runs `body` in the run directory. */
+static void fake_monitor(const struct fixture *f, const char *probe,
+			 const char *body)
+{
+	char path[80];
+	FILE *out;
+
+	(void)snprintf(path, sizeof(path), "%s/vmd-monitor", f->dir);
+	out = fopen(path, "we");
+	assert_non_null(out);
+	assert_true(fprintf(out,
+			    "#!/bin/sh\nif [ \"$1\" = --probe-kvm ]; then\n"
+			    "echo noise >&2\necho '%s'\nexit 0\nfi\n%s\n",
+			    probe, body) > 0);
+	assert_int_equal(fclose(out), 0);
+	assert_int_equal(chmod(path, 0755), 0);
+	host_forget();
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	char path[128];
+
+	assert_non_null(f);
+	(void)strcpy(f->dir, "/tmp/vmd-test-XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	f->path = strdup(getenv("PATH"));
+	f->agent_fd = -1;
+	(void)snprintf(path, sizeof(path), "%s:/usr/bin:/bin", f->dir);
+	assert_int_equal(setenv("PATH", path, 1), 0);
+	f->loop = loop_new(NULL);
+	f->launch = (struct vm_launch){
+		.id = "test",
+		.name = "test",
+		.vcpus = 2,
+		.memory_bytes = 256u << 20,
+		.kernel_path = "/proc/self/exe",
+		.run_path = f->dir,
+		.run_dirfd = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+	};
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	if (f->vm && !f->ended)
+		engine_microvm.kill(f->vm);
+	if (f->vm)
+		engine_microvm.release(f->vm);
+	(void)setenv("PATH", f->path, 1);
+	host_forget();
+	close_fd(&f->agent_fd);
+	loop_free(f->loop);
+	(void)close(f->launch.run_dirfd);
+	(void)file_remove_tree(AT_FDCWD, f->dir, NULL);
+	free(f->path);
+	free(f);
+	return 0;
+}
+
+static void start(struct fixture *f)
+{
+	struct err e = ERR_INIT;
+
+	assert_int_equal(engine_microvm.start(f->loop, &f->launch, &events, f,
+					      &f->vm, &e),
+			 0);
+	assert_int_equal(f->processes, 1);
+}
+
+#define RUN_UNTIL(f, cond)                                     \
+	do {                                                   \
+		uint64_t end_ = clock_mono_ms() + DEADLINE_MS; \
+		while (!(cond)) {                              \
+			assert_true(clock_mono_ms() < end_);   \
+			(void)loop_run_once((f)->loop, 10);    \
+		}                                              \
+	} while (0)
+
+static void test_choice_follows_the_probe(void **state)
+{
+	static const struct {
+		const char *probe, *engine, *reason;
+	} cases[] = {
+		{ GOOD, "microvm", "KVM runs guests" },
+		{ "{\"usable\":true,\"mips\":1.3,\"reason\":\"\"}", "qemu",
+		  "interprets guests (1.3 MIPS" },
+		{ "{\"usable\":false,\"mips\":0,\"reason\":\"it stopped\"}",
+		  "qemu", "it stopped" },
+		{ "not json", "qemu", "probe of vmd-monitor failed" },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct engine_ops *engine = NULL;
+		char reason[256];
+		struct err e = ERR_INIT;
+
+		fake_monitor(f, cases[i].probe, "exit 1");
+		if (!host_qemu()->usable && strcmp(cases[i].engine, "qemu") == 0)
+			continue; /* QEMU is not installed here */
+		assert_int_equal(engine_choose("auto", &f->launch, &engine,
+					       reason, &e),
+				 0);
+		assert_string_equal(engine->name, cases[i].engine);
+		assert_non_null(strstr(reason, cases[i].reason));
+	}
+}
+
+static void test_unknown_engine_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	const struct engine_ops *engine;
+	char reason[256];
+	struct err e = ERR_INIT;
+
+	assert_true(engine_choose("bochs", &f->launch, &engine, reason, &e) <
+		    0);
+	assert_string_equal(e.code, "engine_unknown");
+}
+
+static void test_end_comes_from_the_status_file(void **state)
+{
+	static const struct {
+		const char *json;
+		enum vm_end end;
+		const char *code;
+	} cases[] = {
+		{ "{\"reason\":\"poweroff\",\"error\":null}", VM_END_POWEROFF,
+		  "" },
+		{ "{\"reason\":\"reset\"}", VM_END_RESET, "" },
+		{ "{\"reason\":\"crash\"}", VM_END_CRASH, "guest_crashed" },
+		{ "{\"reason\":\"error\",\"error\":{\"code\":"
+		  "\"kernel_bad_format\",\"message\":\"no\"}}",
+		  VM_END_FAILED, "kernel_bad_format" },
+		{ "{\"reason\":5}", VM_END_FAILED, "monitor_died" },
+		{ "[[[[", VM_END_FAILED, "monitor_died" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char body[256];
+		struct fixture *f;
+		void *inner;
+
+		(void)setup(&inner);
+		f = inner;
+		(void)snprintf(body, sizeof(body),
+			       "echo '%s' >status.json; exit 0",
+			       cases[i].json);
+		fake_monitor(f, GOOD, body);
+		start(f);
+		RUN_UNTIL(f, f->ended);
+		assert_int_equal(f->end, cases[i].end);
+		assert_string_equal(f->err.code, cases[i].code);
+		(void)teardown(&inner);
+	}
+	(void)state;
+}
+
+static void test_monitor_without_a_record_gives_its_last_words(void **state)
+{
+	struct fixture *f = *state;
+
+	fake_monitor(f, GOOD, "echo 'no such ioctl' >&2; exit 6");
+	start(f);
+	RUN_UNTIL(f, f->ended);
+	assert_string_equal(f->err.code, "monitor_died");
+	assert_non_null(strstr(f->err.msg, "status 6"));
+	assert_non_null(strstr(f->err.msg, "no such ioctl"));
+}
+
+static void test_kill_ends_as_killed(void **state)
+{
+	struct fixture *f = *state;
+
+	fake_monitor(f, GOOD, "exec sleep 100");
+	start(f);
+	engine_microvm.kill(f->vm);
+	RUN_UNTIL(f, f->ended);
+	assert_int_equal(f->end, VM_END_KILLED);
+}
+
+static void test_config_says_what_it_must(void **state)
+{
+	struct fixture *f = *state;
+	AUTO(json) json_t *j = NULL;
+	AUTO(free) char *text = NULL;
+	const json_t *o;
+	size_t len;
+
+	f->launch.initrd_path = f->launch.kernel_path;
+	f->launch.cmdline = "own=1";
+	fake_monitor(f, GOOD, "test -e /proc/self/fd/3 || exit 9; exit 0");
+	start(f);
+	RUN_UNTIL(f, f->ended);
+	assert_null(strstr(f->err.msg, "status 9"));
+	assert_int_equal(file_read(f->launch.run_dirfd, "vm.json", 65536,
+				   &text, &len, NULL),
+			 0);
+	assert_int_equal(json_parse_strict(text, len, "vm.json", &j, NULL), 0);
+	o = json_object_get(j, "boot-source");
+	assert_string_equal(json_string_value(json_object_get(
+				    o, "kernel_image_path")),
+			    "fd:3");
+	assert_string_equal(json_string_value(json_object_get(o,
+							      "initrd_path")),
+			    "fd:4");
+	assert_non_null(strstr(json_string_value(json_object_get(o,
+								 "boot_args")),
+			       "vmd.hostname=test own=1"));
+	o = json_object_get(j, "machine-config");
+	assert_int_equal(json_integer_value(json_object_get(o, "vcpu_count")),
+			 2);
+	assert_int_equal(json_integer_value(json_object_get(o, "mem_size_mib")),
+			 256);
+	assert_null(json_object_get(j, "drives"));
+	assert_null(json_object_get(j, "network-interfaces"));
+}
+
+/* The guest calls port 1024; after that we are the ones who call. */
+static void test_agent_is_reached_both_ways(void **state)
+{
+	struct fixture *f = *state;
+	AUTO(fd) int listen_fd = -1;
+	AUTO(fd) int guest = -1;
+	AUTO(fd) int called = -1;
+	char text[32] = "";
+
+	fake_monitor(f, GOOD, "exec sleep 100");
+	start(f);
+	assert_int_equal(sock_connect_unix(f->launch.run_dirfd,
+					   "vsock.sock_1024", &guest, NULL),
+			 0);
+	RUN_UNTIL(f, f->agents == 1);
+	assert_int_equal(sock_listen_unix(f->launch.run_dirfd, "vsock.sock",
+					  0600, &listen_fd, NULL),
+			 0);
+	engine_microvm.agent_connect(f->vm);
+	RUN_UNTIL(f, sock_accept(listen_fd, &called) == 0);
+	RUN_UNTIL(f, recv(called, text, sizeof(text) - 1, MSG_DONTWAIT) > 0);
+	assert_string_equal(text, "CONNECT 1024\n");
+	assert_int_equal(send(called, "OK 5000\nrest", 12, 0), 12);
+	RUN_UNTIL(f, f->agents == 2);
+	/* What follows the line is the agent's and was left in the socket. */
+	assert_int_equal(recv(f->agent_fd, text, sizeof(text), 0), 4);
+	assert_memory_equal(text, "rest", 4);
+}
+
+/* The monitor's answer on the control socket is what makes it "running". */
+static void test_running_comes_from_the_control_socket(void **state)
+{
+	static const char answer[] = "{\"state\":\"running\",\"vcpus\":2}\n";
+	struct fixture *f = *state;
+	AUTO(fd) int listen_fd = -1;
+	AUTO(fd) int control = -1;
+	char text[64] = "";
+
+	fake_monitor(f, GOOD, "exec sleep 100");
+	assert_int_equal(sock_listen_unix(f->launch.run_dirfd, "control.sock",
+					  0600, &listen_fd, NULL),
+			 0);
+	start(f);
+	RUN_UNTIL(f, sock_accept(listen_fd, &control) == 0);
+	RUN_UNTIL(f, recv(control, text, sizeof(text) - 1, MSG_DONTWAIT) > 0);
+	assert_string_equal(text, "{\"action\":\"status\"}\n");
+	assert_int_equal(f->running, 0);
+	assert_int_equal(send(control, answer, sizeof(answer) - 1, 0),
+			 sizeof(answer) - 1);
+	RUN_UNTIL(f, f->running);
+	memset(text, 0, sizeof(text));
+	assert_int_equal(engine_microvm.shutdown(f->vm, NULL), 0);
+	RUN_UNTIL(f, recv(control, text, sizeof(text) - 1, MSG_DONTWAIT) > 0);
+	assert_string_equal(text, "{\"action\":\"shutdown\"}\n");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_choice_follows_the_probe),
+		TEST(test_unknown_engine_is_refused),
+		cmocka_unit_test(test_end_comes_from_the_status_file),
+		TEST(test_monitor_without_a_record_gives_its_last_words),
+		TEST(test_kill_ends_as_killed),
+		TEST(test_config_says_what_it_must),
+		TEST(test_agent_is_reached_both_ways),
+		TEST(test_running_comes_from_the_control_socket),
+	};
+
+	if (access("/dev/kvm", R_OK | W_OK) < 0) {
+		printf("SKIP /dev/kvm cannot be opened\n");
+		return SKIPPED;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
