@@ -2,6 +2,7 @@
 #include "vmd/ws.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -25,6 +26,9 @@ struct ws {
 	uint8_t *scratch; /* of a message with a prefix */
 	size_t scratch_len;
 	unsigned busy;
+	/* The close frame that waits: wslay would send it before the data. */
+	uint16_t close_code; /* 0: none */
+	char close_reason[124];
 	bool paused, broken, freed, wrote;
 };
 
@@ -135,7 +139,8 @@ static void on_message(wslay_event_context_ptr wslay,
 	struct ws *ws = data;
 
 	(void)wslay;
-	if (ws->freed || !ws->ops || wslay_event_get_close_sent(ws->wslay))
+	if (ws->freed || !ws->ops || ws->close_code ||
+	    wslay_event_get_close_sent(ws->wslay))
 		return;
 	if (arg->opcode == WSLAY_TEXT_FRAME ||
 	    arg->opcode == WSLAY_BINARY_FRAME)
@@ -172,6 +177,19 @@ static void update(struct ws *ws)
 		(void)loop_modify(&ws->source, events);
 }
 
+/* Everything was handed to the socket: now the close frame may follow. */
+static void send_close(struct ws *ws)
+{
+	if (!ws->close_code || ws_queued(ws) > 0 ||
+	    wslay_event_get_close_sent(ws->wslay))
+		return;
+	(void)wslay_event_queue_close(ws->wslay, ws->close_code,
+				      (const uint8_t *)ws->close_reason,
+				      strlen(ws->close_reason));
+	if (wslay_event_send(ws->wslay) != 0)
+		ws->broken = true;
+}
+
 static void pump(struct ws *ws)
 {
 	ws->busy++;
@@ -179,6 +197,8 @@ static void pump(struct ws *ws)
 		ws->broken = true;
 	if (!ws->freed && !ws->broken && wslay_event_send(ws->wslay) != 0)
 		ws->broken = true;
+	if (!ws->freed && !ws->broken)
+		send_close(ws);
 	if (!ws->freed && ws->wrote && ws_queued(ws) <= WS_QUEUE_LOW) {
 		ws->wrote = false;
 		if (ws->ops && ws->ops->drained)
@@ -266,7 +286,8 @@ bool ws_send(struct ws *ws, bool text, int prefix, const void *data, size_t len)
 		.msg_length = len,
 	};
 
-	if (ws->freed || ws->broken || wslay_event_get_close_sent(ws->wslay))
+	if (ws->freed || ws->broken || ws->close_code ||
+	    wslay_event_get_close_sent(ws->wslay))
 		return false;
 	if (prefix >= 0) {
 		if (ws->scratch_len < len + 1) {
@@ -306,12 +327,13 @@ void ws_pause(struct ws *ws, bool paused)
 
 void ws_close(struct ws *ws, uint16_t code, const char *reason)
 {
-	if (ws->freed || ws->broken || wslay_event_get_close_sent(ws->wslay))
+	if (ws->freed || ws->broken || ws->close_code ||
+	    wslay_event_get_close_sent(ws->wslay))
 		return;
-	(void)wslay_event_queue_close(ws->wslay, code, (const uint8_t *)reason,
-				      strlen(reason));
+	ws->close_code = code;
+	(void)snprintf(ws->close_reason, sizeof(ws->close_reason), "%s",
+		       reason);
 	ws->paused = false; /* the peer's close frame must be seen */
-	if (!loop_timer_armed(&ws->closing))
-		loop_timer_arm(&ws->closing, WS_CLOSE_MS);
+	loop_timer_arm(&ws->pump, 0);
 	update(ws);
 }
