@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What agent_session.c (connection, handshake, frames) and agent_stream.c
- * (streams, credit, requests) share; nobody else includes it.
+ * What agent_session.c (connection, handshake, frames), agent_stream.c (streams,
+ * credit) and agent_request.c (requests) share; nobody else includes it.
  *
  * Lifetime: callbacks may close streams and free the session. So `busy` counts
  * the calls of ours that are on the stack above a callback; the memory of the

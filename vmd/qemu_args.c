@@ -185,9 +185,9 @@ _Static_assert(2 * sizeof(rows) / sizeof(rows[0]) < QEMU_ARGS_MAX,
  * lines on the serial port, no self-tests of ciphers, no search for keyboards.
  * Ours come first, so that the image's and the user's arguments win.
  */
-#define CMDLINE_ALWAYS                                   \
-	"console=ttyS0 panic=-1 quiet loglevel=3 "       \
-	"cryptomgr.notests i8042.noaux i8042.nokbd "     \
+#define CMDLINE_ALWAYS                               \
+	"console=ttyS0 panic=-1 quiet loglevel=3 "   \
+	"cryptomgr.notests i8042.noaux i8042.nokbd " \
 	"vmd.agent=serial"
 /* The emulated TSC follows the host's clock; calibration only finds noise. */
 #define CMDLINE_TCG " tsc=reliable no_timer_check"

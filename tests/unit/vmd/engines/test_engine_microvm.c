@@ -189,7 +189,8 @@ static void test_choice_follows_the_probe(void **state)
 		struct err e = ERR_INIT;
 
 		fake_monitor(f, cases[i].probe, "exit 1");
-		if (!host_qemu()->usable && strcmp(cases[i].engine, "qemu") == 0)
+		if (!host_qemu()->usable &&
+		    strcmp(cases[i].engine, "qemu") == 0)
 			continue; /* QEMU is not installed here */
 		assert_int_equal(engine_choose("auto", &f->launch, &engine,
 					       reason, &e),
@@ -237,8 +238,7 @@ static void test_end_comes_from_the_status_file(void **state)
 		(void)setup(&inner);
 		f = inner;
 		(void)snprintf(body, sizeof(body),
-			       "echo '%s' >status.json; exit 0",
-			       cases[i].json);
+			       "echo '%s' >status.json; exit 0", cases[i].json);
 		fake_monitor(f, GOOD, body);
 		start(f);
 		RUN_UNTIL(f, f->ended);
@@ -286,20 +286,19 @@ static void test_config_says_what_it_must(void **state)
 	start(f);
 	RUN_UNTIL(f, f->ended);
 	assert_null(strstr(f->err.msg, "status 9"));
-	assert_int_equal(file_read(f->launch.run_dirfd, "vm.json", 65536,
-				   &text, &len, NULL),
+	assert_int_equal(file_read(f->launch.run_dirfd, "vm.json", 65536, &text,
+				   &len, NULL),
 			 0);
 	assert_int_equal(json_parse_strict(text, len, "vm.json", &j, NULL), 0);
 	o = json_object_get(j, "boot-source");
-	assert_string_equal(json_string_value(json_object_get(
-				    o, "kernel_image_path")),
-			    "fd:3");
-	assert_string_equal(json_string_value(json_object_get(o,
-							      "initrd_path")),
-			    "fd:4");
-	assert_non_null(strstr(json_string_value(json_object_get(o,
-								 "boot_args")),
-			       "vmd.hostname=test own=1"));
+	assert_string_equal(
+		json_string_value(json_object_get(o, "kernel_image_path")),
+		"fd:3");
+	assert_string_equal(
+		json_string_value(json_object_get(o, "initrd_path")), "fd:4");
+	assert_non_null(
+		strstr(json_string_value(json_object_get(o, "boot_args")),
+		       "vmd.hostname=test own=1"));
 	o = json_object_get(j, "machine-config");
 	assert_int_equal(json_integer_value(json_object_get(o, "vcpu_count")),
 			 2);

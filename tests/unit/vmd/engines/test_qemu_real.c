@@ -37,15 +37,15 @@ static const uint8_t guest[] = {
 	0xfe, 0x4f, 0x51, 0xe4, 0x00, 0x00, 0x10, 0x00, /* */
 	0x00, 0x00, 0x10, 0x00, 0x00, 0x00, 0x00, 0x00, /* */
 	0x00, 0x00, 0x00, 0x00, 0x20, 0x00, 0x10, 0x00, /* */
-	0x66, 0xba, 0xf8, 0x03,             /* mov dx, 0x3f8 */
+	0x66, 0xba, 0xf8, 0x03, /* mov dx, 0x3f8 */
 	0xb0, 0x68, 0xee, 0xb0, 0x69, 0xee, /* out "h", out "i" */
-	0x66, 0xba, 0xfd, 0x03,             /* again: mov dx, 0x3fd */
-	0xec, 0xa8, 0x01, 0x74, 0xf7,       /* until a byte is there */
+	0x66, 0xba, 0xfd, 0x03, /* again: mov dx, 0x3fd */
+	0xec, 0xa8, 0x01, 0x74, 0xf7, /* until a byte is there */
 	0x66, 0xba, 0xf8, 0x03, 0xec, 0xee, /* in al, out al */
-	0x3c, 0x70, 0x74, 0x0d,             /* 'p': power off */
-	0x3c, 0x72, 0x75, 0xe9,             /* not 'r': again */
+	0x3c, 0x70, 0x74, 0x0d, /* 'p': power off */
+	0x3c, 0x72, 0x75, 0xe9, /* not 'r': again */
 	0x66, 0xba, 0xf9, 0x0c, 0xb0, 0x06, 0xee, 0xeb, 0xe0, /* out cf9, 6 */
-	0x66, 0xba, 0x04, 0x06,             /* mov dx, 0x604 (ICH9 PM1_CNT) */
+	0x66, 0xba, 0x04, 0x06, /* mov dx, 0x604 (ICH9 PM1_CNT) */
 	0x66, 0xb8, 0x00, 0x20, 0x66, 0xef, 0xeb, 0xd4, /* SLP_EN, again */
 };
 
@@ -102,21 +102,23 @@ static void on_ended(void *ctx, enum vm_end end, const struct err *e)
 static const struct engine_events events = { on_process, on_running, on_agent,
 					     on_console, on_ended };
 
-#define RUN_UNTIL(f, cond)                                     \
-	do {                                                   \
-		uint64_t end_ = clock_mono_ms() + DEADLINE_MS; \
-		while (!(cond)) {                              \
-			if ((f)->ended && (f)->err.msg[0])     \
+#define RUN_UNTIL(f, cond)                                           \
+	do {                                                         \
+		uint64_t end_ = clock_mono_ms() + DEADLINE_MS;       \
+		while (!(cond)) {                                    \
+			if ((f)->ended && (f)->err.msg[0])           \
 				print_message("%s\n", (f)->err.msg); \
-			assert_true(clock_mono_ms() < end_);   \
-			(void)loop_run_once((f)->loop, 100);   \
-		}                                              \
+			assert_true(clock_mono_ms() < end_);         \
+			(void)loop_run_once((f)->loop, 100);         \
+		}                                                    \
 	} while (0)
 
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct vm_launch launch = { .id = "real", .name = "real", .vcpus = 1,
+	struct vm_launch launch = { .id = "real",
+				    .name = "real",
+				    .vcpus = 1,
 				    .memory_bytes = 32u << 20,
 				    .emulate = true };
 	struct err e = ERR_INIT;
@@ -133,9 +135,8 @@ static int setup(void **state)
 	launch.kernel_path = f->kernel;
 	launch.run_path = f->dir;
 	launch.run_dirfd = f->dirfd;
-	assert_int_equal(engine_qemu.start(f->loop, &launch, &events, f,
-					   &f->vm, &e),
-			 0);
+	assert_int_equal(
+		engine_qemu.start(f->loop, &launch, &events, f, &f->vm, &e), 0);
 	*state = f;
 	return 0;
 }

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opening streams: one request frame each, refused here when the session is not
+ * ready, has too many of them or has stopped reading.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "vmd/agent_internal.h"
+
+static size_t free_slot(const struct agent_session *s)
+{
+	size_t i = 0;
+
+	while (i < WIRE_STREAMS_MAX && s->streams[i])
+		i++;
+	return i;
+}
+
+/* The first frame of a stream is its request, in payload (may be scratch). */
+static struct agent_stream *
+open_stream(struct agent_session *s, enum stream_kind kind, enum wire_type type,
+	    const uint8_t *payload, size_t len,
+	    const struct agent_stream_ops *ops, void *ctx, struct err *e)
+{
+	size_t slot = free_slot(s);
+	struct agent_stream *st;
+
+	if (!agent_session_ready(s)) {
+		(void)err_set(e, ERR_UNAVAILABLE, "guest_not_ready", 0,
+			      "the guest's agent is not connected");
+		return NULL;
+	}
+	if (slot == WIRE_STREAMS_MAX || s->next_id == UINT32_MAX) {
+		(void)err_set(e, ERR_LIMIT, WIRE_CODE_BUSY, 0,
+			      "the VM has %d commands and transfers open: wait "
+			      "for one to end",
+			      WIRE_STREAMS_MAX);
+		return NULL;
+	}
+	if (buf_len(&s->out) >= OUT_SOFT_BYTES) {
+		(void)err_set(e, ERR_UNAVAILABLE, "agent_not_reading", 0,
+			      "the guest's agent does not take requests now: "
+			      "try again");
+		return NULL;
+	}
+	st = calloc(1, sizeof(*st));
+	if (!st) {
+		(void)err_sys(e, ENOMEM, "agent stream");
+		return NULL;
+	}
+	st->session = s;
+	st->id = s->next_id++;
+	st->kind = kind;
+	st->ops = ops;
+	st->ctx = ctx;
+	st->in_credit = WIRE_WINDOW;
+	st->out_credit[0] = st->out_credit[1] = WIRE_WINDOW;
+	st->takes_in = kind == STREAM_PUSH;
+	s->streams[slot] = st;
+	agent_send(s, type, 0, st->id, payload, len);
+	agent_flush(s);
+	return st;
+}
+
+struct agent_stream *agent_session_exec(struct agent_session *s,
+					const struct wire_exec *request,
+					const struct agent_stream_ops *ops,
+					void *ctx, struct err *e)
+{
+	size_t len = wire_encode_exec(request, s->scratch);
+	struct agent_stream *st;
+
+	if (!len) {
+		(void)err_set(e, ERR_INVALID, "request_too_large", 0,
+			      "the command with its environment is over %d "
+			      "bytes or %d arguments",
+			      WIRE_PAYLOAD_MAX, WIRE_ARGS_MAX);
+		return NULL;
+	}
+	st = open_stream(s, STREAM_EXEC, WIRE_EXEC, s->scratch, len, ops, ctx,
+			 e);
+	if (!st)
+		return NULL;
+	st->detached = request->flags & WIRE_EXEC_DETACHED;
+	st->takes_in = request->flags & WIRE_EXEC_STDIN;
+	return st;
+}
+
+static struct agent_stream *open_path(struct agent_session *s,
+				      enum stream_kind kind,
+				      enum wire_type type, const char *path,
+				      const struct agent_stream_ops *ops,
+				      void *ctx, struct err *e)
+{
+	struct wire_cursor c = wire_writer(s->scratch, sizeof(s->scratch));
+
+	wire_write_str(&c, wire_str(path));
+	if (!wire_cursor_ok(&c)) {
+		(void)err_set(e, ERR_INVALID, "request_too_large", 0,
+			      "the path is over %d bytes", WIRE_PAYLOAD_MAX);
+		return NULL;
+	}
+	return open_stream(s, kind, type, s->scratch,
+			   (size_t)(c.at - s->scratch), ops, ctx, e);
+}
+
+struct agent_stream *agent_session_push(struct agent_session *s,
+					const char *path,
+					const struct agent_stream_ops *ops,
+					void *ctx, struct err *e)
+{
+	return open_path(s, STREAM_PUSH, WIRE_PUSH, path, ops, ctx, e);
+}
+
+struct agent_stream *agent_session_pull(struct agent_session *s,
+					const char *path,
+					const struct agent_stream_ops *ops,
+					void *ctx, struct err *e)
+{
+	return open_path(s, STREAM_PULL, WIRE_PULL, path, ops, ctx, e);
+}
+
+struct agent_stream *agent_session_shutdown(struct agent_session *s,
+					    enum wire_shutdown how,
+					    const struct agent_stream_ops *ops,
+					    void *ctx, struct err *e)
+{
+	uint8_t payload = (uint8_t)how;
+
+	return open_stream(s, STREAM_PLAIN, WIRE_SHUTDOWN, &payload, 1, ops,
+			   ctx, e);
+}
+
+struct agent_stream *agent_session_set_time(struct agent_session *s,
+					    int64_t wall_ns,
+					    const struct agent_stream_ops *ops,
+					    void *ctx, struct err *e)
+{
+	uint8_t payload[8];
+	struct wire_cursor c = wire_writer(payload, sizeof(payload));
+
+	wire_write_u64(&c, (uint64_t)wall_ns);
+	return open_stream(s, STREAM_PLAIN, WIRE_TIME, payload, sizeof(payload),
+			   ops, ctx, e);
+}
