@@ -10,7 +10,6 @@
 
 #include "base/cleanup.h"
 #include "base/json.h"
-#include "base/parse.h"
 #include "vmctl/ctx.h"
 #include "vmctl/host_checks.h"
 #include "vmctl/text.h"
@@ -37,7 +36,6 @@ static size_t print_host(const json_t *host)
 {
 	const json_t *engines = json_object_get(host, "engines");
 	const json_t *checks = json_object_get(host, "checks");
-	char total[24], free_size[24];
 	size_t usable = 0;
 
 	for (size_t i = 0; i < json_array_size(engines); i++) {
@@ -53,18 +51,6 @@ static size_t print_host(const json_t *host)
 		print_check("", text_of(check, "name"),
 			    json_is_true(json_object_get(check, "ok")), check);
 	}
-	if (number_of(host, "memory_bytes") > 0)
-		(void)printf(
-			"        memory: %s for VMs of %s\n",
-			format_size(number_of(host, "memory_available_bytes"),
-				    free_size),
-			format_size(number_of(host, "memory_bytes"), total));
-	if (number_of(host, "disk_bytes") > 0)
-		(void)printf(
-			"        disk: %s free of %s\n",
-			format_size(number_of(host, "disk_available_bytes"),
-				    free_size),
-			format_size(number_of(host, "disk_bytes"), total));
 	return usable;
 }
 

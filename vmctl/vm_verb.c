@@ -77,6 +77,6 @@ int vm_remove(struct ctx *ctx, const struct args *args, const char *vm,
 		return 0;
 	if (rc < 0 && !force && e->kind == ERR_CONFLICT &&
 	    !strstr(e->msg, "--force"))
-		err_append(e, "; stop it first, or use 'vmctl rm --force'");
+		err_append(e, "; 'vmctl rm --force' does both");
 	return rc;
 }
