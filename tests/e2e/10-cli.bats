@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The CLI before any VM: help, typos, missing daemon, doctor.
 
+bats_require_minimum_version 1.5.0
 load helpers
 
 @test "version prints client and daemon" {

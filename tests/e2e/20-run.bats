@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # vmctl run and exec: streams, exit codes, signals.
 
+bats_require_minimum_version 1.5.0
 load helpers
 
 @test "run returns the guest's exit code" {

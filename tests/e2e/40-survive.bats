@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # VMs outlive the daemon.
 
+bats_require_minimum_version 1.5.0
 load helpers
 
 teardown() { vms_remove_all; }

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Bad input and failing hosts: a specific code, a sentence, nothing left behind.
 
+bats_require_minimum_version 1.5.0
 load helpers
 
 api() { curl -s --max-time 60 --unix-socket "$VMD_SOCKET" "$@"; }

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # A daemon of a normal user: own state directory, own guests, no privileges.
 
+bats_require_minimum_version 1.5.0
 load helpers
 
 setup() {
