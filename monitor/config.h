@@ -5,7 +5,7 @@
  * structs, which nobody changes afterwards; device objects are other structs.
  *
  * Wherever a path stands, "fd:N" means the inherited descriptor N. Unknown and
- * repeated fields are refused; every number has bounds. docs/man/vmd-monitor.8
+ * repeated fields are refused; every number has bounds. docs/man/vmd-monitor.1
  * describes the fields.
  */
 #ifndef MONITOR_CONFIG_H

@@ -22,10 +22,9 @@ int cpuid_supported(const struct kvm *kvm, struct cpuid_table *ret,
 		    struct err *e)
 {
 	AUTO(free)
-	struct kvm_cpuid2 *buf =
-		calloc(1,
-		       sizeof(*buf) + CPUID_ENTRIES_MAX *
-					      sizeof(struct kvm_cpuid_entry2));
+	struct kvm_cpuid2 *buf = calloc(
+		1, sizeof(*buf) +
+			   CPUID_ENTRIES_MAX * sizeof(struct kvm_cpuid_entry2));
 	int rc;
 
 	if (!buf)
@@ -43,9 +42,8 @@ int cpuid_supported(const struct kvm *kvm, struct cpuid_table *ret,
 int cpuid_set(int vcpu_fd, const struct cpuid_table *table, struct err *e)
 {
 	AUTO(free)
-	struct kvm_cpuid2 *buf =
-		calloc(1,
-		       sizeof(*buf) + table->count * sizeof(table->entries[0]));
+	struct kvm_cpuid2 *buf = calloc(
+		1, sizeof(*buf) + table->count * sizeof(table->entries[0]));
 	int rc;
 
 	if (!buf)

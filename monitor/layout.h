@@ -43,6 +43,7 @@
 
 #define PORT_COM1	   0x3f8
 #define PORT_I8042_DATA	   0x60
+#define PORT_CMOS	   0x70 /* index, data */
 #define PORT_I8042_COMMAND 0x64
 #define PORT_POWER	   0x600 /* sleep control, sleep status, reset */
 

@@ -113,6 +113,8 @@ static int build_vcpus(struct machine *m, struct err *e)
 		vm.tsc_khz = vcpu_tsc_khz(v);
 		cpuid_adapt(cpuid, &vm, i);
 		rc = cpuid_set(v->fd, cpuid, e);
+		if (rc == 0)
+			vcpu_set_firmware_msrs(v);
 	}
 	return rc;
 }

@@ -330,6 +330,9 @@ static int add_power(struct machine *m, struct err *e)
 	const struct bus_range ranges[] = {
 		{ PORT_POWER, POWER_PORTS, "power", NULL, power_write,
 		  &m->power },
+		/* Zeros: a floating bus would look like a clock that is
+		 * updating for ever, and like keys to be read. */
+		{ PORT_CMOS, 2, "cmos", NULL, NULL, NULL },
 		{ PORT_I8042_DATA, 1, "i8042 data", NULL, NULL, NULL },
 		{ PORT_I8042_COMMAND, 1, "i8042", NULL, power_i8042_write,
 		  &m->power },

@@ -39,14 +39,14 @@ struct options {
 static const char usage[] =
 	"Usage: vmd-monitor --config FILE|fd:N [OPTION]...\n"
 	"       vmd-monitor --probe-kvm\n"
-	"Runs one virtual machine with KVM; see vmd-monitor(8).\n"
+	"Runs one virtual machine with KVM; see vmd-monitor(1).\n"
 	"\n"
 	"  --config FILE|fd:N   the machine, as JSON\n"
 	"  --id ID              name of the VM in log records\n"
 	"  --check              check the configuration and exit\n"
 	"  --probe-kvm          time a tiny guest, print JSON and exit\n"
 	"  --log-level LEVEL    error, warn, info (default) or debug\n"
-	"  --log-format FORMAT  text or json (default: text on a terminal)\n"
+	"  --log-format FORMAT  auto, text or json (auto: text on a terminal)\n"
 	"  --no-lockdown        keep all system calls (for debuggers)\n"
 	"  --version, --help\n"
 	"\n"
@@ -81,7 +81,9 @@ static const struct option long_options[] = {
 
 static bool set_format(struct options *o, const char *name)
 {
-	if (strcmp(name, "text") == 0)
+	if (strcmp(name, "auto") == 0)
+		o->format = LOG_FORMAT_AUTO;
+	else if (strcmp(name, "text") == 0)
 		o->format = LOG_FORMAT_TEXT;
 	else if (strcmp(name, "json") == 0)
 		o->format = LOG_FORMAT_JSON;

@@ -8,7 +8,7 @@
 
 #include "base/err.h"
 
-/* Exit statuses of vmd-monitor, documented in vmd-monitor(8). */
+/* Exit statuses of vmd-monitor, documented in vmd-monitor(1). */
 enum exit_status {
 	EXIT_POWEROFF = 0,
 	EXIT_HOST_ERROR = 1,

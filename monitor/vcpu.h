@@ -70,6 +70,9 @@ void vcpu_done(struct vcpu *vcpu);
 int vcpu_boot(struct vcpu *vcpu, const struct guest_mem *mem,
 	      const struct boot_entry *entry, struct err *e);
 
+/* What firmware leaves in MSRs; for every vCPU, or Linux complains. */
+void vcpu_set_firmware_msrs(const struct vcpu *vcpu);
+
 /* Guest TSC in kHz, or 0 when KVM does not tell. */
 uint64_t vcpu_tsc_khz(const struct vcpu *vcpu);
 

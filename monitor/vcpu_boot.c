@@ -123,26 +123,25 @@ static bool make_sregs(const struct guest_mem *mem, enum boot_mode mode,
 	return write_gdt(mem, &code, sregs);
 }
 
-/* What firmware leaves behind in MSRs. */
-static void set_msrs(const struct vcpu *vcpu)
+void vcpu_set_firmware_msrs(const struct vcpu *vcpu)
 {
 	enum {
 		MSR_MISC_ENABLE = 0x1a0,
 		MSR_MTRR_DEF_TYPE = 0x2ff
 	};
-	struct {
+	union {
 		struct kvm_msrs head;
-		struct kvm_msr_entry entries[2];
-	} msrs = {
-		.head.nmsrs = 2,
-		.entries = {
-			/* Memory is write-back unless page tables differ. */
-			{ .index = MSR_MTRR_DEF_TYPE, .data = 1 << 11 | 6 },
-			/* Fast string instructions. */
-			{ .index = MSR_MISC_ENABLE, .data = 1 },
-		},
-	};
+		uint8_t room[sizeof(struct kvm_msrs) +
+			     2 * sizeof(struct kvm_msr_entry)];
+	} msrs = { .room = { 0 } };
 
+	msrs.head.nmsrs = 2;
+	/* Memory is write-back unless page tables differ. */
+	msrs.head.entries[0].index = MSR_MTRR_DEF_TYPE;
+	msrs.head.entries[0].data = 1 << 11 | 6;
+	/* Fast string instructions. */
+	msrs.head.entries[1].index = MSR_MISC_ENABLE;
+	msrs.head.entries[1].data = 1;
 	/* A CPU without one of them is fine: the guest sees that by CPUID. */
 	(void)kvm_ioctl(vcpu->fd, KVM_SET_MSRS, &msrs);
 }
@@ -170,8 +169,5 @@ int vcpu_boot(struct vcpu *vcpu, const struct guest_mem *mem,
 	if (rc >= 0)
 		rc = kvm_try(vcpu->fd, KVM_SET_REGS, &regs, "start registers",
 			     e);
-	if (rc < 0)
-		return rc;
-	set_msrs(vcpu);
-	return 0;
+	return rc < 0 ? rc : 0;
 }

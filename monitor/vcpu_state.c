@@ -76,9 +76,10 @@ static int list_msrs(const struct vcpu *vcpu, struct kvm_msr_list **ret,
 	return 0;
 }
 
-struct one_msr {
+/* The request for one MSR: a header with an array of one entry behind it. */
+union one_msr {
 	struct kvm_msrs head;
-	struct kvm_msr_entry entry;
+	uint8_t room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
 };
 
 /* One by one: KVM stops at the first it cannot read, and some it cannot. */
@@ -95,11 +96,12 @@ static int save_msrs(struct vcpu *vcpu, struct state_writer *w, struct err *e)
 	if (!found)
 		return err_set(e, ERR_LIMIT, "no_memory", 0, "out of memory");
 	for (uint32_t i = 0; i < list->nmsrs; i++) {
-		struct one_msr msr = { .head.nmsrs = 1,
-				       .entry.index = list->indices[i] };
+		union one_msr msr = { .room = { 0 } };
 
+		msr.head.nmsrs = 1;
+		msr.head.entries[0].index = list->indices[i];
 		if (kvm_ioctl(vcpu->fd, KVM_GET_MSRS, &msr) == 1)
-			found[count++] = msr.entry;
+			found[count++] = msr.head.entries[0];
 	}
 	state_put_u32(w, count);
 	for (uint32_t i = 0; i < count; i++) {
@@ -161,14 +163,15 @@ static int load_msrs(struct vcpu *vcpu, struct state_reader *r, struct err *e)
 		return err_set(e, ERR_CORRUPT, "state_invalid", 0,
 			       "vCPU %u: %u MSRs", vcpu->index, count);
 	for (uint32_t i = 0; i < count; i++) {
-		struct one_msr msr = { .head.nmsrs = 1 };
+		union one_msr msr = { .room = { 0 } };
 
-		msr.entry.index = state_get_u32(r);
-		msr.entry.data = state_get_u64(r);
+		msr.head.nmsrs = 1;
+		msr.head.entries[0].index = state_get_u32(r);
+		msr.head.entries[0].data = state_get_u64(r);
 		if (kvm_ioctl(vcpu->fd, KVM_SET_MSRS, &msr) != 1 &&
-		    msr.entry.data != 0)
+		    msr.head.entries[0].data != 0)
 			log_debug("vCPU %u: MSR %#x was not restored",
-				  vcpu->index, msr.entry.index);
+				  vcpu->index, msr.head.entries[0].index);
 	}
 	return 0;
 }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs one bare-metal guest on vmd-monitor and checks how it ends.
 
-usage: run_guest.py VMD-MONITOR GUEST CASE
+usage: run_guest.py VMD-MONITOR GUEST CASE [MONITOR-OPTION...]
 Exit status 0 passed, 1 failed, 77 skipped (no KVM), with the reason printed.
 """
 import json
@@ -22,7 +22,8 @@ DEADLINE_S = 40
 class Run:
     """One monitor in its own directory; ends with the test in any case."""
 
-    def __init__(self, monitor, guest, directory):
+    def __init__(self, monitor, guest, directory, options):
+        self.options = options
         self.monitor, self.guest, self.directory = monitor, guest, directory
         self.process = None
         self.config = {
@@ -37,7 +38,8 @@ class Run:
         with open(os.path.join(self.directory, "vm.json"), "w") as file:
             json.dump(self.config, file)
         self.process = subprocess.Popen(
-            [self.monitor, "--config", "vm.json", "--id", "test"],
+            [self.monitor, "--config", "vm.json", "--id", "test",
+             *self.options],
             cwd=self.directory, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
@@ -292,12 +294,16 @@ def find_case(name):
 
 
 def main():
-    monitor, guest, name = sys.argv[1:]
+    monitor, guest, name, *options = sys.argv[1:]
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         print("SKIP /dev/kvm cannot be opened here")
         return 77
+    if name == "lockdown" and "--no-lockdown" in options:
+        print("SKIP a sanitizer build is not locked down")
+        return 77
     directory = tempfile.mkdtemp(prefix="vmd-guest-")
-    run = Run(os.path.abspath(monitor), os.path.abspath(guest), directory)
+    run = Run(os.path.abspath(monitor), os.path.abspath(guest), directory,
+              options)
     try:
         find_case(name)(run)
     except subprocess.TimeoutExpired:
