@@ -34,6 +34,7 @@ static json_t *blob(const struct image_blob *b)
 			 (json_int_t)b->size_bytes);
 }
 
+/* A damaged image has a name and nothing else, and can be removed by it. */
 static json_t *image_json(struct daemon *d, const struct image *i)
 {
 	uint64_t size = i->kernel.size_bytes + i->initrd.size_bytes +
@@ -47,9 +48,13 @@ static json_t *image_json(struct daemon *d, const struct image *i)
 		i->init == IMAGE_INIT_SYSTEM ? "system" : "agent",
 		"kernel_release", i->kernel_release, "kernel_format",
 		i->kernel_format, "command", i->command, "size_bytes",
-		(json_int_t)size, "kernel", blob(&i->kernel), "initrd",
-		blob(&i->initrd), "root", blob(&i->root), "min_memory_bytes",
-		(json_int_t)i->min_memory_bytes, "created_at", i->created,
+		(json_int_t)size, "kernel",
+		json_pack("{s:s, s:I}", "digest", i->kernel.digest,
+			  "size_bytes", (json_int_t)i->kernel.size_bytes),
+		"initrd", blob(&i->initrd), "root", blob(&i->root),
+		"min_memory_bytes", (json_int_t)i->min_memory_bytes,
+		"created_at",
+		i->created[0] ? i->created : "1970-01-01T00:00:00.000Z",
 		"used_by", used_by(d, i));
 }
 

@@ -24,5 +24,7 @@ struct task *task_start(struct operation *op, const char *const *args,
 			task_done_fn *done, void *data, struct err *e);
 /* Ends it at once; done is not called. */
 void task_kill(struct task *t);
+/* Forgets it: child and journal row stay, as if the daemon had died. */
+void task_abandon(struct task *t);
 
 #endif

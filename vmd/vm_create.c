@@ -68,8 +68,12 @@ static int fill_sizes(struct vm *vm, const struct image *image, struct err *e)
 			       "the disk of image '%s' has %llu MiB, a VM "
 			       "cannot have less",
 			       image->name, (unsigned long long)(root / MIB));
-	if (image->root.digest[0])
-		vm->row.disk_bytes = disk ? (disk + MIB - 1) / MIB * MIB : root;
+	if (image->root.digest[0]) {
+		vm->row.disk_bytes = disk ? disk : image->disk_bytes;
+		if (vm->row.disk_bytes < root)
+			vm->row.disk_bytes = root;
+		vm->row.disk_bytes = (vm->row.disk_bytes + MIB - 1) / MIB * MIB;
+	}
 	return 0;
 }
 

@@ -35,6 +35,7 @@ struct fake_agent {
 };
 
 uint64_t fake_stdin_bytes;
+unsigned fake_detached;
 
 static void flush(struct fake_agent *a)
 {
@@ -145,6 +146,7 @@ static void on_exec(struct fake_agent *a, uint32_t id, const uint8_t *payload,
 			put_result(a, id, ENOENT, WIRE_CODE_NOT_FOUND);
 			return;
 		}
+		fake_detached++;
 		put(a, WIRE_STARTED, 0, id, pid, 4);
 		put_result(a, id, 0, "");
 		return;

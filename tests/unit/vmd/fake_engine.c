@@ -321,5 +321,6 @@ void fake_reset(void)
 	fake_fault = FAKE_OK;
 	fake_starts = 0;
 	fake_shutdowns = 0;
+	fake_detached = 0;
 	fake_stdin_bytes = 0;
 }

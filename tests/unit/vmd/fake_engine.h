@@ -23,6 +23,8 @@ extern enum fake_fault fake_fault;
 /* Bytes of stdin that agents have received. */
 extern uint64_t fake_stdin_bytes;
 extern unsigned fake_starts, fake_shutdowns;
+/* Detached commands that were started. */
+extern unsigned fake_detached;
 
 extern const struct engine_ops fake_engine;
 extern const struct engine_ops *const fake_engines[];

@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/sock.h"
 
 uint64_t rig_memory;
@@ -72,13 +73,16 @@ static void make_images(struct rig *r)
 	(void)strcpy(image.kernel_release, "6.1.0");
 	(void)strcpy(image.command, "/bin/sh");
 	image.min_memory_bytes = 32 << 20;
+	image.disk_bytes = 2 << 20;
 	for (int i = 0; i < 2; i++) {
 		AUTO(json) json_t *json = NULL;
 		AUTO(free) char *text = NULL;
 
 		(void)strcpy(image.name, i ? "tiny" : "disk");
-		if (i)
+		if (i) {
 			image.root = (struct image_blob){ 0 };
+			image.disk_bytes = 0;
+		}
 		json = image_to_json(&image);
 		text = json_to_text(json);
 		(void)snprintf(path, sizeof(path),
@@ -137,6 +141,8 @@ void rig_drop(struct rig *r)
 int rig_setup(void **state)
 {
 	struct rig *r = calloc(1, sizeof(*r));
+
+	log_init("vmd", LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
 
 	assert_non_null(r);
 	(void)strcpy(r->dir, "/tmp/vmd-test-XXXXXX");

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The daemon goes, VMs stay; a new daemon judges what it finds. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/process.h"
+#include "rig.h"
+
+static bool is_ready(struct rig *r, void *arg)
+{
+	struct vm *vm = vm_find_id(r->d.run_vms_fd >= 0 ? &r->d : NULL, arg);
+
+	return vm && vm->row.state == API_VM_READY;
+}
+
+static void test_running_vms_are_adopted(void **state)
+{
+	struct rig *r = *state;
+	struct answer a;
+	char *ids[3];
+
+	for (int i = 0; i < 3; i++) {
+		ids[i] = rig_create(r, "", &a);
+		answer_done(&a);
+	}
+	for (int round = 0; round < 3; round++) {
+		rig_drop(r);
+		assert_int_equal(fake_running(), 3);
+		rig_start(r);
+		assert_int_equal(r->d.count.vms_adopted, 3);
+		for (int i = 0; i < 3; i++)
+			rig_until(r, is_ready, ids[i]);
+	}
+	assert_int_equal(fake_starts, 3);
+	for (int i = 0; i < 3; i++) {
+		char path[96];
+
+		(void)snprintf(path, sizeof(path), "/v1/vms/%s/stop?wait=5",
+			       ids[i]);
+		rig_call(r, "POST", path, "", NULL, &a);
+		assert_string_equal(answer_text(&a, "state"), "succeeded");
+		answer_done(&a);
+		free(ids[i]);
+	}
+	assert_int_equal(fake_running(), 0);
+}
+
+static void test_ends_while_away_are_told(void **state)
+{
+	struct rig *r = *state;
+	struct answer a;
+	AUTO(free) char *off = rig_create(r, "\"name\":\"off\"", &a);
+	AUTO(free) char *crash = NULL, *gone = NULL;
+
+	answer_done(&a);
+	crash = rig_create(r, "\"name\":\"crash\"", &a);
+	answer_done(&a);
+	gone = rig_create(r, "\"ephemeral\":true", &a);
+	answer_done(&a);
+	rig_drop(r);
+	fake_end(off, VM_END_POWEROFF);
+	fake_end(crash, VM_END_CRASH);
+	fake_end(gone, VM_END_POWEROFF);
+	rig_start(r);
+	assert_int_equal(r->d.vm_count, 2);
+	rig_call(r, "GET", "/v1/vms/off", "", NULL, &a);
+	assert_string_equal(answer_text(&a, "state"), "stopped");
+	answer_done(&a);
+	rig_call(r, "GET", "/v1/vms/crash", "", NULL, &a);
+	assert_string_equal(answer_text(&a, "state"), "failed");
+	answer_done(&a);
+	assert_int_equal(rig_entries(r, "state/vms"), 2);
+}
+
+static void test_cannot_be_judged_is_unknown(void **state)
+{
+	struct rig *r = *state;
+	struct answer a;
+
+	free(rig_create(r, "\"name\":\"odd\"", &a));
+	answer_done(&a);
+	rig_drop(r);
+	fake_fault = FAKE_ADOPT_FAILS;
+	rig_start(r);
+	rig_call(r, "GET", "/v1/vms/odd", "", NULL, &a);
+	assert_string_equal(answer_text(&a, "state"), "unknown");
+	assert_non_null(strstr(answer_text(&a, "reason"), "nonsense"));
+	answer_done(&a);
+	assert_int_equal(fake_running(), 1); /* nothing was touched */
+	rig_drop(r);
+	fake_fault = FAKE_OK;
+	rig_start(r);
+	rig_spin(r, 100);
+	rig_call(r, "GET", "/v1/vms/odd", "", NULL, &a);
+	assert_string_equal(answer_text(&a, "state"), "ready");
+	answer_done(&a);
+}
+
+static void set_mode(struct rig *r, const char *mode)
+{
+	char path[128];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/mode", r->dir);
+	fd = open(path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
+	assert_int_equal(file_write_full(fd, mode, strlen(mode)), 0);
+	close(fd);
+}
+
+/* As kill -9 leaves it: the child still runs, the rows say "creating". */
+static void test_half_made_vm_is_rolled_back(void **state)
+{
+	struct rig *r = *state;
+	struct journal_row *rows = NULL;
+	struct process_exit end;
+	struct process p = PROCESS_INIT;
+	struct answer a;
+	size_t count;
+	char op[64];
+	struct vm *vm;
+
+	set_mode(r, "hang");
+	rig_call(r, "POST", "/v1/vms", "", "{\"image\":\"disk\"}", &a);
+	(void)snprintf(op, sizeof(op), "/v1/operations/%s",
+		       answer_text(&a, "operation.id"));
+	answer_done(&a);
+	rig_spin(r, 100);
+	vm = LIST_FIRST(&r->d.vms);
+	assert_non_null(vm->clone);
+	assert_int_equal(store_journal_list(r->d.store, NULL, &rows, &count,
+					    NULL),
+			 0);
+	assert_int_equal(count, 3); /* two directories and the task */
+	assert_int_equal(rows[2].kind, JOURNAL_TASK);
+	assert_int_equal(process_adopt(rows[2].pid, rows[2].start_time, &p,
+				       NULL),
+			 0);
+	free(rows);
+	task_abandon(vm->clone); /* the daemon forgets, the child does not */
+	vm->clone = NULL;
+	rig_drop(r);
+	rig_start(r);
+	assert_int_equal(process_wait(&p, 2000, &end), 0);
+	process_close(&p);
+	(void)waitpid(-1, NULL, WNOHANG);
+	assert_int_equal(r->d.vm_count, 0);
+	assert_int_equal(rig_entries(r, "state/vms"), 0);
+	assert_int_equal(store_journal_list(r->d.store, NULL, &rows, &count,
+					    NULL),
+			 0);
+	free(rows);
+	assert_int_equal(count, 0);
+	rig_call(r, "GET", op, "", NULL, &a);
+	assert_string_equal(answer_text(&a, "state"), "failed");
+	assert_string_equal(answer_text(&a, "error.code"), "daemon_restarted");
+	answer_done(&a);
+}
+
+static void test_orphans_are_swept(void **state)
+{
+	static const char *const argv[] = { "sleep", "1000", NULL };
+	const char *owner = "abcdefghijklmnopqrstuvwxyz";
+	struct process_spec spec = { .argv = argv };
+	struct process ours = PROCESS_INIT, reused = PROCESS_INIT;
+	struct process_exit end;
+	struct rig *r = *state;
+	char path[160];
+	struct journal_row row = { .kind = JOURNAL_PROCESS, .name = "monitor" };
+
+	(void)snprintf(path, sizeof(path), "%s/vms/%s/x", r->run, owner);
+	assert_int_equal(file_make_dirs(path, 0700, NULL), 0);
+	(void)snprintf(path, sizeof(path), "%s/vms/%s", r->state, owner);
+	assert_int_equal(file_make_dirs(path, 0700, NULL), 0);
+	assert_int_equal(process_spawn(&spec, &ours, NULL), 0);
+	assert_int_equal(process_spawn(&spec, &reused, NULL), 0);
+	memcpy(row.owner, owner, sizeof(row.owner));
+	row.pid = ours.pid;
+	row.start_time = ours.start_time;
+	assert_int_equal(store_journal_add(r->d.store, &row, NULL), 0);
+	(void)strcpy(row.name, "passt");
+	row.pid = reused.pid;
+	row.start_time = reused.start_time - 1; /* somebody else's pid now */
+	assert_int_equal(store_journal_add(r->d.store, &row, NULL), 0);
+	rig_drop(r);
+	rig_start(r);
+	assert_int_equal(rig_entries(r, "state/vms"), 0);
+	assert_int_equal(rig_entries(r, "run/vms"), 0);
+	assert_int_equal(process_wait(&ours, 2000, &end), 0);
+	assert_int_equal(end.signal, 9);
+	assert_false(process_reap(&reused, &end));
+	(void)process_signal(&reused, 9);
+	(void)process_wait(&reused, 2000, &end);
+	process_close(&ours);
+	process_close(&reused);
+}
+
+static void test_second_daemon_is_refused(void **state)
+{
+	struct rig *r = *state;
+	struct err e = ERR_INIT;
+	struct daemon other;
+
+	assert_true(daemon_open(&other, r->loop, &r->config, &e) < 0);
+	assert_string_equal(e.code, "already_running");
+	daemon_close(&other);
+}
+
+static void test_command_is_not_run_twice(void **state)
+{
+	struct rig *r = *state;
+	struct answer a;
+	AUTO(free) char *id =
+		rig_create(r, "\"name\":\"job\",\"command\":[\"work\"]", &a);
+
+	answer_done(&a);
+	rig_drop(r);
+	rig_start(r);
+	rig_until(r, is_ready, id);
+	rig_spin(r, 50);
+	assert_int_equal(fake_detached, 1);
+	fake_command_ends(id, 3);
+	rig_call(r, "GET", "/v1/vms/job/wait?state=exited", "", NULL, &a);
+	assert_string_equal(answer_text(&a, "exit.status"), "3");
+	assert_string_equal(answer_text(&a, "state"), "ready");
+	answer_done(&a);
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, rig_setup, rig_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_running_vms_are_adopted),
+		TEST(test_ends_while_away_are_told),
+		TEST(test_cannot_be_judged_is_unknown),
+		TEST(test_half_made_vm_is_rolled_back),
+		TEST(test_orphans_are_swept),
+		TEST(test_second_daemon_is_refused),
+		TEST(test_command_is_not_run_twice),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
