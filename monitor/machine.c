@@ -38,6 +38,7 @@ void machine_end(struct machine *m, enum machine_end why, const char *text)
 	m->end = why;
 	(void)snprintf(m->end_text, sizeof(m->end_text), "%s",
 		       text ? text : "");
+	atomic_store(&m->ended, true);
 	loop_wake(m->loop);
 }
 
@@ -138,7 +139,7 @@ static int build_vm(struct machine *m, struct err *e)
 	return rc;
 }
 
-/* Being woken is enough: machine_run() looks at `ending`. */
+/* Being woken is enough: machine_run() looks at `ended`. */
 static void on_wake(void *data)
 {
 	(void)data;
@@ -267,7 +268,7 @@ int machine_run(struct machine *m, struct err *e)
 	lock(m);
 	(void)machine_resume(m);
 	unlock(m);
-	while (!atomic_load(&m->ending)) {
+	while (!atomic_load(&m->ended)) {
 		int rc = poll(&ready, 1, -1);
 
 		if (rc < 0 && errno != EINTR)

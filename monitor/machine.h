@@ -83,8 +83,11 @@ struct machine {
 	enum machine_state state;
 	uint64_t started_ms;
 	uint64_t stray_accesses;
-	/* Set once, by whoever ends it first; read after the loop stopped. */
-	atomic_bool ending;
+	/*
+	 * Whoever ends it first takes `ending`, writes why, and sets `ended`,
+	 * after which the rest is constant.
+	 */
+	atomic_bool ending, ended;
 	enum machine_end end;
 	uint8_t debug_exit_value;
 	char end_text[256];

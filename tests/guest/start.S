@@ -11,6 +11,12 @@
 	.globl start
 start:
 pvh_start:
+#ifdef EXIT_AT_ONCE
+	movb $42, %al                  /* for timing: as few steps as can be */
+	outb %al, $0xf4
+1:	hlt
+	jmp 1b
+#endif
 	cld
 	movl $stack_top, %esp
 	movl %ebx, %edi                /* params */
