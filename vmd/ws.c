@@ -186,6 +186,7 @@ static void send_close(struct ws *ws)
 	(void)wslay_event_queue_close(ws->wslay, ws->close_code,
 				      (const uint8_t *)ws->close_reason,
 				      strlen(ws->close_reason));
+	loop_timer_arm(&ws->closing, WS_CLOSE_MS);
 	if (wslay_event_send(ws->wslay) != 0)
 		ws->broken = true;
 }
@@ -334,6 +335,9 @@ void ws_close(struct ws *ws, uint16_t code, const char *reason)
 	(void)snprintf(ws->close_reason, sizeof(ws->close_reason), "%s",
 		       reason);
 	ws->paused = false; /* the peer's close frame must be seen */
+	/* A client that is cut off is not waited for; an exit status is. */
+	if (code != 1000)
+		loop_timer_arm(&ws->closing, WS_CLOSE_MS);
 	loop_timer_arm(&ws->pump, 0);
 	update(ws);
 }

@@ -139,14 +139,12 @@ static void test_half_made_vm_is_rolled_back(void **state)
 	rig_spin(r, 100);
 	vm = LIST_FIRST(&r->d.vms);
 	assert_non_null(vm->clone);
-	assert_int_equal(store_journal_list(r->d.store, NULL, &rows, &count,
-					    NULL),
-			 0);
+	assert_int_equal(
+		store_journal_list(r->d.store, NULL, &rows, &count, NULL), 0);
 	assert_int_equal(count, 3); /* two directories and the task */
 	assert_int_equal(rows[2].kind, JOURNAL_TASK);
-	assert_int_equal(process_adopt(rows[2].pid, rows[2].start_time, &p,
-				       NULL),
-			 0);
+	assert_int_equal(
+		process_adopt(rows[2].pid, rows[2].start_time, &p, NULL), 0);
 	free(rows);
 	task_abandon(vm->clone); /* the daemon forgets, the child does not */
 	vm->clone = NULL;
@@ -157,9 +155,8 @@ static void test_half_made_vm_is_rolled_back(void **state)
 	(void)waitpid(-1, NULL, WNOHANG);
 	assert_int_equal(r->d.vm_count, 0);
 	assert_int_equal(rig_entries(r, "state/vms"), 0);
-	assert_int_equal(store_journal_list(r->d.store, NULL, &rows, &count,
-					    NULL),
-			 0);
+	assert_int_equal(
+		store_journal_list(r->d.store, NULL, &rows, &count, NULL), 0);
 	free(rows);
 	assert_int_equal(count, 0);
 	rig_call(r, "GET", op, "", NULL, &a);
@@ -221,8 +218,8 @@ static void test_command_is_not_run_twice(void **state)
 {
 	struct rig *r = *state;
 	struct answer a;
-	AUTO(free) char *id =
-		rig_create(r, "\"name\":\"job\",\"command\":[\"work\"]", &a);
+	AUTO(free)
+	char *id = rig_create(r, "\"name\":\"job\",\"command\":[\"work\"]", &a);
 
 	answer_done(&a);
 	rig_drop(r);
