@@ -105,9 +105,10 @@ static bool recorded_end(int dirfd, enum vm_end *ret_end, struct err *ret_err)
 			      "the microVM monitor gave up: %s",
 			      clean[0] ? clean : "no reason given");
 	else if (*ret_end == VM_END_CRASH)
-		(void)err_set(ret_err, ERR_INTERNAL, "guest_crashed", 0,
-			      "the guest crashed: %s",
-			      clean[0] ? clean : "triple fault or KVM error");
+		(void)err_set(ret_err, ERR_INTERNAL, "guest_crashed", 0, "%s",
+			      clean[0] ? clean
+				       : "the guest crashed (triple fault or "
+					 "KVM error)");
 	return true;
 }
 
