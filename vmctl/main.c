@@ -50,7 +50,9 @@ static int run_command(struct ctx *ctx, const struct args *args)
 		return ctx_fail(ctx, &e);
 	status = args->command->run(ctx, args);
 	api_client_free(ctx->client);
-	if (fflush(stdout) != 0 && status == EXIT_OK) {
+	if (fflush(stdout) != 0 && errno == EPIPE)
+		return 128 + SIGPIPE; /* the reader has seen enough */
+	if (ferror(stdout) && status == EXIT_OK) {
 		(void)err_sys(&e, errno, "standard output");
 		status = ctx_fail(ctx, &e);
 	}

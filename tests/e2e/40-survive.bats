@@ -48,7 +48,7 @@ teardown() { vms_remove_all; }
 @test "an ephemeral VM whose client died with the daemon goes away" {
 	vmctl run tiny -- sleep 1000 >/dev/null 2>&1 3>&- &
 	client=$!
-	wait_until $BOOT_S bash -c 'vmctl ls -o json | jq -e "(.items // .)[0].state == \"ready\""'
+	wait_until $BOOT_S bash -c 'vmctl ls -o json | jq -e "(.items? // .)[0].state == \"ready\""'
 	daemon_kill
 	kill -9 $client 2>/dev/null || :
 	daemon_start

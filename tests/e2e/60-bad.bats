@@ -88,8 +88,8 @@ api() { curl -s --max-time 60 --unix-socket "$VMD_SOCKET" "$@"; }
 @test "a killed image build leaves nothing behind" {
 	vmctl image build --name killed tiny >/dev/null 2>&1 3>&- &
 	client=$!
-	wait_until 20 bash -c 'vmctl operation ls -o json | jq -e "[(.items // .)[] | select(.state == \"running\")] | length > 0"'
-	id=$(vmctl operation ls -o json | jq -r '[(.items // .)[] | select(.state == "running")][0].id')
+	wait_until 20 bash -c 'vmctl operation ls -o json | jq -e "[(.items? // .)[] | select(.state == \"running\")] | length > 0"'
+	id=$(vmctl operation ls -o json | jq -r '[(.items? // .)[] | select(.state == "running")][0].id')
 	vmctl operation cancel "$id"
 	wait $client || :
 	wait_until 20 no_leftovers

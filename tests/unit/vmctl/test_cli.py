@@ -160,6 +160,18 @@ class Cli(unittest.TestCase):
         self.assertEqual(child.wait(DEADLINE), 141)
         child.stderr.close()
 
+    def test_a_reader_that_leaves_is_no_message(self):
+        for i in range(300):
+            if len(self.run_("operation", "ls", "-o", "json").stdout) > 70000:
+                break
+            self.run_("create", "tiny", "--name", "many%d" % i)
+        child = self.start("operation", "ls", "-o", "json")
+        child.stdout.read(10)
+        child.stdout.close()
+        self.assertEqual(child.wait(DEADLINE), 141)
+        self.assertEqual(child.stderr.read(), b"")
+        child.stderr.close()
+
     # ---- signals
 
     def interrupt(self, command, count):
