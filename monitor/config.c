@@ -157,7 +157,7 @@ static int parse_net(const json_t *o, const char *path, struct config_net *n,
 static int parse_drives(const json_t *array, struct config *c, struct err *e)
 {
 	for (size_t i = 0; i < json_array_size(array); i++) {
-		char path[32];
+		char path[48];
 		int rc;
 
 		(void)snprintf(path, sizeof(path), "drives[%zu]", i);
@@ -179,7 +179,7 @@ static int parse_drives(const json_t *array, struct config *c, struct err *e)
 static int parse_nets(const json_t *array, struct config *c, struct err *e)
 {
 	for (size_t i = 0; i < json_array_size(array); i++) {
-		char path[40];
+		char path[48];
 		int rc;
 
 		(void)snprintf(path, sizeof(path), "network-interfaces[%zu]",

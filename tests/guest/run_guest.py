@@ -26,6 +26,7 @@ class Run:
         self.options = options
         self.monitor, self.guest, self.directory = monitor, guest, directory
         self.process = None
+        self.pass_fds = []
         self.config = {
             "boot-source": {"kernel_image_path": guest},
             "machine-config": {"vcpu_count": 1, "mem_size_mib": 64},
@@ -40,7 +41,7 @@ class Run:
         self.process = subprocess.Popen(
             [self.monitor, "--config", "vm.json", "--id", "test",
              *self.options],
-            cwd=self.directory, stdin=subprocess.DEVNULL,
+            cwd=self.directory, pass_fds=self.pass_fds, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def finish(self):
@@ -150,6 +151,27 @@ def case_smp(run):
 def case_virtio(run):
     run.config["entropy"] = {}
     run_to_end(run, 64, "debug-exit")
+
+
+def case_hostile(run):
+    passt, peer = socket.socketpair()
+    with open(os.path.join(run.directory, "disk"), "wb") as file:
+        file.truncate(1 << 20)
+    run.config.update({
+        "drives": [{"drive_id": "a", "path_on_host": "disk",
+                    "is_root_device": True}],
+        "network-interfaces": [{"iface_id": "n", "mtu": 1500,
+                                "guest_mac": "06:00:00:00:00:01",
+                                "passt_socket": f"fd:{passt.fileno()}"}],
+        "vsock": {"guest_cid": 3, "uds_path": "vsock.sock"},
+        "entropy": {},
+        "console": {"log_path": "hvc0.log"},
+        "serial": {"log_path": "console.log"},
+    })
+    run.pass_fds = [passt.fileno()]
+    run_to_end(run, 64 + 7, "debug-exit")
+    passt.close()
+    peer.close()
 
 
 def case_pause(run):
