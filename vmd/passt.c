@@ -115,6 +115,9 @@ static const char *const fixed_args[] = {
 	"--ipv4-only", "--address", PASST_GUEST_ADDRESS, "--netmask", "24",
 	"--gateway", PASST_GATEWAY, "--dns-forward", PASST_DNS, "--no-dhcp",
 	"--no-dhcpv6", "--no-ndp", "--no-ra",
+	/* Of the gateway, as the guest sees it: not the host's own, and "lo" has
+	 * none. */
+	"--mac-addr", "52:55:0a:00:02:02",
 	/* A guest must not reach services on the host's loopback. */
 	"--no-map-gw"
 };
