@@ -41,7 +41,7 @@ static int too_large(uint64_t end, struct err *e)
 	return err_set(e, ERR_LIMIT, "kernel_too_large", 0,
 		       "the kernel needs guest memory up to %llu MiB: give "
 		       "the guest more memory",
-		       (unsigned long long)((end >> 20) + 1));
+		       (unsigned long long)(end >> 20) + 1);
 }
 
 int boot_place(struct boot_image *image, uint64_t offset, uint64_t gpa,

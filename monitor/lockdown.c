@@ -18,7 +18,7 @@
 #include "base/checked.h"
 
 static const struct sock_filter filter[] = {
-#include "lockdown_filter.inc"
+#include "monitor/lockdown_filter.inc"
 };
 
 static int failed(struct err *e, int sys, const char *what)
@@ -31,12 +31,13 @@ static int failed(struct err *e, int sys, const char *what)
 /* On all threads, or on none. */
 static int filter_calls(struct err *e)
 {
-	struct sock_fprog program = { .len = ARRAY_LEN(filter) };
+	/* A copy, because the kernel's type wants it writable. */
+	struct sock_filter copy[ARRAY_LEN(filter)];
+	struct sock_fprog program = { .len = ARRAY_LEN(filter),
+				      .filter = copy };
 	long rc;
 
-	/* The kernel's type has no const, and it only reads. */
-	memcpy(&program.filter, &(const struct sock_filter *){ filter },
-	       sizeof(program.filter));
+	memcpy(copy, filter, sizeof(copy));
 	rc = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
 		     SECCOMP_FILTER_FLAG_TSYNC, &program);
 	if (rc < 0)

@@ -131,8 +131,8 @@ static void put_entries(struct builder *b, unsigned vcpu_count)
 	}
 	put(b, &bus, sizeof(bus));
 	put(b, &ioapic, sizeof(ioapic));
-	for (uint8_t pin = 0; pin < IOAPIC_PINS; pin++)
-		put_interrupt(b, 3, 0, pin, ioapic.id, pin);
+	for (unsigned pin = 0; pin < IOAPIC_PINS; pin++)
+		put_interrupt(b, 3, 0, (uint8_t)pin, ioapic.id, (uint8_t)pin);
 	put_interrupt(b, 4, 3, 0, 0, 0); /* LINT0: external */
 	put_interrupt(b, 4, 1, 0, 0xff, 1); /* LINT1: NMI, all CPUs */
 }

@@ -21,6 +21,11 @@
 /* SIGRTMIN is a run-time value in glibc; this one is free and constant. */
 #define KICK_SIGNAL SIGUSR1
 
+/* Device code is shallow; 32 of the default 8 MiB would be wasteful. */
+enum {
+	STACK_BYTES = 256 * 1024
+};
+
 static void on_kick(int sig)
 {
 	(void)sig; /* its arrival is the message */
@@ -236,8 +241,7 @@ int vcpu_start(struct vcpu *vcpu, struct err *e)
 	int rc;
 
 	(void)pthread_attr_init(&attr);
-	/* Device code is shallow; 32 of the default 8 MiB would be wasteful. */
-	(void)pthread_attr_setstacksize(&attr, 256 * 1024);
+	(void)pthread_attr_setstacksize(&attr, STACK_BYTES);
 	rc = pthread_create(&vcpu->thread, &attr, thread_main, vcpu);
 	(void)pthread_attr_destroy(&attr);
 	if (rc != 0)

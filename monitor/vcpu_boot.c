@@ -6,9 +6,6 @@
  * Sources: Intel SDM volume 3 (segment descriptors, 4-level paging); Linux
  * Documentation/x86/boot.rst (32-bit and 64-bit protocol); Xen pvh.pandoc.
  */
-#include <string.h>
-
-#include "base/checked.h"
 #include "monitor/layout.h"
 #include "monitor/vcpu.h"
 
@@ -93,7 +90,7 @@ static bool write_page_tables(const struct guest_mem *mem)
 	pml4[0] = GPA_PDPT | PTE_PRESENT | PTE_WRITE;
 	for (uint64_t i = 0; i < 4; i++)
 		pdpt[i] = (GPA_PD + i * 4096) | PTE_PRESENT | PTE_WRITE;
-	for (uint64_t i = 0; i < 4 * 512; i++)
+	for (uint64_t i = 0; i < UINT64_C(4) * 512; i++)
 		pd[i] = (i << 21) | PTE_PRESENT | PTE_WRITE | PTE_LARGE;
 	return true;
 }
