@@ -42,6 +42,16 @@ enum {
 };
 
 /* Why a request failed: becomes a RESULT. */
+/*
+ * systemd's SIGRTMIN+3 to +5. Its SIGRTMIN is glibc's, 34; that of the C library
+ * we are built with may be another.
+ */
+enum {
+	SYSTEMD_HALT = 34 + 3,
+	SYSTEMD_POWEROFF = 34 + 4,
+	SYSTEMD_REBOOT = 34 + 5,
+};
+
 struct failure {
 	uint32_t sys;
 	const char *code;
@@ -61,7 +71,7 @@ struct outq {
 	uint8_t data[OUTQ_SIZE];
 	size_t start, end;
 	size_t frame_left; /* unsent bytes of the frame being sent */
-	bool overflow;     /* a frame did not fit: the session is lost */
+	bool overflow; /* a frame did not fit: the session is lost */
 };
 
 static inline size_t outq_len(const struct outq *q)
@@ -81,14 +91,19 @@ void outq_drop_unsent(struct outq *q);
 void outq_clear(struct outq *q);
 
 /* ---- streams and commands --------------------------------------------- */
-enum stream_kind { STREAM_FREE, STREAM_EXEC, STREAM_PUSH, STREAM_PULL };
+enum stream_kind {
+	STREAM_FREE,
+	STREAM_EXEC,
+	STREAM_PUSH,
+	STREAM_PULL
+};
 
 struct stream {
 	enum stream_kind kind;
 	uint32_t id;
 	uint32_t out_credit[3]; /* by channel: what we may send */
-	uint32_t in_credit;     /* what the host may send on WIRE_IN */
-	uint32_t in_passed;     /* passed on, not given back as credit yet */
+	uint32_t in_credit; /* what the host may send on WIRE_IN */
+	uint32_t in_passed; /* passed on, not given back as credit yet */
 	struct command *command;
 	struct tar_reader *reader;
 	struct tar_writer *writer;
@@ -102,7 +117,7 @@ struct command {
 	int in, out, err; /* -1: closed; a tty has in == out */
 	int slave; /* of a tty, held so that reading never ends before it */
 	bool tty, exited, dead, ending;
-	bool in_eof;     /* close stdin once `pending` is written */
+	bool in_eof; /* close stdin once `pending` is written */
 	uint8_t *pending; /* stdin that the pipe did not take; WIRE_WINDOW */
 	size_t pending_start, pending_end;
 	uint64_t kill_at_ms; /* 0: no */
@@ -117,20 +132,25 @@ struct detached {
 };
 
 enum agent_role {
-	ROLE_PLAIN,   /* --fd: tests; never touches the machine */
+	ROLE_PLAIN, /* --fd: tests; never touches the machine */
 	ROLE_SERVICE, /* under another init */
-	ROLE_INIT,    /* PID 1 */
+	ROLE_INIT, /* PID 1 */
 };
 
-enum channel_kind { CHANNEL_NONE, CHANNEL_FD, CHANNEL_VSOCK, CHANNEL_SERIAL };
+enum channel_kind {
+	CHANNEL_NONE,
+	CHANNEL_FD,
+	CHANNEL_VSOCK,
+	CHANNEL_SERIAL
+};
 
 struct channel {
 	enum channel_kind kind;
-	int fd;         /* the byte stream to the host; -1 */
-	int listener;   /* vsock */
+	int fd; /* the byte stream to the host; -1 */
+	int listener; /* vsock */
 	int connecting; /* vsock: our connect() in progress */
-	int uevents;    /* netlink: told when a port or vsock appears */
-	int wait;       /* epoll, edge: told when a serial host connects */
+	int uevents; /* netlink: told when a port or vsock appears */
+	int wait; /* epoll, edge: told when a serial host connects */
 	bool host_away; /* serial: opened, nobody at the other end */
 };
 
@@ -220,7 +240,9 @@ bool spawn_command(struct agent *a, const struct wire_exec *req,
 		   struct command *c, struct failure *f);
 
 /* user.c: "name", "uid", "uid:gid" or "" */
-enum { USER_GROUPS_MAX = 64 };
+enum {
+	USER_GROUPS_MAX = 64
+};
 struct user {
 	uid_t uid;
 	gid_t gid;

@@ -14,13 +14,7 @@
 #include "agent/agent.h"
 
 enum {
-	TERM_WAIT_MS = 2000,
-	/*
-	 * systemd's SIGRTMIN+4 and +5. Its SIGRTMIN is glibc's, 34; that of
-	 * the C library we are built with may be another.
-	 */
-	SYSTEMD_POWEROFF = 34 + 4,
-	SYSTEMD_REBOOT = 34 + 5,
+	TERM_WAIT_MS = 2000
 };
 
 void power_begin(struct agent *a, enum wire_shutdown how)

@@ -1,5 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Signals by signalfd, and the collection of ended children and orphans. */
+/*
+ * Signals by signalfd, and the collection of ended children and orphans.
+ *
+ * What a signal to PID 1 means is what the programs of a guest expect of an init:
+ * busybox halt, poweroff and reboot send SIGUSR1, SIGUSR2 and SIGTERM, systemd's
+ * send SIGRTMIN+3, +4 and +5, and the kernel delivers Ctrl-Alt-Del (the monitor's
+ * power button) as SIGINT.
+ */
 #include <errno.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -13,6 +20,15 @@ static void blocked(sigset_t *set)
 	(void)sigaddset(set, SIGCHLD);
 	(void)sigaddset(set, SIGTERM);
 	(void)sigaddset(set, SIGINT);
+	(void)sigaddset(set, SIGUSR1);
+	(void)sigaddset(set, SIGUSR2);
+	for (int sig = SYSTEMD_HALT; sig <= SYSTEMD_REBOOT; sig++)
+		(void)sigaddset(set, sig);
+}
+
+static bool wants_reboot(uint32_t signo)
+{
+	return signo == SIGTERM || signo == SYSTEMD_REBOOT;
 }
 
 int signals_open(void)
@@ -68,7 +84,9 @@ static void on_signal(struct agent *a, void *data, short revents)
 		if (info.ssi_signo == SIGCHLD)
 			(void)reap_children(a);
 		else if (a->role == ROLE_INIT)
-			power_begin(a, WIRE_POWEROFF);
+			power_begin(a, wants_reboot(info.ssi_signo)
+					       ? WIRE_REBOOT
+					       : WIRE_POWEROFF);
 		else
 			a->quit = true;
 	}

@@ -14,7 +14,7 @@ teardown() { vms_remove_all; }
 	vmctl wait s1 --for ready --timeout $BOOT_S
 	vmctl wait s2 --for ready --timeout $BOOT_S
 	vmctl exec s1 -- sh -c 'echo kept >/tmp/x'
-	pids=$(vmctl inspect s1 | jq -r '.pids[].pid // .pids[]')
+	pids=$(vmctl inspect s1 | jq -r ".pids[]")
 	boot=$(vmctl exec s1 -- cat /proc/sys/kernel/random/boot_id)
 
 	daemon_kill
