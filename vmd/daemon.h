@@ -38,6 +38,7 @@ struct daemon_config {
 	int (*memory_available)(uint64_t *ret_bytes, struct err *e);
 	/* More checks for GET /v1/host: an array of Check objects, or NULL. */
 	json_t *(*host_checks)(struct daemon *d);
+	uint64_t slow_ms; /* for a client to send a request */
 	uint64_t lease_ms; /* of an ephemeral VM nobody is attached to */
 	uint64_t kill_ms; /* from kill to the certainty that it failed */
 	unsigned keep_operations;

@@ -136,7 +136,7 @@ void http_on_connection(void *cls, struct MHD_Connection *connection,
 					MHD_CONNECTION_INFO_CONNECTION_FD)
 			->connect_fd;
 	loop_timer_init(h->daemon->loop, &c->slow, on_slow, c);
-	loop_timer_arm(&c->slow, HTTP_SLOW_SECONDS * 1000);
+	loop_timer_arm(&c->slow, h->daemon->config->slow_ms);
 	LIST_INSERT_HEAD(&h->connections, c, link);
 	h->connection_count++;
 	*context = c;

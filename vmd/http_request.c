@@ -46,7 +46,7 @@ void http_on_completed(void *cls, struct MHD_Connection *connection,
 
 	(void)why;
 	if (c && !h->closing) /* the next request of the client */
-		loop_timer_arm(&c->slow, HTTP_SLOW_SECONDS * 1000);
+		loop_timer_arm(&c->slow, h->daemon->config->slow_ms);
 	if (!r)
 		return;
 	*context = NULL;

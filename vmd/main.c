@@ -121,6 +121,7 @@ static int run(const struct options *o, struct err *e)
 		.engine_emulates = emulates,
 		.memory_available = host_memory_available,
 		.host_checks = checks,
+		.slow_ms = HTTP_SLOW_SECONDS * 1000,
 		.lease_ms = 30000,
 		.kill_ms = 10000,
 		.keep_operations = 1000,

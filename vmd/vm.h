@@ -120,6 +120,7 @@ size_t vm_console_replay(const struct vm *vm, uint8_t *buf, size_t size);
 /* vm_end.c */
 void vm_ended(struct vm *vm, enum vm_end end, const struct err *e);
 const char *vm_end_text(enum vm_end end);
+void vm_forget_processes(struct vm *vm);
 /* Removes files and rows, then the object. */
 void vm_remove(struct vm *vm, const struct err *why);
 

@@ -59,6 +59,17 @@ void vm_remove(struct vm *vm, const struct err *why)
 	vm_free(vm);
 }
 
+/* No process of the VM is left: neither in the journal nor in its picture. */
+void vm_forget_processes(struct vm *vm)
+{
+	struct err e = ERR_INIT;
+
+	vm->process_count = 0;
+	if (store_journal_remove(vm->daemon->store, vm->row.id, JOURNAL_PROCESS,
+				 NULL, &e) < 0)
+		log_vm(LOG_LEVEL_ERROR, vm->row.id, "%s", e.msg);
+}
+
 /* Nothing runs any more; the attempt to start it has failed for `why`. */
 static void start_is_over(struct vm *vm, const struct err *why)
 {
@@ -66,6 +77,7 @@ static void start_is_over(struct vm *vm, const struct err *why)
 	struct err kept = *why;
 
 	vm->daemon->count.vms_failed++;
+	vm_forget_processes(vm);
 	if (vm->after == AFTER_REMOVE || undone || vm->row.ephemeral) {
 		vm_remove(vm, &kept);
 		return;
@@ -179,7 +191,7 @@ static void launch_again(struct vm *vm)
 
 void vm_ended(struct vm *vm, enum vm_end end, const struct err *e)
 {
-	struct err ignored = ERR_INIT, reason = ERR_INIT;
+	struct err reason = ERR_INIT;
 	struct vm_console_user *u;
 
 	if (e && e->kind != ERR_NONE)
@@ -191,10 +203,7 @@ void vm_ended(struct vm *vm, enum vm_end end, const struct err *e)
 		agent_session_free(take_ptr(vm->session));
 	if (vm->handle)
 		vm->engine->release(take_ptr(vm->handle));
-	vm->process_count = 0;
-	if (store_journal_remove(vm->daemon->store, vm->row.id, JOURNAL_PROCESS,
-				 NULL, &ignored) < 0)
-		log_vm(LOG_LEVEL_ERROR, vm->row.id, "%s", ignored.msg);
+	vm_forget_processes(vm);
 	vm->ending = false;
 	vm->killed = false;
 	LIST_FOREACH(u, &vm->console_users, link)

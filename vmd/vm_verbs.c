@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "vmd/privops.h"
 #include "vmd/vm.h"
 
 static int begin(struct vm *vm, const char *kind, struct err *e)
@@ -43,10 +44,41 @@ static void arm(struct vm *vm, loop_timer_fn *fn, uint64_t after_ms)
 	loop_timer_arm(&vm->deadline, after_ms);
 }
 
+/* A VM that could not be judged may run: whatever is its is ended by pid and
+ * start time before anything else may use its disk. */
+static void end_unjudged(struct vm *vm)
+{
+	if (vm->row.state != API_VM_UNKNOWN || vm->handle)
+		return;
+	for (size_t i = 0; i < vm->process_count; i++)
+		(void)privops_process_end(vm->processes[i].pid,
+					  vm->processes[i].start_time);
+	vm_forget_processes(vm);
+}
+
+static int stop_unjudged(struct vm *vm, bool force, struct err *e)
+{
+	if (!force)
+		return err_set(e, ERR_CONFLICT, "wrong_state", 0,
+			       "VM '%s' cannot be judged (%s): stop it with "
+			       "force",
+			       vm->row.name, vm->row.reason);
+	end_unjudged(vm);
+	vm_set_state(vm, API_VM_STOPPED, "it was ended by force");
+	vm_finish(vm, NULL);
+	return 0;
+}
+
 int vm_start(struct vm *vm, struct err *e)
 {
 	int rc;
 
+	if (vm->row.state == API_VM_UNKNOWN && !vm->handle)
+		return err_set(
+			e, ERR_CONFLICT, "wrong_state", 0,
+			"VM '%s' may be running (%s): stop it with force "
+			"first",
+			vm->row.name, vm->row.reason);
 	if (vm->handle)
 		return err_set(e, ERR_CONFLICT, "wrong_state", 0,
 			       "VM '%s' is %s already", vm->row.name,
@@ -147,7 +179,7 @@ int vm_stop(struct vm *vm, uint64_t timeout_ms, bool force,
 	rc = vm_idle(vm, e);
 	if (rc < 0)
 		return rc;
-	if (!vm->handle)
+	if (!vm->handle && vm->row.state != API_VM_UNKNOWN)
 		return err_set(e, ERR_CONFLICT, "wrong_state", 0,
 			       "VM '%s' does not run (it is %s)", vm->row.name,
 			       api_vm_state_name(vm->row.state));
@@ -155,6 +187,12 @@ int vm_stop(struct vm *vm, uint64_t timeout_ms, bool force,
 	if (rc < 0)
 		return rc;
 	memcpy(ret_op, vm->op->row.id, ID_LEN + 1);
+	if (!vm->handle) {
+		rc = stop_unjudged(vm, force, e);
+		if (rc < 0)
+			vm_finish(vm, e);
+		return rc;
+	}
 	bring_down(vm, timeout_ms, force);
 	return 0;
 }
@@ -186,6 +224,7 @@ static void take_down(struct vm *vm, const struct err *why)
 		vm->why = *why;
 	if (vm->clone)
 		task_kill(take_ptr(vm->clone));
+	end_unjudged(vm);
 	vm_set_state(vm, API_VM_DELETING, "%s", why ? why->msg : "");
 	if (vm->handle)
 		vm_kill(vm);
@@ -201,7 +240,7 @@ int vm_delete(struct vm *vm, bool force, char ret_op[static ID_LEN + 1],
 
 	if (vm->op && strcmp(vm->op->row.kind, "vm_delete") == 0)
 		return vm_idle(vm, e);
-	if (vm->handle && !force)
+	if ((vm->handle || vm->row.state == API_VM_UNKNOWN) && !force)
 		return err_set(e, ERR_CONFLICT, "wrong_state", 0,
 			       "VM '%s' is %s: stop it first, or delete it "
 			       "with force",

@@ -253,6 +253,29 @@ static void test_too_many_connections(void **state)
 	assert_alive(r);
 }
 
+/* One byte now and then does not keep a connection; nor does silence. */
+static void test_slow_clients_are_cut(void **state)
+{
+	static const char head[] = "POST /v1/vms HTTP/1.1\r\nHost: x\r\n"
+				   "Content-Length: 100\r\n\r\n{{{{{{{{{{{{{{{";
+	struct rig *r = *state;
+	int silent, slow;
+
+	r->config.slow_ms = 300;
+	silent = rig_connect(r);
+	slow = rig_connect(r);
+	for (size_t i = 0; i < sizeof(head) - 1; i++) {
+		(void)!send(slow, head + i, 1, MSG_NOSIGNAL);
+		rig_spin(r, 8);
+	}
+	rig_spin(r, 50);
+	assert_int_equal(http_connections(r->http), 0);
+	close(silent);
+	close(slow);
+	r->config.slow_ms = 30000;
+	assert_alive(r);
+}
+
 static void test_websocket_handshakes(void **state)
 {
 	static const char *const heads[] = {
@@ -291,6 +314,7 @@ int main(void)
 		TEST(test_garbage_and_half_requests),
 		TEST(test_waiters_that_leave),
 		TEST(test_too_many_connections),
+		TEST(test_slow_clients_are_cut),
 		TEST(test_websocket_handshakes),
 	};
 

@@ -281,6 +281,17 @@ unsigned fake_running(void)
 	return n;
 }
 
+unsigned fake_living(void)
+{
+	struct process_exit end;
+	unsigned n = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(worlds); i++)
+		n += worlds[i].alive &&
+		     process_wait(&worlds[i].process, 500, &end) < 0;
+	return n;
+}
+
 void fake_end(const char *id, enum vm_end end)
 {
 	struct world *w = world_find(id);

@@ -34,6 +34,8 @@ int fake_choose(const char *wanted, const struct vm_launch *launch,
 
 /* VMs whose process lives, handle or not. */
 unsigned fake_running(void);
+/* The same, asked of the host: somebody else may have ended them. */
+unsigned fake_living(void);
 /* The guest ends by itself; with no daemon the next adopt() reports it. */
 void fake_end(const char *id, enum vm_end end);
 void fake_print(const char *id, const char *text);

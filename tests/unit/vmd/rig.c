@@ -161,6 +161,7 @@ int rig_setup(void **state)
 		.engines = fake_engines,
 		.engine_choose = fake_choose,
 		.memory_available = memory,
+		.slow_ms = 30000,
 		.lease_ms = 30000,
 		.kill_ms = 2000,
 		.keep_operations = 100,

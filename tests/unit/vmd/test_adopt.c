@@ -99,6 +99,12 @@ static void test_cannot_be_judged_is_unknown(void **state)
 	assert_non_null(strstr(answer_text(&a, "reason"), "nonsense"));
 	answer_done(&a);
 	assert_int_equal(fake_running(), 1); /* nothing was touched */
+	rig_call(r, "POST", "/v1/vms/odd/start", "", NULL, &a);
+	assert_string_equal(answer_code(&a), "wrong_state");
+	answer_done(&a);
+	rig_call(r, "DELETE", "/v1/vms/odd", "", NULL, &a);
+	assert_string_equal(answer_code(&a), "wrong_state");
+	answer_done(&a);
 	rig_drop(r);
 	fake_fault = FAKE_OK;
 	rig_start(r);
@@ -106,6 +112,14 @@ static void test_cannot_be_judged_is_unknown(void **state)
 	rig_call(r, "GET", "/v1/vms/odd", "", NULL, &a);
 	assert_string_equal(answer_text(&a, "state"), "ready");
 	answer_done(&a);
+	rig_drop(r);
+	fake_fault = FAKE_ADOPT_FAILS;
+	rig_start(r);
+	rig_call(r, "DELETE", "/v1/vms/odd?force=true&wait=5", "", NULL, &a);
+	assert_string_equal(answer_text(&a, "state"), "succeeded");
+	answer_done(&a);
+	assert_int_equal(fake_living(), 0);
+	assert_int_equal(rig_entries(r, "state/vms"), 0);
 }
 
 static void set_mode(struct rig *r, const char *mode)
