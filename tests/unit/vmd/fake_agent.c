@@ -236,6 +236,8 @@ static void on_frame(void *ctx, const struct wire_header *h,
 		break;
 	case WIRE_PUSH:
 		s = find(a, 0);
+		if (!s)
+			break;
 		*s = (struct stream){ .id = h->stream,
 				      .pull = true,
 				      .cat = true };
@@ -246,6 +248,8 @@ static void on_frame(void *ctx, const struct wire_header *h,
 			break;
 		}
 		s = find(a, 0);
+		if (!s)
+			break;
 		*s = (struct stream){ .id = h->stream,
 				      .credit = WIRE_WINDOW,
 				      .flood = 3000000,
