@@ -26,7 +26,7 @@ char *microvm_cmdline(const struct vm_launch *launch)
 	char *s = NULL;
 
 	if (asprintf(&s,
-		     "console=ttyS0 reboot=t panic=-1 quiet loglevel=3 "
+		     "console=ttyS0 reboot=k panic=-1 quiet loglevel=3 "
 		     "cryptomgr.notests i8042.noaux i8042.nomux "
 		     "i8042.nopnp i8042.dumbkbd vmd.agent=vsock"
 		     "%s%s%s%s%s%s",
