@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,10 +51,14 @@ static int take_lock(struct daemon *d, struct err *e)
 	d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (d->lock_fd < 0)
 		return err_sys(e, errno, "opening %s", path);
-	if (flock(d->lock_fd, LOCK_EX | LOCK_NB) == 0)
-		return 0;
-	if (errno != EWOULDBLOCK)
-		return err_sys(e, errno, "locking %s", path);
+	/* A daemon that was just killed may take a moment to be gone. */
+	for (int i = 0; i < 20; i++) {
+		if (flock(d->lock_fd, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		if (errno != EWOULDBLOCK)
+			return err_sys(e, errno, "locking %s", path);
+		(void)poll(NULL, 0, 50);
+	}
 	return err_set(e, ERR_CONFLICT, "already_running", 0,
 		       "another vmd uses the state directory %s: stop it, or "
 		       "give this one another --state-dir",

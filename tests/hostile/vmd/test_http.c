@@ -168,8 +168,7 @@ static void test_garbage_and_half_requests(void **state)
 		"\r\n\r\n\r\n",
 		"POST /v1/vms HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{",
 		"POST /v1/vms HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
-		"POST /v1/vms HTTP/1.1\r\nHost: x\r\n"
-		"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+		"POST /v1/vms HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nz",
 		"GET /v1/vms/x/wait?state=ready HTTP/1.1\r\nHost: x\r\n\r\n",
 		"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
 	};

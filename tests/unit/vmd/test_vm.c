@@ -82,8 +82,7 @@ static void assert_failed_create(struct rig *r, const char *extra,
 				 const char *code)
 {
 	struct answer a;
-	AUTO(free) char *id = rig_create(r, extra, &a);
-
+	free(rig_create(r, extra, &a));
 	assert_string_equal(answer_text(&a, "operation.state"), "failed");
 	assert_string_equal(answer_text(&a, "operation.error.code"), code);
 	answer_done(&a);
