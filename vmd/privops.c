@@ -36,7 +36,9 @@ int privops_init(struct err *e)
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return err_sys(e, errno, "reading the limit of open files");
-	limit.rlim_cur = limit.rlim_max;
+	/* Enough for thousands of VMs; children inherit it, and some close every
+	 * descriptor up to the limit one by one. */
+	limit.rlim_cur = limit.rlim_max < 65536 ? limit.rlim_max : 65536;
 	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return err_sys(e, errno, "raising the limit of open files");
 	if (geteuid() != 0)

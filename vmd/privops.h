@@ -17,7 +17,7 @@
 #include "base/process.h"
 
 /* Drops from the bounding set the capabilities that nothing here needs, and
- * raises the limit of open files to the hard limit. */
+ * raises the limit of open files. */
 int privops_init(struct err *e);
 
 /* Makes (if needed) and opens the directory of one VM below parent_fd. */

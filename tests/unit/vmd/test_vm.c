@@ -5,9 +5,12 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "api/validate.h"
 #include "base/cleanup.h"
@@ -256,6 +259,33 @@ static void test_refusals(void **state)
 	}
 }
 
+static void test_port_in_use(void **state)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(in);
+	struct rig *r = *state;
+	struct answer a;
+	char extra[160];
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof(in)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &len), 0);
+	(void)snprintf(extra, sizeof(extra),
+		       "\"network\":{\"ports\":[{\"host_port\":%d,"
+		       "\"guest_port\":80}]}",
+		       ntohs(in.sin_port));
+	free(rig_create(r, extra, &a));
+	assert_string_equal(answer_code(&a), "port_in_use");
+	answer_done(&a);
+	assert_nothing_left(r);
+	close(fd);
+	free(rig_create(r, extra, &a));
+	assert_string_equal(answer_text(&a, "vm.state"), "ready");
+	answer_done(&a);
+}
+
 static void test_memory_promised_counts(void **state)
 {
 	struct rig *r = *state;
@@ -489,6 +519,7 @@ int main(void)
 		TEST(test_cancel_ends_child_and_leaves_nothing),
 		TEST(test_cancel_of_a_starting_vm),
 		TEST(test_refusals),
+		TEST(test_port_in_use),
 		TEST(test_memory_promised_counts),
 		TEST(test_idempotency_key),
 		TEST(test_stop_forces_after_timeout),
