@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/sysinfo.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -103,6 +104,25 @@ int admit_memory(struct daemon *d, const struct vm *vm, struct err *e)
 				    ? (free_bytes - overhead) / MIB * MIB
 				    : 0,
 			    fits));
+}
+
+int admit_memory_ever(const struct vm *vm, struct err *e)
+{
+	struct sysinfo info;
+	uint64_t total;
+	char want[24], have[24];
+
+	if (sysinfo(&info) < 0)
+		return err_sys(e, errno, "asking for the host's memory");
+	total = (uint64_t)info.totalram * info.mem_unit;
+	if (vm->row.memory_bytes <= total &&
+	    overhead_bytes(vm) <= total - vm->row.memory_bytes)
+		return 0;
+	return err_set(e, ERR_LIMIT, "no_memory", 0,
+		       "VM '%s' asks for %s of memory, this host has %s "
+		       "altogether: give it less",
+		       vm->row.name, format_size(vm->row.memory_bytes, want),
+		       format_size(total, have));
 }
 
 int admit_disk(struct daemon *d, uint64_t bytes, struct err *e)

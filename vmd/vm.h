@@ -96,6 +96,8 @@ bool vm_label_matches(const struct vm *vm, const char *key, const char *value);
 
 /* admission.c: may it be here? Each refusal says asked, free and what fits. */
 int admit_memory(struct daemon *d, const struct vm *vm, struct err *e);
+/* Were it alone on this host: a VM that could never start is not made. */
+int admit_memory_ever(const struct vm *vm, struct err *e);
 int admit_disk(struct daemon *d, uint64_t bytes, struct err *e);
 int admit_ports(const struct vm *vm, struct err *e);
 /* Memory that VMs of this daemon were promised and have not touched yet. */

@@ -129,6 +129,8 @@ static int admit(struct vm *vm, const struct image *image, struct err *e)
 {
 	int rc = vm_choose_engine(vm, image, e);
 
+	if (rc == 0)
+		rc = admit_memory_ever(vm, e);
 	if (rc == 0 && json_is_true(json_object_get(vm->spec, "start")))
 		rc = admit_memory(vm->daemon, vm, e);
 	if (rc == 0)

@@ -232,6 +232,9 @@ static void test_refusals(void **state)
 		  "name_taken" },
 		{ "{\"image\":\"tiny\",\"memory_bytes\":9000000000}", 409,
 		  "no_memory" },
+		{ "{\"image\":\"tiny\",\"start\":false,"
+		  "\"memory_bytes\":1099511627776}",
+		  409, "no_memory" },
 		{ "{\"image\":\"tiny\",\"memory_bytes\":16777216}", 400,
 		  "memory_too_small" },
 		{ "{\"image\":\"tiny\",\"disk_bytes\":16777216}", 400,
