@@ -2,7 +2,8 @@
 /*
  * See loop.h. Events are fetched in batches; removing a source clears its
  * entries in the batch being dispatched, so that no callback sees a source after
- * its removal. Timers are a list sorted by deadline behind one timerfd.
+ * its removal. Timers are a list sorted by deadline behind one timerfd; those
+ * for the next turn are a list behind an eventfd that is set while it has any.
  */
 #include "base/loop.h"
 
@@ -22,6 +23,9 @@ enum {
 	LOOP_BATCH = 32
 };
 
+/* deadline_ms of a timer that waits for the next turn. */
+#define NEXT_TURN UINT64_MAX
+
 struct loop {
 	int epoll_fd;
 	bool stopped;
@@ -32,6 +36,9 @@ struct loop {
 	uint64_t armed_ms; /* what timer_fd is set to; 0: nothing */
 	int timer_fd;
 	struct loop_source timer_source;
+	struct loop_timer *soon, *firing; /* for the next turn; for this one */
+	int soon_fd;
+	struct loop_source soon_source;
 	int signal_fd;
 	struct loop_source signal_source;
 	loop_signal_fn *signal_fn;
@@ -151,26 +158,107 @@ void loop_timer_arm(struct loop_timer *timer, uint64_t after_ms)
 	timers_program(loop);
 }
 
-void loop_timer_disarm(struct loop_timer *timer)
+/* True when it was there. */
+static bool unlink_timer(struct loop_timer **at, struct loop_timer *timer)
 {
-	struct loop_timer **at;
-
-	if (!timer->loop || !timer->deadline_ms)
-		return;
-	for (at = &timer->loop->timers; *at; at = &(*at)->next) {
+	for (; *at; at = &(*at)->next) {
 		if (*at == timer) {
 			*at = timer->next;
-			break;
+			timer->next = NULL;
+			return true;
 		}
 	}
+	return false;
+}
+
+static void soon_clear(struct loop *loop)
+{
+	uint64_t count;
+	ssize_t n = read(loop->soon_fd, &count, sizeof(count));
+
+	(void)n; /* it may have been clear */
+}
+
+static void soon_set(struct loop *loop)
+{
+	uint64_t one = 1;
+	ssize_t n = write(loop->soon_fd, &one, sizeof(one));
+
+	(void)n; /* cannot fail: the count is small */
+}
+
+static void soon_fire(struct loop_source *source, uint32_t events)
+{
+	struct loop *loop = source->data;
+
+	(void)events;
+	soon_clear(loop);
+	loop->firing = loop->soon;
+	loop->soon = NULL;
+	while (loop->firing) {
+		struct loop_timer *t = loop->firing;
+
+		loop->firing = t->next;
+		t->next = NULL;
+		t->deadline_ms = 0;
+		t->fn(t);
+	}
+}
+
+void loop_timer_arm_soon(struct loop_timer *timer)
+{
+	struct loop *loop = timer->loop;
+	struct loop_timer **at = &loop->soon;
+
+	if (timer->deadline_ms == NEXT_TURN)
+		return;
+	loop_timer_disarm(timer);
+	if (!loop->soon)
+		soon_set(loop);
+	while (*at)
+		at = &(*at)->next;
+	timer->deadline_ms = NEXT_TURN;
 	timer->next = NULL;
+	*at = timer;
+}
+
+void loop_timer_disarm(struct loop_timer *timer)
+{
+	struct loop *loop = timer->loop;
+
+	if (!loop || !timer->deadline_ms)
+		return;
+	if (timer->deadline_ms != NEXT_TURN) {
+		(void)unlink_timer(&loop->timers, timer);
+		timers_program(loop);
+	} else if (!unlink_timer(&loop->firing, timer) &&
+		   unlink_timer(&loop->soon, timer) && !loop->soon) {
+		soon_clear(loop);
+	}
 	timer->deadline_ms = 0;
-	timers_program(timer->loop);
 }
 
 bool loop_timer_armed(const struct loop_timer *timer)
 {
 	return timer->deadline_ms != 0;
+}
+
+static int open_timers(struct loop *loop)
+{
+	int rc;
+
+	loop->timer_fd =
+		timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (loop->timer_fd < 0)
+		return -errno;
+	loop->soon_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (loop->soon_fd < 0)
+		return -errno;
+	rc = loop_add(loop, &loop->timer_source, loop->timer_fd, EPOLLIN,
+		      timers_fire, loop);
+	return rc < 0 ? rc
+		      : loop_add(loop, &loop->soon_source, loop->soon_fd,
+				 EPOLLIN, soon_fire, loop);
 }
 
 struct loop *loop_new(struct err *e)
@@ -182,14 +270,9 @@ struct loop *loop_new(struct err *e)
 		(void)err_sys(e, ENOMEM, "event loop");
 		return NULL;
 	}
-	loop->signal_fd = loop->wake_fd = -1;
+	loop->signal_fd = loop->wake_fd = loop->timer_fd = loop->soon_fd = -1;
 	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	loop->timer_fd =
-		timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	rc = loop->epoll_fd < 0 || loop->timer_fd < 0 ? -errno : 0;
-	if (!rc)
-		rc = loop_add(loop, &loop->timer_source, loop->timer_fd,
-			      EPOLLIN, timers_fire, loop);
+	rc = loop->epoll_fd < 0 ? -errno : open_timers(loop);
 	if (rc < 0) {
 		(void)err_sys(e, -rc, "event loop");
 		loop_free(loop);
@@ -204,6 +287,7 @@ void loop_free(struct loop *loop)
 		return;
 	close_fd(&loop->wake_fd);
 	close_fd(&loop->signal_fd);
+	close_fd(&loop->soon_fd);
 	close_fd(&loop->timer_fd);
 	close_fd(&loop->epoll_fd);
 	free(loop);

@@ -39,7 +39,7 @@ struct loop_timer {
 	uint64_t deadline_ms; /* monotonic; 0 when not armed */
 	loop_timer_fn *fn;
 	void *data;
-	struct loop_timer *next; /* sorted by deadline */
+	struct loop_timer *next; /* sorted by deadline, or as armed */
 	struct loop *loop;
 };
 
@@ -75,6 +75,12 @@ void loop_timer_init(struct loop *loop, struct loop_timer *timer,
 		     loop_timer_fn *fn, void *data);
 /* Arms (or re-arms) to fire once, after_ms from now. */
 void loop_timer_arm(struct loop_timer *timer, uint64_t after_ms);
+/*
+ * Arms to fire once in the next turn of the loop, without any delay: to go on
+ * with work after others had their turn. What is armed while such timers fire
+ * has to wait for the turn after.
+ */
+void loop_timer_arm_soon(struct loop_timer *timer);
 void loop_timer_disarm(struct loop_timer *timer);
 bool loop_timer_armed(const struct loop_timer *timer);
 

@@ -119,6 +119,64 @@ static void test_loop_timer_can_rearm_itself(void **state)
 	assert_int_equal(f->calls, 3);
 }
 
+static void again_soon(struct loop_timer *t)
+{
+	struct fixture *f = t->data;
+
+	f->calls++;
+	loop_timer_arm_soon(t);
+}
+
+static void disarm_second(struct loop_timer *t)
+{
+	struct fixture *f = t->data;
+
+	f->calls++;
+	loop_timer_disarm(&f->t2);
+}
+
+static void test_loop_soon_is_the_next_turn_and_fair(void **state)
+{
+	struct fixture *f = *state;
+
+	loop_timer_init(f->loop, &f->t1, again_soon, f);
+	loop_timer_arm_soon(&f->t1);
+	loop_timer_arm_soon(&f->t1);
+	assert_true(loop_timer_armed(&f->t1));
+	assert_int_equal(f->calls, 0);
+	/* No time passes: one call a turn, each with a turn for others. */
+	for (int i = 1; i <= 5; i++) {
+		assert_int_equal(loop_run_once(f->loop, 0), 1);
+		assert_int_equal(f->calls, i);
+	}
+	loop_timer_disarm(&f->t1);
+	assert_false(loop_timer_armed(&f->t1));
+	assert_int_equal(loop_run_once(f->loop, 0), 0);
+	assert_int_equal(f->calls, 5);
+}
+
+static void test_loop_soon_can_be_disarmed_by_its_neighbour(void **state)
+{
+	struct fixture *f = *state;
+
+	loop_timer_init(f->loop, &f->t1, disarm_second, f);
+	loop_timer_init(f->loop, &f->t2, again_soon, f);
+	loop_timer_arm_soon(&f->t1);
+	loop_timer_arm_soon(&f->t2);
+	assert_int_equal(loop_run_once(f->loop, 0), 1);
+	assert_int_equal(f->calls, 1);
+	assert_false(loop_timer_armed(&f->t2));
+	/* From one kind to the other and back. */
+	loop_timer_arm(&f->t1, 5000);
+	loop_timer_arm_soon(&f->t1);
+	assert_int_equal(loop_run_once(f->loop, 0), 1);
+	loop_timer_arm_soon(&f->t1);
+	loop_timer_arm(&f->t1, 5000);
+	assert_int_equal(loop_run_once(f->loop, 0), 0);
+	assert_int_equal(f->calls, 2);
+	loop_timer_disarm(&f->t1);
+}
+
 static void got_signal(const siginfo_t *info, void *data)
 {
 	struct fixture *f = data;
@@ -162,6 +220,8 @@ int main(void)
 		T(test_loop_removed_source_gets_no_event_of_same_batch),
 		T(test_loop_timers_fire_in_order_and_can_be_disarmed),
 		T(test_loop_timer_can_rearm_itself),
+		T(test_loop_soon_is_the_next_turn_and_fair),
+		T(test_loop_soon_can_be_disarmed_by_its_neighbour),
 		T(test_loop_delivers_signals_and_wakes),
 		T(test_loop_wake_calls_back),
 	};
