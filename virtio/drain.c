@@ -53,7 +53,7 @@ void virtio_drain_run(struct virtio_drain *d)
 		if (turn == TURN_STALLED)
 			return;
 		if (turn == TURN_MORE) {
-			loop_timer_arm(&d->again, 0);
+			loop_timer_arm_soon(&d->again);
 			return;
 		}
 		virtq_enable_kicks(q, true);

@@ -3,7 +3,8 @@
  * Serving a queue that the driver fills: take chains, give each to the device,
  * return it, interrupt, ask for kicks, look once more. One turn is bounded, so
  * that a guest that refills the queue as fast as it is emptied cannot keep the
- * machine lock: the rest is done from the loop after others had theirs.
+ * machine lock: the rest is done from the loop after others had theirs, in its
+ * next turn and without a delay.
  */
 #ifndef VIRTIO_DRAIN_H
 #define VIRTIO_DRAIN_H

@@ -30,7 +30,7 @@ static void update_interest(struct virtio_net *net)
 	if (!net->backend) {
 		/* Nothing will call back: look at the queue again soon. */
 		if (net->tx_waiting)
-			loop_timer_arm(&net->again, 0);
+			loop_timer_arm_soon(&net->again);
 		return;
 	}
 	if (net->dev.active && net->dev.queues[NET_QUEUE_RX].ready &&

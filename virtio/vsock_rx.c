@@ -218,7 +218,7 @@ void vsock_rx_run(struct vsock *vs)
 	if (st == VIRTQ_BROKEN)
 		return;
 	if (st == VIRTQ_OK && i > VSOCK_BUDGET)
-		loop_timer_arm(&vs->again, 0);
+		loop_timer_arm_soon(&vs->again);
 	if (st == VIRTQ_OK && vs->rx_kicks) {
 		virtq_enable_kicks(q, false);
 		vs->rx_kicks = false;

@@ -211,7 +211,7 @@ void vsock_tx_run(struct vsock *vs)
 		done++;
 	}
 	if (done == VSOCK_BUDGET)
-		loop_timer_arm(&vs->again, 0);
+		loop_timer_arm_soon(&vs->again);
 	if (done)
 		virtio_device_signal(&vs->dev, VSOCK_QUEUE_TX);
 }
@@ -224,6 +224,6 @@ void vsock_run(struct vsock *vs)
 		vsock_tx_run(vs);
 		vsock_rx_run(vs);
 		if (vs->tx_stalled && vs->orphan_count < VSOCK_ORPHANS)
-			loop_timer_arm(&vs->again, 0);
+			loop_timer_arm_soon(&vs->again);
 	}
 }
