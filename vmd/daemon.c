@@ -81,6 +81,7 @@ int daemon_open(struct daemon *d, struct loop *loop,
 	};
 	LIST_INIT(&d->vms);
 	LIST_INIT(&d->operations);
+	LIST_INIT(&d->killed_tasks);
 	LIST_INIT(&d->watches);
 	rc = file_make_dirs(config->state_dir, 0700, e);
 	if (rc == 0)
@@ -122,10 +123,14 @@ void daemon_close(struct daemon *d)
 		vm_free(vm);
 	}
 	while ((op = LIST_FIRST(&d->operations))) {
+		/* A build has nobody who would go on with it. */
+		if (strcmp(op->row.kind, "image_build") == 0 && op->owner)
+			task_kill(op->owner);
 		loop_timer_disarm(&op->deadline);
 		LIST_REMOVE(op, link);
 		free(op);
 	}
+	tasks_abandon_killed(d);
 	loop_timer_disarm(&d->notify);
 	for (size_t i = 0; i < OBITUARIES; i++)
 		json_decref(d->obituaries[i].vm);

@@ -23,6 +23,7 @@
 struct daemon;
 struct vm;
 struct operation;
+struct task;
 
 struct daemon_config {
 	const char *state_dir; /* absolute */
@@ -80,6 +81,7 @@ struct daemon {
 	LIST_HEAD(, vm) vms;
 	size_t vm_count;
 	LIST_HEAD(, operation) operations;
+	LIST_HEAD(, task) killed_tasks;
 	LIST_HEAD(, watch) watches;
 	struct loop_timer notify;
 	uint64_t pass;

@@ -19,12 +19,16 @@
 enum {
 	LINE_MAX_BYTES = 65536,
 	TAIL_BYTES = 65536,
-	ARGS_MAX = 96
+	ARGS_MAX = 96,
+	/* A killed child is gone in microseconds, unless a disk holds it. */
+	KILL_WAIT_MS = 20
 };
 
 struct task {
 	struct daemon *daemon;
-	struct operation *op;
+	struct operation *op; /* NULL once it was killed */
+	char op_id[ID_LEN + 1];
+	LIST_ENTRY(task) link; /* of those that were killed and still end */
 	struct process process;
 	struct loop_source out, err, exit;
 	int out_fd, err_fd;
@@ -53,9 +57,9 @@ static void forget(struct task *t)
 {
 	struct err e = ERR_INIT;
 
-	if (store_journal_remove(t->daemon->store, t->op->row.id, JOURNAL_TASK,
-				 NULL, &e) < 0)
-		log_error("operation %s: %s", t->op->row.id, e.msg);
+	if (store_journal_remove(t->daemon->store, t->op_id, JOURNAL_TASK, NULL,
+				 &e) < 0)
+		log_error("operation %s: %s", t->op_id, e.msg);
 }
 
 static void take_line(struct task *t, const char *text, size_t len)
@@ -82,12 +86,13 @@ static void take_line(struct task *t, const char *text, size_t len)
 	json_decref(line);
 }
 
-/* false at the end of the stream. */
-static bool read_into(int fd, struct buf *b)
+/* false at the end of the stream; ret_empty: nothing more for now. */
+static bool read_into(int fd, struct buf *b, bool *ret_empty)
 {
 	char chunk[8192];
 	ssize_t len = read(fd, chunk, sizeof(chunk));
 
+	*ret_empty = len < 0 && errno == EAGAIN;
 	if (len <= 0)
 		return len < 0 && (errno == EAGAIN || errno == EINTR);
 	if (buf_len(b) + (size_t)len > TAIL_BYTES)
@@ -99,11 +104,11 @@ static bool read_into(int fd, struct buf *b)
 	return true;
 }
 
-static bool read_lines(struct task *t)
+static bool read_lines(struct task *t, bool *ret_empty)
 {
 	const char *nl;
 
-	if (!read_into(t->out_fd, &t->line))
+	if (!read_into(t->out_fd, &t->line, ret_empty))
 		return false;
 	while (buf_len(&t->line) &&
 	       (nl = memchr(buf_head(&t->line), '\n', buf_len(&t->line)))) {
@@ -117,17 +122,20 @@ static bool read_lines(struct task *t)
 
 static void on_out(struct loop_source *source, uint32_t events)
 {
+	bool empty;
+
 	(void)events;
-	if (!read_lines(source->data))
+	if (!read_lines(source->data, &empty))
 		loop_remove(source);
 }
 
 static void on_err(struct loop_source *source, uint32_t events)
 {
 	struct task *t = source->data;
+	bool empty;
 
 	(void)events;
-	if (!read_into(t->err_fd, &t->tail))
+	if (!read_into(t->err_fd, &t->tail, &empty))
 		loop_remove(source);
 }
 
@@ -176,25 +184,23 @@ static void on_exit_event(struct loop_source *source, uint32_t events)
 	struct err e = ERR_INIT;
 	task_done_fn *done = t->done;
 	void *data = t->data;
+	bool empty = false;
 	AUTO(json) json_t *result = NULL;
 
 	(void)events;
 	if (!process_reap(&t->process, &end))
 		return;
 	/* What was written before the end is still in the pipes. */
-	while (loop_source_active(&t->out)) {
-		size_t before = buf_len(&t->line);
-		json_t *last = t->last;
-
-		if (!read_lines(t) ||
-		    (buf_len(&t->line) == before && t->last == last))
+	while (loop_source_active(&t->out) && !empty)
+		if (!read_lines(t, &empty))
 			break;
-	}
-	if (loop_source_active(&t->err))
-		(void)read_into(t->err_fd, &t->tail);
+	empty = false;
+	while (loop_source_active(&t->err) && !empty)
+		if (!read_into(t->err_fd, &t->tail, &empty))
+			break;
 	judge(t, &end, &e);
 	result = json_incref(json_object_get(t->last, "result"));
-	privops_task_end(t->op->row.id, t->process.pid);
+	privops_task_end(t->op_id, t->process.pid);
 	forget(t);
 	task_free(t);
 	done(data, result, e.kind == ERR_NONE ? NULL : &e);
@@ -209,7 +215,7 @@ static int journal(struct task *t, struct err *e)
 		.start_time = t->process.start_time,
 	};
 
-	memcpy(row.owner, t->op->row.id, sizeof(row.owner));
+	memcpy(row.owner, t->op_id, sizeof(row.owner));
 	return store_journal_add(t->daemon->store, &row, e);
 }
 
@@ -250,6 +256,7 @@ struct task *task_start(struct operation *op, const char *const *args,
 		.done = done,
 		.data = data,
 	};
+	memcpy(t->op_id, op->row.id, sizeof(t->op_id));
 	for (size_t i = 0; args[i] && i + 2 < ARGS_MAX; i++)
 		argv[i + 1] = args[i];
 	if (pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0)
@@ -276,19 +283,50 @@ struct task *task_start(struct operation *op, const char *const *args,
 	return NULL;
 }
 
+/* The end of one that was killed and took longer than we waited. */
+static void on_killed(struct loop_source *source, uint32_t events)
+{
+	struct task *t = source->data;
+	struct process_exit end;
+
+	(void)events;
+	if (!process_reap(&t->process, &end))
+		return;
+	LIST_REMOVE(t, link);
+	forget(t);
+	task_free(t);
+}
+
 void task_kill(struct task *t)
 {
 	struct process_exit end;
 
 	(void)process_signal_group(&t->process, SIGKILL);
-	privops_task_end(t->op->row.id, t->process.pid);
-	/* SIGKILL: the end is a matter of microseconds to few ms. */
-	(void)process_wait(&t->process, 1000, &end);
-	forget(t);
-	task_free(t);
+	privops_task_end(t->op_id, t->process.pid);
+	if (process_wait(&t->process, KILL_WAIT_MS, &end) == 0) {
+		forget(t);
+		task_free(t);
+		return;
+	}
+	/* Its journal row stays as long as it does. */
+	loop_remove(&t->out);
+	loop_remove(&t->err);
+	t->op = NULL;
+	t->exit.fn = on_killed;
+	LIST_INSERT_HEAD(&t->daemon->killed_tasks, t, link);
 }
 
 void task_abandon(struct task *t)
 {
 	task_free(t);
+}
+
+void tasks_abandon_killed(struct daemon *d)
+{
+	struct task *t;
+
+	while ((t = LIST_FIRST(&d->killed_tasks))) {
+		LIST_REMOVE(t, link);
+		task_free(t);
+	}
 }

@@ -22,9 +22,12 @@ typedef void task_done_fn(void *data, const json_t *result,
 /* args follows the program's name; ends with NULL. Progress goes to op. */
 struct task *task_start(struct operation *op, const char *const *args,
 			task_done_fn *done, void *data, struct err *e);
-/* Ends it at once; done is not called. */
+/* Ends it at once; done is not called. What a hanging disk holds is reaped, and
+ * taken off the journal, when it lets go. */
 void task_kill(struct task *t);
 /* Forgets it: child and journal row stay, as if the daemon had died. */
 void task_abandon(struct task *t);
+/* The same for those that were killed and have not ended. */
+void tasks_abandon_killed(struct daemon *d);
 
 #endif
