@@ -86,7 +86,7 @@ void handle_host(struct request *r)
 			  "engines", engine_list(d), "checks", checks, "kernel",
 			  names.release, "architecture", names.machine, "cpus",
 			  cpu_count(), "memory_bytes",
-			  (json_int_t)info.totalram * info.mem_unit,
+			  (json_int_t)(info.totalram * info.mem_unit),
 			  "memory_available_bytes", (json_int_t)available,
 			  "disk_bytes", (json_int_t)(fs.f_blocks * fs.f_frsize),
 			  "disk_available_bytes",
@@ -129,7 +129,7 @@ void handle_metrics(struct request *r)
 		memory += vm->handle ? vm->row.memory_bytes : 0;
 	}
 	LIST_FOREACH(op, &d->operations, link)
-	running++;
+	running += op->row.state == API_OP_RUNNING;
 	(void)buf_printf(&b, "# HELP vmd_vms VMs by state\n# TYPE vmd_vms "
 			     "gauge\n");
 	for (unsigned i = 0; i < API_VM_STATE_COUNT; i++)

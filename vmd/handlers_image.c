@@ -149,7 +149,8 @@ static void sweep(struct daemon *d)
 	size_t n = 0;
 
 	LIST_FOREACH(op, &d->operations, link)
-	if (strcmp(op->row.kind, "image_build") == 0 && n < 64)
+	if (op->row.state == API_OP_RUNNING &&
+	    strcmp(op->row.kind, "image_build") == 0 && n < 64)
 		keep[n++] = op->row.id;
 	if (image_store_sweep(d->images, keep, n, &e) < 0)
 		log_error("image store: %s", e.msg);
@@ -224,7 +225,8 @@ static int building_already(struct daemon *d, const char *name, struct err *e)
 	struct operation *op;
 
 	LIST_FOREACH(op, &d->operations, link)
-	if (strcmp(op->row.kind, "image_build") == 0 &&
+	if (op->row.state == API_OP_RUNNING &&
+	    strcmp(op->row.kind, "image_build") == 0 &&
 	    strcmp(op->row.resource_id, name) == 0)
 		return err_set(e, ERR_CONFLICT, "operation_running", 0,
 			       "image '%s' is being built already "

@@ -10,6 +10,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+enum {
+	PUT_AGAIN_MS = 5000
+};
+
 static void on_deadline(struct loop_timer *timer)
 {
 	struct operation *op = timer->data;
@@ -20,6 +24,34 @@ static void on_deadline(struct loop_timer *timer)
 		      op->row.kind, op->row.resource_kind, op->row.resource_id,
 		      op->row.step[0] ? op->row.step : "begin");
 	op->stop(op, &why);
+}
+
+static void discard(struct operation *op)
+{
+	loop_timer_disarm(&op->deadline);
+	LIST_REMOVE(op, link);
+	free(op);
+}
+
+static int put_finished(struct operation *op, struct err *e)
+{
+	struct daemon *d = op->daemon;
+	int rc = store_op_put(d->store, &op->row, e);
+
+	if (rc == 0)
+		rc = store_prune(d->store, d->config->keep_operations, e);
+	return rc;
+}
+
+static void on_put_again(struct loop_timer *timer)
+{
+	struct operation *op = timer->data;
+	struct err e = ERR_INIT;
+
+	if (put_finished(op, &e) == 0)
+		discard(op);
+	else
+		loop_timer_arm(&op->deadline, PUT_AGAIN_MS);
 }
 
 struct operation *operation_new(struct daemon *d, const char *kind,
@@ -85,12 +117,18 @@ void operation_finish(struct operation *op, const struct err *why)
 			 op->row.resource_kind, op->row.resource_id,
 			 api_op_state_name(op->row.state), why->code, why->msg);
 	}
-	if (store_op_put(d->store, &op->row, &e) < 0 ||
-	    store_prune(d->store, d->config->keep_operations, &e) < 0)
-		log_error("operation %s: %s", op->row.id, e.msg);
+	/* Without its end in the store it would seem to run for ever: then it is
+	 * kept in memory, where those who wait look first. */
+	op->owner = NULL;
+	op->stop = NULL;
 	loop_timer_disarm(&op->deadline);
-	LIST_REMOVE(op, link);
-	free(op);
+	if (put_finished(op, &e) == 0) {
+		discard(op);
+	} else {
+		log_error("operation %s: %s", op->row.id, e.msg);
+		loop_timer_init(d->loop, &op->deadline, on_put_again, op);
+		loop_timer_arm(&op->deadline, PUT_AGAIN_MS);
+	}
 	daemon_changed(d);
 }
 
@@ -120,16 +158,14 @@ int operation_cancel(struct daemon *d, const char *id, struct err *e)
 	struct operation *op = operation_find(d, id);
 	struct err why = ERR_INIT;
 	struct op_row row;
-	int rc;
+	int rc = operation_get(d, id, &row, e);
 
-	if (!op) {
-		rc = store_op_get(d->store, id, &row, e);
-		if (rc < 0)
-			return rc;
+	if (rc < 0)
+		return rc;
+	if (!op || row.state != API_OP_RUNNING)
 		return err_set(e, ERR_CONFLICT, "operation_finished", 0,
 			       "operation '%s' has already %s", id,
 			       api_op_state_name(row.state));
-	}
 	(void)err_set(&why, ERR_CANCELLED, "operation_cancelled", ECANCELED,
 		      "%s of %s '%s' was cancelled by request", op->row.kind,
 		      op->row.resource_kind, op->row.resource_id);

@@ -30,7 +30,8 @@ struct operation *operation_new(struct daemon *d, const char *kind,
 void operation_progress(struct operation *op, uint64_t done, uint64_t total,
 			const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
-/* Success when why is NULL; cancelled when its kind is ERR_CANCELLED. Frees. */
+/* Success when why is NULL; cancelled when its kind is ERR_CANCELLED. Frees, or
+ * keeps it until the store takes its end. */
 void operation_finish(struct operation *op, const struct err *why);
 
 struct operation *operation_find(struct daemon *d, const char *id);
