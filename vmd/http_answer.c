@@ -268,6 +268,7 @@ static void on_upgrade(void *cls, struct MHD_Connection *connection,
 	void (*fn)(void *data, struct ws *ws) = w->fn;
 	void *data = w->data;
 	struct request *r = context;
+	struct ws *ws = NULL;
 
 	(void)connection;
 	w->urh = urh;
@@ -275,9 +276,14 @@ static void on_upgrade(void *cls, struct MHD_Connection *connection,
 	if (r)
 		r->stream = NULL;
 	(void)file_set_nonblock(fd);
-	w->ws = ws_new(w->http->daemon->loop, fd, extra, extra_len,
-		       on_ws_finished, w);
-	fn(data, w->http->closing ? NULL : w->ws);
+	if (w->http->closing)
+		on_ws_finished(w);
+	else
+		ws = ws_new(w->http->daemon->loop, fd, extra, extra_len,
+			    on_ws_finished, w);
+	if (ws)
+		w->ws = ws; /* else w is gone already */
+	fn(data, ws);
 }
 
 /* The client went before the upgrade. */
