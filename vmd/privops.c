@@ -203,8 +203,10 @@ void privops_strays_end(const char *run_dir,
 			bool (*known)(void *ctx, const char *vm_id, pid_t pid),
 			void *ctx)
 {
-	size_t dir_len = strlen(run_dir);
-	DIR *proc = opendir("/proc");
+	/* The kernel shows working directories without symbolic links. */
+	AUTO(free) char *real = realpath(run_dir, NULL);
+	size_t dir_len = real ? strlen(real) : 0;
+	DIR *proc = real ? opendir("/proc") : NULL;
 	struct dirent *entry;
 	char cwd[4096], exe[4096];
 
@@ -217,7 +219,7 @@ void privops_strays_end(const char *run_dir,
 		if (parse_u64(entry->d_name, 2, INT32_MAX, "pid", &pid, NULL) <
 			    0 ||
 		    strncmp(proc_link(dirfd(proc), entry->d_name, "cwd", cwd),
-			    run_dir, dir_len) != 0 ||
+			    real, dir_len) != 0 ||
 		    strncmp(cwd + dir_len, "/vms/", 5) != 0)
 			continue;
 		id[strcspn(id, "/ ")] = '\0'; /* also "ID (deleted)" */

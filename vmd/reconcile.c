@@ -109,7 +109,7 @@ static void end_processes(struct vm *vm)
 		if (privops_process_end(vm->processes[i].pid,
 					vm->processes[i].start_time) == 0)
 			vm->daemon->count.swept++;
-	vm->process_count = 0;
+	vm_forget_processes(vm);
 }
 
 static void interrupted(struct vm *vm, struct err *ret)
@@ -203,7 +203,8 @@ static void judge(struct vm *vm, bool same_boot)
 		adopt(vm);
 		return;
 	}
-	vm->process_count = 0;
+	/* A row of another boot must not pass for one of this boot later. */
+	vm_forget_processes(vm);
 	if (vm->row.ephemeral)
 		vm_remove(vm, NULL);
 	else
