@@ -52,12 +52,16 @@ static json_t *created_json(struct daemon *d, const char *op_id,
 
 static void answer_created(struct request *r, bool only_when_over)
 {
+	struct err e = ERR_INIT;
 	struct op_row op;
-	char vm_id[ID_LEN + 1] = "", location[64];
+	char vm_id[ID_LEN + 1], location[64];
 	json_t *json;
 
-	if (operation_get(r->daemon, r->subject, &op, NULL) == 0)
-		(void)snprintf(vm_id, sizeof(vm_id), "%.26s", op.resource_id);
+	if (operation_get(r->daemon, r->subject, &op, &e) < 0) {
+		request_fail(r, &e);
+		return;
+	}
+	(void)snprintf(vm_id, sizeof(vm_id), "%.26s", op.resource_id);
 	if (only_when_over && op.state == API_OP_RUNNING)
 		return;
 	json = created_json(r->daemon, r->subject, vm_id, &op);
@@ -157,6 +161,7 @@ void handle_vm_list(struct request *r)
 	const char *state = request_query_text(r, "state");
 	const json_t *labels = json_object_get(r->query, "label");
 	size_t limit = (size_t)request_query_u64(r, "limit"), n = 0, shown = 0;
+	/* Pointers it is. NOLINTNEXTLINE(bugprone-sizeof-expression) */
 	AUTO(free) struct vm **all = calloc(d->vm_count + 1, sizeof(*all));
 	json_t *items = json_array();
 	char next[64] = "";

@@ -73,8 +73,9 @@ static void command_done(void *ctx, uint32_t status, uint32_t signal,
 
 	(void)status;
 	(void)signal;
-	if (!e || !vm->session)
-		return; /* it runs, or the session ended under it */
+	/* It runs; or the session ended under it, and the next one will tell. */
+	if (!e || !agent_session_ready(vm->session))
+		return;
 	vm->row.error = *e;
 	record_exit(vm, strcmp(e->code, WIRE_CODE_NOT_EXEC) == 0 ? 126 : 127,
 		    0);
