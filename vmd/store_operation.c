@@ -111,16 +111,19 @@ int store_op_fail_running(struct store *s, const struct err *why,
 
 int store_prune(struct store *s, unsigned keep, struct err *e)
 {
+	/* Numbers have gaps: an update of a row takes one, too. */
 	int rc = store_exec(
 		s, e,
 		"DELETE FROM operation WHERE state<>'running' AND seq<="
-		"(SELECT max(seq) FROM operation)-?1",
+		"(SELECT seq FROM operation ORDER BY seq DESC "
+		"LIMIT 1 OFFSET ?1)",
 		"i", (int64_t)keep);
 
 	if (rc == 0)
 		rc = store_exec(s, e,
 				"DELETE FROM answer WHERE seq<="
-				"(SELECT max(seq) FROM answer)-?1",
+				"(SELECT seq FROM answer ORDER BY seq DESC "
+				"LIMIT 1 OFFSET ?1)",
 				"i", (int64_t)keep);
 	return rc;
 }
