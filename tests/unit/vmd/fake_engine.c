@@ -40,11 +40,33 @@ enum fake_fault fake_fault;
 unsigned fake_starts, fake_shutdowns;
 
 static struct world worlds[256];
+static char program[256] = "sleep";
+
+void fake_program(const char *dir)
+{
+	char command[600];
+
+	(void)strcpy(program, "sleep");
+	if (!dir)
+		return;
+	(void)snprintf(program, sizeof(program), "%s/vmd-monitor-fake", dir);
+	(void)snprintf(command, sizeof(command), "cp /bin/sleep '%s'", program);
+	assert(system(command) == 0);
+}
 
 static struct world *world_find(const char *id)
 {
 	for (size_t i = 0; i < ARRAY_LEN(worlds); i++)
 		if (strcmp(worlds[i].id, id) == 0)
+			return &worlds[i];
+	return NULL;
+}
+
+static struct world *world_free(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(worlds); i++)
+		if (!worlds[i].alive && !worlds[i].handle &&
+		    (!worlds[i].id[0] || world_find("") == NULL))
 			return &worlds[i];
 	return NULL;
 }
@@ -160,8 +182,10 @@ static int fake_start(struct loop *loop, const struct vm_launch *launch,
 		      const struct engine_events *events, void *ctx,
 		      struct engine_vm **ret, struct err *e)
 {
-	static const char *const argv[] = { "sleep", "1000", NULL };
-	struct process_spec spec = { .argv = argv, .new_session = true };
+	const char *const argv[] = { program, "1000", NULL };
+	struct process_spec spec = { .argv = argv,
+				     .cwd = launch->run_path,
+				     .new_session = true };
 	struct vm_process p = { .role = "fake" };
 	struct world *w = world_find(launch->id);
 	int log;
@@ -171,7 +195,7 @@ static int fake_start(struct loop *loop, const struct vm_launch *launch,
 		return err_set(e, ERR_UNAVAILABLE, "fake_refused", 0,
 			       "the fake engine refuses");
 	if (!w)
-		w = world_find("");
+		w = world_free();
 	assert(w && !w->alive && access(launch->kernel_path, R_OK) == 0);
 	(void)snprintf(w->id, sizeof(w->id), "%s", launch->id);
 	w->has_end = false;

@@ -32,6 +32,10 @@ int fake_choose(const char *wanted, const struct vm_launch *launch,
 		const struct engine_ops **ret, char ret_reason[static 256],
 		struct err *e);
 
+/* VMs are processes of a program in dir that the daemon takes for an engine's,
+ * NULL: of sleep, which it does not. */
+void fake_program(const char *dir);
+
 /* VMs whose process lives, handle or not. */
 unsigned fake_running(void);
 /* The same, asked of the host: somebody else may have ended them. */

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Nothing may be left: not after many lives of a VM, not when any write to the
+ * database fails, not when the daemon dies at any of them.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "rig.h"
+#include "vmd/store_sql.h"
+
+/* A fork with the shadow memory of a sanitizer is slow. */
+#ifdef __SANITIZE_ADDRESS__
+#define CYCLES 60
+#else
+#define CYCLES 300
+#endif
+
+enum {
+	POINTS_MAX = 60
+};
+
+static size_t open_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	size_t n = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	(void)closedir(dir);
+	return n;
+}
+
+static size_t journal_rows(struct rig *r)
+{
+	struct journal_row *rows = NULL;
+	size_t count = 0;
+
+	assert_int_equal(
+		store_journal_list(r->d.store, NULL, &rows, &count, NULL), 0);
+	free(rows);
+	return count;
+}
+
+static size_t table_rows(struct rig *r, const char *sql)
+{
+	AUTO(stmt) sqlite3_stmt *stmt = NULL;
+
+	assert_int_equal(store_prepare(r->d.store, sql, &stmt, NULL), 0);
+	assert_int_equal(store_step(r->d.store, stmt, NULL), 1);
+	return (size_t)sqlite3_column_int64(stmt, 0);
+}
+
+static void assert_nothing_left(struct rig *r)
+{
+	assert_int_equal(r->d.vm_count, 0);
+	assert_int_equal(fake_living(), 0);
+	assert_int_equal(rig_entries(r, "state/vms"), 0);
+	assert_int_equal(rig_entries(r, "run/vms"), 0);
+	assert_int_equal(journal_rows(r), 0);
+	assert_int_equal(table_rows(r, "SELECT count(*) FROM vm"), 0);
+}
+
+static void call_ok(struct rig *r, const char *method, const char *path,
+		    const char *body)
+{
+	struct answer a;
+
+	rig_call(r, method, path, "", body, &a);
+	if (strcmp(answer_text(&a, "state"), "succeeded") != 0)
+		fail_msg("%s %s: %s", method, path, a.body);
+	answer_done(&a);
+}
+
+static void one_life(struct rig *r)
+{
+	struct answer a;
+
+	free(rig_create(r, "\"name\":\"a\"", &a));
+	assert_string_equal(answer_text(&a, "vm.state"), "ready");
+	answer_done(&a);
+	call_ok(r, "POST", "/v1/vms/a/stop?wait=5", "{}");
+	call_ok(r, "POST", "/v1/vms/a/start?wait=5", NULL);
+	call_ok(r, "DELETE", "/v1/vms/a?force=true&wait=5", NULL);
+}
+
+static void test_many_lives_leave_nothing(void **state)
+{
+	struct rig *r = *state;
+	size_t fds;
+
+	one_life(r);
+	rig_spin(r, 20);
+	fds = open_fds();
+	for (int i = 0; i < CYCLES; i++)
+		one_life(r);
+	rig_spin(r, 20);
+	assert_nothing_left(r);
+	assert_int_equal(open_fds(), fds);
+	assert_int_equal(fake_starts, 2 * (CYCLES + 1));
+	assert_int_equal(table_rows(r, "SELECT count(*) FROM operation"),
+			 r->config.keep_operations);
+}
+
+/* The k-th commit from now on fails, or is the last thing that happens. */
+static struct {
+	unsigned left;
+	bool dies, forever;
+} fault;
+
+static int on_commit(void *data)
+{
+	(void)data;
+	if (fault.left == 0)
+		return fault.forever;
+	if (--fault.left > 0)
+		return 0;
+	if (fault.dies)
+		_exit(7);
+	return 1;
+}
+
+static void set_fault(struct rig *r, unsigned k, bool dies, bool forever)
+{
+	fault.left = k;
+	fault.dies = dies;
+	fault.forever = forever;
+	(void)sqlite3_commit_hook(r->d.store->db, k ? on_commit : NULL, NULL);
+}
+
+static void assert_agrees(struct rig *r)
+{
+	size_t vms = r->d.vm_count;
+
+	assert_int_equal(table_rows(r, "SELECT count(*) FROM vm"), vms);
+	assert_true(rig_entries(r, "state/vms") <= vms);
+	assert_true(rig_entries(r, "run/vms") <= vms);
+	assert_int_equal(table_rows(r, "SELECT count(*) FROM journal WHERE "
+				       "owner NOT IN (SELECT id FROM vm)"),
+			 0);
+}
+
+static void life_with_faults(struct rig *r, const char *image)
+{
+	char body[128];
+	struct answer a;
+
+	(void)snprintf(body, sizeof(body),
+		       "{\"image\":\"%s\",\"name\":\"a\",\"ephemeral\":true,"
+		       "\"command\":[\"work\"]}",
+		       image);
+	rig_call(r, "POST", "/v1/vms?wait=5", "", body, &a);
+	assert_non_null(a.json); /* an answer, whatever happened */
+	answer_done(&a);
+	rig_call(r, "POST", "/v1/vms/a/restart?wait=5", "", NULL, &a);
+	assert_non_null(a.json);
+	answer_done(&a);
+	rig_call(r, "DELETE", "/v1/vms/a?force=true&wait=5", "", NULL, &a);
+	assert_non_null(a.json);
+	answer_done(&a);
+}
+
+static void remove_all(struct rig *r)
+{
+	struct answer a;
+
+	while (r->d.vm_count) {
+		rig_call(r, "DELETE", "/v1/vms/a?force=true&wait=5", "", NULL,
+			 &a);
+		if (strcmp(answer_text(&a, "state"), "succeeded") != 0)
+			fail_msg("%s", a.body);
+		answer_done(&a);
+	}
+}
+
+static void test_every_write_may_fail(void **state)
+{
+	struct rig *r = *state;
+
+	for (int forever = 0; forever < 2; forever++) {
+		unsigned k = 1;
+
+		for (;; k++) {
+			set_fault(r, k, false, forever);
+			life_with_faults(r, k % 2 ? "tiny" : "disk");
+			if (fault.left > 0)
+				break;
+			set_fault(r, 0, false, false);
+			assert_agrees(r);
+			remove_all(r);
+			assert_nothing_left(r);
+			assert_true(k < POINTS_MAX);
+		}
+		set_fault(r, 0, false, false);
+		assert_true(k > 10); /* it has met them */
+		assert_nothing_left(r);
+	}
+}
+
+/* In a child: it dies at the k-th commit, its children stay. */
+static bool dies_at(struct rig *r, unsigned k)
+{
+	pid_t pid = fork();
+	int status;
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		rig_start(r);
+		set_fault(r, k, true, false);
+		life_with_faults(r, k % 2 ? "tiny" : "disk");
+		_exit(fake_running() == 0 ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_true(WEXITSTATUS(status) == 7 || WEXITSTATUS(status) == 0);
+	return WEXITSTATUS(status) == 7;
+}
+
+/* Children that were left to us; they are dead or they are leaks. */
+static unsigned count_left_children(void)
+{
+	uint64_t end = 500;
+	unsigned living = 0;
+	siginfo_t info;
+
+	do {
+		info.si_pid = 0;
+		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG) < 0)
+			return 0;
+		if (!info.si_pid) {
+			living = 1;
+			(void)usleep(10000);
+		}
+	} while (end-- > 0);
+	return living;
+}
+
+static void test_death_at_every_write(void **state)
+{
+	struct rig *r = *state;
+	unsigned k = 1;
+
+	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+	rig_drop(r);
+	/* Processes of the dead daemon are found by working directory too. */
+	fake_program(r->dir);
+	for (; dies_at(r, k); k++) {
+		rig_start(r);
+		rig_spin(r, 20);
+		assert_agrees(r);
+		assert_int_equal(
+			table_rows(r, "SELECT count(*) FROM operation WHERE "
+				      "state='running'"),
+			0);
+		remove_all(r);
+		assert_nothing_left(r);
+		assert_int_equal(count_left_children(), 0);
+		rig_drop(r);
+		assert_true(k < POINTS_MAX);
+	}
+	assert_true(k > 10);
+	fake_program(NULL);
+	(void)prctl(PR_SET_CHILD_SUBREAPER, 0);
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, rig_setup, rig_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_many_lives_leave_nothing),
+		TEST(test_every_write_may_fail),
+		TEST(test_death_at_every_write),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
