@@ -6,6 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#undef err_set /* the analyzer's, see err.h */
+#undef err_sys
+#undef err_wrap
+
 struct kind_info {
 	const char *name;
 	int sys; /* what err_set returns when no errno was given */

@@ -58,6 +58,17 @@ int err_sys(struct err *e, int sys, const char *fmt, ...)
 int err_wrap(struct err *e, int rc, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+#ifdef __clang_analyzer__
+/* The analyzer reads one file at a time: tell it that failures are negative. */
+static inline int err_negative(int rc)
+{
+	return rc < 0 ? rc : -1;
+}
+#define err_set(...)  err_negative(err_set(__VA_ARGS__))
+#define err_sys(...)  err_negative(err_sys(__VA_ARGS__))
+#define err_wrap(...) err_negative(err_wrap(__VA_ARGS__))
+#endif
+
 /* Stable lower-case name of a kind ("not_found"); never NULL. */
 const char *err_kind_name(enum err_kind kind);
 
