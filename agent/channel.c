@@ -198,11 +198,9 @@ void channel_open(struct agent *a)
 	/* Listening for changes before looking: none is missed. */
 	if (c->uevents < 0)
 		c->uevents = uevents_open();
-	if (wish && strcmp(wish, "serial") == 0)
-		(void)serial_start(a);
-	else if (wish && strcmp(wish, "vsock") == 0)
+	if (wish && strcmp(wish, "vsock") == 0)
 		(void)vsock_open(c);
-	else if (!vsock_open(c))
+	else if ((wish && strcmp(wish, "serial") == 0) || !vsock_open(c))
 		(void)serial_start(a);
 	if (c->kind != CHANNEL_NONE)
 		close_slot(&c->uevents);

@@ -88,6 +88,8 @@ static void cannot_boot(const char *what, const char *name, int sys)
 /* Stdio on the console: the kernel gives none when the initramfs had no node. */
 static void open_console(void)
 {
+	/* It may become one of the three itself, and stay open over exec. */
+	/* NOLINTNEXTLINE(android-cloexec-open) */
 	int fd = open("/dev/console", O_RDWR | O_NOCTTY);
 
 	for (int i = 0; fd >= 0 && i < 3; i++)

@@ -20,9 +20,9 @@
 
 enum {
 	TAR_BLOCK = 512,
-	TAR_NAME_MAX = 4096,   /* with the NUL */
-	TAR_PAX_MAX = 65536,   /* an extended header, or a GNU long name */
-	TAR_DEPTH_MAX = 96,    /* directories open at once while walking */
+	TAR_NAME_MAX = 4096, /* with the NUL */
+	TAR_PAX_MAX = 65536, /* an extended header, or a GNU long name */
+	TAR_DEPTH_MAX = 96, /* directories open at once while walking */
 	TAR_HARDLINKS_MAX = 4096, /* more are sent as files of their own */
 	TAR_ERROR_MAX = 160,
 };
@@ -77,7 +77,7 @@ const char *tar_reader_error(const struct tar_reader *r);
 
 /* tar_place.c: putting things below dirfd without following any link. */
 struct tar_place {
-	int root;     /* the target directory */
+	int root; /* the target directory */
 	bool as_root; /* owners are set */
 	char error[TAR_ERROR_MAX];
 };
@@ -106,7 +106,9 @@ const char *tar_writer_error(const struct tar_writer *w);
 
 /* tar_header.c: an entry as a header, with a pax header before it if needed.
  * out has room for TAR_HEADERS_MAX. Returns the length. */
-enum { TAR_HEADERS_MAX = 3 * TAR_BLOCK + 2 * TAR_NAME_MAX + TAR_BLOCK };
+enum {
+	TAR_HEADERS_MAX = 3 * TAR_BLOCK + 2 * TAR_NAME_MAX + TAR_BLOCK
+};
 size_t tar_encode_entry(const struct tar_entry *e, uint8_t *out);
 /* false: not a number */
 bool tar_number(const char *field, size_t len, uint64_t *ret);

@@ -71,9 +71,9 @@ static int open_parent(struct tar_place *p, const char *name, bool create,
 	char next[256];
 	int dir = fcntl(p->root, F_DUPFD_CLOEXEC, 3), rc;
 
+	base[0] = 0;
 	if (dir < 0)
 		return -errno;
-	base[0] = 0;
 	rc = next_component(&name, base);
 	while (rc > 0 && (rc = next_component(&name, next)) > 0) {
 		int deeper = enter(dir, base, create);

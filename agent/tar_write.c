@@ -288,9 +288,9 @@ static int advance(struct tar_writer *w)
 			return rc;
 	}
 	if (w->head_at == w->head_end && !w->at_end) {
-		memset(w->head, 0, 2 * TAR_BLOCK);
+		memset(w->head, 0, (size_t)2 * TAR_BLOCK);
 		w->head_at = 0;
-		w->head_end = 2 * TAR_BLOCK;
+		w->head_end = (size_t)2 * TAR_BLOCK;
 		w->at_end = true;
 	}
 	return 0;
