@@ -118,30 +118,31 @@ static int build_in(const struct build_request *q, struct image_store *s,
 	return rc < 0 ? rc : image_publish(&publish, img, e);
 }
 
-int image_build(const struct build_request *q, struct image *ret, struct err *e)
+int image_build(const struct build_request *request, struct image *ret,
+		struct err *e)
 {
 	AUTO(recipe) struct recipe recipe = { .name = "" };
 	struct image img = { .name = "" };
 	struct image_store *s;
-	int rc = recipe_open(q->recipe, &recipe, e), fd = -1;
+	int rc = recipe_open(request->recipe, &recipe, e), fd = -1;
 
 	if (!rc)
-		rc = check_request(q, &recipe, e);
+		rc = check_request(request, &recipe, e);
 	if (rc < 0)
 		return rc;
-	s = image_store_open(q->store_dir, e);
+	s = image_store_open(request->store_dir, e);
 	if (!s)
 		return -EIO;
-	if (!q->replace)
-		rc = check_name_free(s, q->name, e);
+	if (!request->replace)
+		rc = check_name_free(s, request->name, e);
 	if (!rc)
-		rc = make_staging(s, q->staging_id, &fd, e);
+		rc = make_staging(s, request->staging_id, &fd, e);
 	if (!rc) {
-		rc = build_in(q, s, &recipe, fd, &img, e);
+		rc = build_in(request, s, &recipe, fd, &img, e);
 		close_fd(&fd); /* the sweep takes the lock */
 		/* Only ours goes; others' staging directories may be builds
 		 * that are about to take their lock. */
-		(void)image_store_sweep_one(s, q->staging_id, NULL);
+		(void)image_store_sweep_one(s, request->staging_id, NULL);
 	}
 	image_store_free(s);
 	if (!rc)

@@ -6,6 +6,7 @@
  * names only after they were checked to be 64 hex digits.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,7 +86,7 @@ static int get_blob(const json_t *j, const char *field, bool required,
 	if (!rc)
 		rc = json_get_u64(object, field, "size_bytes", true, 1,
 				  INT64_MAX, &ret->size_bytes, e);
-	if (rc < 0)
+	if (rc)
 		return rc;
 	if (!digest_hex_ok(hex))
 		return err_set(e, ERR_INVALID, "manifest_invalid", 0,
@@ -135,7 +136,8 @@ static int get_choices(const json_t *j, struct image *img, struct err *e)
 	if (rc < 0)
 		return rc;
 	img->init = (enum image_init)init;
-	strcpy(img->kernel_format, formats[format]);
+	(void)snprintf(img->kernel_format, sizeof(img->kernel_format), "%s",
+		       formats[format]);
 	return 0;
 }
 

@@ -50,7 +50,7 @@ static void clean_copy(char *to, size_t size, const char *from)
 {
 	size_t i = 0;
 
-	for (; from[i] && i < size - 1; i++)
+	for (; i < size - 1 && from[i]; i++)
 		to[i] = from[i] < 0x20 || from[i] > 0x7e ? '?' : from[i];
 	to[i] = '\0';
 }
@@ -109,7 +109,7 @@ static void on_error(struct running *r, char *rest)
 	if (!at || r->told.kind != ERR_NONE)
 		return;
 	r->told.kind = err_kind_from_name(kind);
-	(void)strcpy(r->told.code, code);
+	memcpy(r->told.code, code, sizeof(code));
 	clean_copy(r->told.msg, sizeof(r->told.msg), rest + at);
 }
 
@@ -450,7 +450,7 @@ int recipe_run(const struct recipe_run *run, struct err *e)
 		.said = LOOP_SOURCE_INIT,
 		.output = LOOP_SOURCE_INIT,
 		.ended = LOOP_SOURCE_INIT,
-		.line = BUF_INIT(4 * LINE_MAX_BYTES),
+		.line = BUF_INIT((size_t)4 * LINE_MAX_BYTES),
 		.step = "starting",
 		.told = ERR_INIT,
 	};

@@ -143,7 +143,7 @@ int image_store_read_manifest(const struct image_store *s, const char *name,
 	if (!rc && strcmp(img.name, name) != 0)
 		rc = err_set(e, ERR_INVALID, "manifest_invalid", 0,
 			     "it says that it is '%s'", img.name);
-	if (rc < 0)
+	if (rc)
 		return damaged(e, rc, name);
 	*ret = img;
 	return 0;
@@ -278,7 +278,7 @@ int image_store_list(struct image_store *s, struct image **ret,
 		if (!rc)
 			rc = image_store_check_blobs(s, img, &one);
 		if (rc < 0) {
-			(void)strcpy(img->name, names[i]);
+			memcpy(img->name, names[i], sizeof(names[i]));
 			img->damaged = true;
 		}
 		n++;
