@@ -248,8 +248,8 @@ int main(int argc, char **argv)
 		loop = loop_new(&e);
 		rc = loop ? run(&options, &config, loop, &m, &control, &e) : -1;
 	}
-	code = rc < 0 ? report_error(&e, options.id, &status)
-		      : report_end(m, options.id, &status);
+	code = rc != 0 ? report_error(&e, options.id, &status)
+		       : report_end(m, options.id, &status);
 	control_free(control);
 	machine_free(m);
 	loop_free(loop);

@@ -44,10 +44,10 @@ unsigned edit_distance(const char *a, const char *b)
 const char *suggest(const char *word, const char *const *candidates)
 {
 	const char *best = NULL;
-	unsigned best_distance = 255;
+	size_t best_distance = 255;
 
 	for (size_t i = 0; candidates[i]; i++) {
-		unsigned d = edit_distance(word, candidates[i]);
+		size_t d = edit_distance(word, candidates[i]);
 
 		if (d < best_distance) {
 			best_distance = d;

@@ -20,7 +20,7 @@ struct tar_out *tar_out_new(const char *source, const char *name,
 			    struct err *e);
 void tar_out_free(struct tar_out *t);
 /* An api_source_fn: bytes, 0 at the end. */
-ssize_t tar_out_read(void *t, void *data, size_t room, struct err *e);
+ssize_t tar_out_read(void *ctx, void *data, size_t room, struct err *e);
 /* Bytes of file content so far. */
 uint64_t tar_out_bytes(const struct tar_out *t);
 

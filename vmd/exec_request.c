@@ -26,6 +26,7 @@ static int fill_env(json_t *env, struct exec_request *r, struct err *e)
 			return err_set(e, ERR_INVALID, "too_many_variables", 0,
 				       "env has more than %d variables",
 				       WIRE_ENVS_MAX);
+		/* Counted, on the wire. NOLINTNEXTLINE(bugprone-not-null*) */
 		memcpy(entry, name, name_len);
 		entry[name_len] = '=';
 		memcpy(entry + name_len + 1, json_string_value(value),

@@ -57,7 +57,7 @@ static struct files *files_new(struct request *r)
 		return NULL;
 	}
 	f->request = r;
-	f->data = (struct buf)BUF_INIT(2 * WIRE_WINDOW);
+	f->data = (struct buf)BUF_INIT((size_t)2 * WIRE_WINDOW);
 	return f;
 }
 

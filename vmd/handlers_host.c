@@ -64,6 +64,13 @@ static int cpu_count(void)
 	return (int)sysconf(_SC_NPROCESSORS_ONLN);
 }
 
+static json_int_t bytes_of(uint64_t count, uint64_t unit)
+{
+	uint64_t bytes = count * unit;
+
+	return (json_int_t)bytes;
+}
+
 void handle_host(struct request *r)
 {
 	struct daemon *d = r->daemon;
@@ -86,11 +93,11 @@ void handle_host(struct request *r)
 			  "engines", engine_list(d), "checks", checks, "kernel",
 			  names.release, "architecture", names.machine, "cpus",
 			  cpu_count(), "memory_bytes",
-			  (json_int_t)(info.totalram * info.mem_unit),
+			  bytes_of(info.totalram, info.mem_unit),
 			  "memory_available_bytes", (json_int_t)available,
-			  "disk_bytes", (json_int_t)(fs.f_blocks * fs.f_frsize),
+			  "disk_bytes", bytes_of(fs.f_blocks, fs.f_frsize),
 			  "disk_available_bytes",
-			  (json_int_t)(fs.f_bavail * fs.f_frsize), "state_dir",
+			  bytes_of(fs.f_bavail, fs.f_frsize), "state_dir",
 			  d->config->state_dir, "rootless", geteuid() != 0,
 			  "vms", (json_int_t)d->vm_count),
 		NULL);

@@ -154,7 +154,7 @@ const struct host_qemu *host_qemu(void)
 {
 	struct host_qemu *q = &cache.qemu;
 	AUTO(free) char *path = NULL;
-	char out[1024];
+	char said[1024];
 	unsigned int major = 0, minor = 0, micro = 0;
 	const char *at;
 	int status;
@@ -175,13 +175,13 @@ const struct host_qemu *host_qemu(void)
 	(void)snprintf(q->path, sizeof(q->path), "%s", path);
 	const char *argv[] = { path, "--version", NULL };
 
-	status = host_run(argv, PROBE_TIMEOUT_MS, out, sizeof(out));
-	at = strstr(out, "version ");
+	status = host_run(argv, PROBE_TIMEOUT_MS, said, sizeof(said));
+	at = strstr(said, "version ");
 	if (status != 0 || !at ||
 	    sscanf(at, "version %u.%u.%u", &major, &minor, &micro) < 2) {
 		char line[120];
 
-		first_line(line, sizeof(line), out);
+		first_line(line, sizeof(line), said);
 		(void)snprintf(q->reason, sizeof(q->reason),
 			       "qemu-system-x86_64 --version failed "
 			       "(status %d): %s",

@@ -41,7 +41,8 @@ struct websocket {
 /* http_connection.c */
 void http_accept(struct loop_source *source, uint32_t events);
 void http_on_connection(void *cls, struct MHD_Connection *connection,
-			void **context, enum MHD_ConnectionNotificationCode c);
+			void **context,
+			enum MHD_ConnectionNotificationCode why);
 
 /* http_request.c */
 void *http_on_uri(void *cls, const char *uri, struct MHD_Connection *c);

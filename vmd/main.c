@@ -83,7 +83,7 @@ static int serve(const struct options *o, struct daemon *d, struct err *e)
 {
 	struct http *http;
 	sigset_t signals;
-	int fd, rc;
+	int fd = -1, rc;
 
 	(void)sigemptyset(&signals);
 	(void)sigaddset(&signals, SIGTERM);
@@ -121,7 +121,7 @@ static int run(const struct options *o, struct err *e)
 		.engine_emulates = emulates,
 		.memory_available = host_memory_available,
 		.host_checks = checks,
-		.slow_ms = HTTP_SLOW_SECONDS * 1000,
+		.slow_ms = UINT64_C(1000) * HTTP_SLOW_SECONDS,
 		.lease_ms = 30000,
 		.kill_ms = 10000,
 		.keep_operations = 1000,

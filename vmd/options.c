@@ -79,11 +79,9 @@ static int fill_defaults(struct options *o, struct err *e)
 	int rc = fill_state(o, e);
 
 	if (rc == 0 && !o->run_dir) {
-		if (own_state)
-			rc = join(&o->run_dir, o->state_dir, "/run", e);
-		else if (geteuid() == 0)
+		if (!own_state && geteuid() == 0)
 			rc = set(&o->run_dir, "/run/vmd", e);
-		else if (runtime && runtime[0] == '/')
+		else if (!own_state && runtime && runtime[0] == '/')
 			rc = join(&o->run_dir, runtime, "/vmd", e);
 		else
 			rc = join(&o->run_dir, o->state_dir, "/run", e);

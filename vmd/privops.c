@@ -85,7 +85,6 @@ int privops_vm_dir_remove(int parent_fd, const char *vm_id, struct err *e)
 
 static const char **environ_with(const char *entry)
 {
-	extern char **environ;
 	size_t n = 0, kept = 0;
 	const char **env;
 
