@@ -301,6 +301,9 @@ int machine_resume(struct machine *m)
 {
 	if (m->state == MACHINE_RUNNING)
 		return -EALREADY;
+	if (m->loaded)
+		machine_resume_devices(m);
+	m->loaded = false;
 	for (unsigned i = 0; i < m->vcpu_count; i++) {
 		/* Tells kvmclock that the pause was not a hang; if it cares. */
 		if (m->state == MACHINE_PAUSED)

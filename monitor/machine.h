@@ -81,6 +81,7 @@ struct machine {
 	struct backend console_backend;
 	struct virtio_device *console; /* or NULL */
 	enum machine_state state;
+	bool loaded; /* from a saved state; its devices wait to go on */
 	uint64_t started_ms;
 	uint64_t stray_accesses;
 	/*
@@ -115,7 +116,8 @@ void machine_end(struct machine *m, enum machine_end why, const char *text);
 /*
  * The state of everything but guest memory (that is m->vm.mem_fd). save: the
  * machine is paused or was never run. load: into a machine built from the same
- * configuration that was never run; on failure it can only be freed.
+ * configuration that was never run, with the guest's memory in place; on
+ * failure it can only be freed. Its devices go on when it is run.
  */
 int machine_save(struct machine *m, struct state_writer *w, struct err *e);
 int machine_load(struct machine *m, struct state_reader *r, struct err *e);

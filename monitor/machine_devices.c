@@ -389,9 +389,23 @@ void machine_remove_devices(struct machine *m)
 void machine_save_devices(struct machine *m, struct state_writer *w)
 {
 	ioapic_save(&m->ioapic, w);
+	state_begin(w, "pic", 1);
+	state_put_bytes(w, m->pic_masks, sizeof(m->pic_masks));
+	state_end(w);
 	serial_save(&m->serial, w);
 	for (unsigned i = 0; i < m->slot_count; i++)
 		virtio_mmio_save(&m->slots[i].mmio, w, m->slots[i].instance);
+}
+
+static int load_pic(struct machine *m, struct state_reader *r, struct err *e)
+{
+	uint16_t version;
+	int rc = state_open(r, "pic", 1, &version, e);
+
+	if (rc < 0)
+		return rc;
+	state_get_bytes(r, m->pic_masks, sizeof(m->pic_masks));
+	return state_close(r, e);
 }
 
 int machine_load_devices(struct machine *m, struct state_reader *r,
@@ -400,9 +414,17 @@ int machine_load_devices(struct machine *m, struct state_reader *r,
 	int rc = ioapic_load(&m->ioapic, r, e);
 
 	if (rc == 0)
+		rc = load_pic(m, r, e);
+	if (rc == 0)
 		rc = serial_load(&m->serial, r, e);
 	for (unsigned i = 0; rc == 0 && i < m->slot_count; i++)
 		rc = virtio_mmio_load(&m->slots[i].mmio, r,
 				      m->slots[i].instance, e);
 	return rc;
+}
+
+void machine_resume_devices(struct machine *m)
+{
+	for (unsigned i = 0; i < m->slot_count; i++)
+		virtio_mmio_resume(&m->slots[i].mmio);
 }

@@ -17,5 +17,7 @@ void machine_remove_devices(struct machine *m);
 void machine_save_devices(struct machine *m, struct state_writer *w);
 int machine_load_devices(struct machine *m, struct state_reader *r,
 			 struct err *e);
+/* What was loaded goes on: interrupt lines, kicks, chains that wait. */
+void machine_resume_devices(struct machine *m);
 
 #endif

@@ -34,6 +34,7 @@ int machine_load(struct machine *m, struct state_reader *r, struct err *e)
 		rc = vcpu_load(&m->vcpus[i], r, e);
 	if (rc == 0)
 		rc = machine_load_devices(m, r, e);
+	m->loaded = true;
 	/* State of a device that this machine lacks must not get lost. */
 	return rc < 0 ? rc : state_all_read(r, e);
 }

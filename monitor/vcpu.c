@@ -33,7 +33,10 @@ static void on_kick(int sig)
 
 int vcpu_init_signals(struct err *e)
 {
-	struct sigaction action = { .sa_handler = on_kick };
+	/* KVM_RUN answers EINTR all the same; a device's write to the host
+	 * that a kick meets half-way goes on. */
+	struct sigaction action = { .sa_handler = on_kick,
+				    .sa_flags = SA_RESTART };
 
 	if (sigaction(KICK_SIGNAL, &action, NULL) != 0)
 		return err_sys(e, errno, "sigaction");
@@ -156,6 +159,7 @@ static bool handle_exit(struct vcpu *vcpu)
 	case KVM_EXIT_INTR:
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
 	case KVM_EXIT_HLT:
+	case KVM_EXIT_IOAPIC_EOI: /* our messages are edges: nothing to do */
 		return true;
 	case KVM_EXIT_SHUTDOWN:
 		ended(vcpu, VCPU_END_TRIPLE_FAULT,

@@ -19,8 +19,9 @@ enum {
 };
 
 /*
- * In the order of loading: the local APIC needs APIC_BASE from sregs, and the
- * MSRs (TSC deadline), which come last, need the local APIC.
+ * In the order of both ways. Asking for mp_state first carries out an INIT or
+ * SIPI that waits, which changes the registers. The local APIC needs APIC_BASE
+ * from sregs, and the MSRs (TSC deadline), which come last, need the local APIC.
  */
 static const struct part {
 	const char *name;
@@ -28,6 +29,8 @@ static const struct part {
 	uint32_t size;
 	bool optional; /* for a CPU without XSAVE */
 } parts[] = {
+	{ "mp_state", KVM_GET_MP_STATE, KVM_SET_MP_STATE,
+	  sizeof(struct kvm_mp_state), false },
 	{ "xsave", KVM_GET_XSAVE, KVM_SET_XSAVE, sizeof(struct kvm_xsave),
 	  true },
 	{ "xcrs", KVM_GET_XCRS, KVM_SET_XCRS, sizeof(struct kvm_xcrs), true },
@@ -38,8 +41,6 @@ static const struct part {
 	{ "regs", KVM_GET_REGS, KVM_SET_REGS, sizeof(struct kvm_regs), false },
 	{ "debugregs", KVM_GET_DEBUGREGS, KVM_SET_DEBUGREGS,
 	  sizeof(struct kvm_debugregs), true },
-	{ "mp_state", KVM_GET_MP_STATE, KVM_SET_MP_STATE,
-	  sizeof(struct kvm_mp_state), false },
 	{ "events", KVM_GET_VCPU_EVENTS, KVM_SET_VCPU_EVENTS,
 	  sizeof(struct kvm_vcpu_events), false },
 };

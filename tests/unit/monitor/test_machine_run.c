@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Machines that run, with all their threads: two vCPUs that count in memory and
+ * touch a port and a device register each time round, one loop thread, and this
+ * thread as the client of the control socket. Skipped without KVM.
+ */
+#include "../test.h"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_mmio.h>
+#include <linux/virtio_ring.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "monitor/control.h"
+#include "monitor/machine.h"
+
+enum {
+	VCPUS = 2,
+	CODE = 0x100000,
+	COUNTERS = 0x200000, /* one for each vCPU */
+	RINGS = 0x300000, /* of the rng: descriptors, available, used */
+	AVAIL = RINGS + 0x1000,
+	USED = RINGS + 0x2000,
+	BUFFER = RINGS + 0x3000,
+	WAIT_MS = 20000,
+	ROUNDS = 50, /* proof that a vCPU runs */
+};
+
+/* inc rbx; mov [rdi],rbx; mov edx,0x3ff; in al,dx; mov eax,[rsi]; jmp */
+static const uint8_t code[] = {
+	0x48, 0xff, 0xc3, 0x48, 0x89, 0x1f, 0xba, 0xff,
+	0x03, 0x00, 0x00, 0xec, 0x8b, 0x06, 0xeb, 0xf0
+};
+
+static char dir[] = "/tmp/vmd-machine-XXXXXX";
+
+struct rig {
+	struct config config;
+	struct loop *loop;
+	struct machine *m;
+	struct control *control;
+	pthread_t thread;
+	bool running;
+	int client;
+	char socket[sizeof(dir) + 16];
+};
+
+static void write_kernel(const char *path)
+{
+	Elf64_Ehdr h = { .e_type = ET_EXEC,
+			 .e_machine = EM_X86_64,
+			 .e_entry = CODE,
+			 .e_phoff = sizeof(h),
+			 .e_phentsize = sizeof(Elf64_Phdr),
+			 .e_phnum = 1 };
+	Elf64_Phdr p = { .p_type = PT_LOAD,
+			 .p_offset = sizeof(h) + sizeof(p),
+			 .p_paddr = CODE,
+			 .p_vaddr = CODE,
+			 .p_filesz = sizeof(code),
+			 .p_memsz = sizeof(code) };
+	FILE *file = fopen(path, "we");
+
+	assert_non_null(file);
+	memcpy(h.e_ident, ELFMAG, SELFMAG);
+	h.e_ident[EI_CLASS] = ELFCLASS64;
+	h.e_ident[EI_DATA] = ELFDATA2LSB;
+	assert_int_equal(fwrite(&h, sizeof(h), 1, file), 1);
+	assert_int_equal(fwrite(&p, sizeof(p), 1, file), 1);
+	assert_int_equal(fwrite(code, sizeof(code), 1, file), 1);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void must(int rc, const struct err *e)
+{
+	if (rc < 0)
+		fail_msg("%s", e->msg);
+}
+
+static struct rig *build(const char *name)
+{
+	struct rig *r = calloc(1, sizeof(*r));
+	struct err e = ERR_INIT;
+	char text[512];
+
+	assert_non_null(r);
+	(void)snprintf(r->socket, sizeof(r->socket), "%s/%s", dir, name);
+	(void)snprintf(text, sizeof(text),
+		       "{\"boot-source\":{\"kernel_image_path\":\"%s/kernel\"},"
+		       "\"machine-config\":{\"vcpu_count\":%d,"
+		       "\"mem_size_mib\":16},"
+		       "\"serial\":{\"log_path\":\"/dev/null\"},"
+		       "\"entropy\":{}}",
+		       dir, VCPUS);
+	must(config_parse(text, strlen(text), &r->config, &e), &e);
+	r->client = -1;
+	r->loop = loop_new(&e);
+	assert_non_null(r->loop);
+	must(machine_new(&r->config, r->loop, &r->m, &e), &e);
+	must(control_new(r->m, r->socket, &r->control, &e), &e);
+	return r;
+}
+
+/* Both vCPUs at the kernel's entry, each with its counter in rdi. */
+static void boot(struct rig *r)
+{
+	const struct boot_entry entry = { .protocol = "elf64",
+					  .mode = BOOT_LONG,
+					  .ip = CODE };
+	struct kvm_mp_state runnable = { .mp_state = KVM_MP_STATE_RUNNABLE };
+	struct err e = ERR_INIT;
+
+	must(machine_load_guest(r->m, &e), &e);
+	for (unsigned i = 0; i < VCPUS; i++) {
+		struct vcpu *v = &r->m->vcpus[i];
+		struct kvm_regs regs;
+
+		must(vcpu_boot(v, &r->m->vm.mem, &entry, &e), &e);
+		must(kvm_try(v->fd, KVM_GET_REGS, &regs, "registers", &e), &e);
+		regs.rdi = COUNTERS + 8 * i;
+		regs.rsi = GPA_VIRTIO + VIRTIO_MMIO_STATUS;
+		must(kvm_try(v->fd, KVM_SET_REGS, &regs, "registers", &e), &e);
+		must(kvm_try(v->fd, KVM_SET_MP_STATE, &runnable, "state", &e),
+		     &e);
+	}
+}
+
+static void *run(void *data)
+{
+	struct rig *r = data;
+	struct err e = ERR_INIT;
+
+	return machine_run(r->m, &e) < 0 ? r : NULL;
+}
+
+static void start(struct rig *r)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct err e = ERR_INIT;
+
+	must(machine_start_threads(r->m, &e), &e);
+	assert_int_equal(pthread_create(&r->thread, NULL, run, r), 0);
+	r->running = true;
+	r->client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s",
+		       r->socket);
+	assert_int_equal(connect(r->client, (struct sockaddr *)&address,
+				 sizeof(address)),
+			 0);
+}
+
+static void ask(struct rig *r, const char *action)
+{
+	char line[128];
+	ssize_t n;
+	int len = snprintf(line, sizeof(line), "{\"action\":\"%s\"}\n", action);
+
+	assert_int_equal(send(r->client, line, (size_t)len, 0), len);
+	n = recv(r->client, line, sizeof(line) - 1, 0);
+	assert_true(n > 0);
+	line[n] = '\0';
+	assert_non_null(strstr(line, "ok"));
+}
+
+static void take_down(struct rig *r)
+{
+	void *failed = NULL;
+
+	if (r->running) {
+		ask(r, "kill");
+		assert_int_equal(pthread_join(r->thread, &failed), 0);
+		assert_null(failed);
+		assert_int_equal(r->m->end, MACHINE_END_KILLED);
+	}
+	close_fd(&r->client);
+	control_free(r->control);
+	machine_free(r->m);
+	loop_free(r->loop);
+	config_done(&r->config);
+	(void)unlink(r->socket);
+	free(r);
+}
+
+static void *at(struct rig *r, uint64_t gpa)
+{
+	return guest_slice(&r->m->vm.mem, gpa, 8);
+}
+
+static uint64_t counter(struct rig *r, unsigned vcpu)
+{
+	return __atomic_load_n((uint64_t *)at(r, COUNTERS + 8 * vcpu),
+			       __ATOMIC_RELAXED);
+}
+
+/* Both vCPUs came further than from[] by ROUNDS. */
+static void wait_progress(struct rig *r, const uint64_t from[VCPUS])
+{
+	uint64_t end = clock_mono_ms() + WAIT_MS;
+
+	for (unsigned i = 0; i < VCPUS; i++)
+		while (counter(r, i) < from[i] + ROUNDS) {
+			assert_true(clock_mono_ms() < end);
+			(void)sched_yield();
+		}
+}
+
+static void set(struct rig *r, uint64_t offset, uint32_t value)
+{
+	bus_write(&r->m->mmio, GPA_VIRTIO + offset, &value, sizeof(value));
+}
+
+/* A driver of the rng whose kick got lost: a chain waits for the device. */
+static void offer_chain_without_kick(struct rig *r)
+{
+	const struct vring_desc desc = { .addr = BUFFER,
+					 .len = 32,
+					 .flags = VRING_DESC_F_WRITE };
+	uint16_t one = 1;
+
+	set(r, VIRTIO_MMIO_STATUS, 1);
+	set(r, VIRTIO_MMIO_STATUS, 3);
+	set(r, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
+	set(r, VIRTIO_MMIO_DRIVER_FEATURES, 1); /* VERSION_1 */
+	set(r, VIRTIO_MMIO_STATUS, 11);
+	set(r, VIRTIO_MMIO_QUEUE_NUM, 8);
+	set(r, VIRTIO_MMIO_QUEUE_DESC_LOW, RINGS);
+	set(r, VIRTIO_MMIO_QUEUE_AVAIL_LOW, AVAIL);
+	set(r, VIRTIO_MMIO_QUEUE_USED_LOW, USED);
+	set(r, VIRTIO_MMIO_QUEUE_READY, 1);
+	set(r, VIRTIO_MMIO_STATUS, 15);
+	memcpy(guest_slice(&r->m->vm.mem, RINGS, sizeof(desc)), &desc,
+	       sizeof(desc));
+	memcpy(at(r, AVAIL + 2), &one, sizeof(one));
+}
+
+static uint16_t used_index(struct rig *r)
+{
+	uint16_t value;
+
+	memcpy(&value, at(r, USED + 2), sizeof(value));
+	return value;
+}
+
+/* State and memory of one paused machine into another one. */
+static void move(struct rig *from, struct rig *to)
+{
+	struct state_writer w;
+	struct state_reader reader;
+	struct err e = ERR_INIT;
+
+	state_writer_init(&w, 1 << 20);
+	must(machine_save(from->m, &w, &e), &e);
+	must(state_finish(&w, &e), &e);
+	memcpy(to->m->vm.map, from->m->vm.map, from->m->vm.mem_bytes);
+	must(state_reader_init(&reader, buf_head(&w.out), buf_len(&w.out), &e),
+	     &e);
+	must(machine_load(to->m, &reader, &e), &e);
+	state_writer_done(&w);
+}
+
+static void test_running_machine_moves_and_goes_on(void **state)
+{
+	struct rig *a = build("a"), *b = build("b");
+	uint64_t seen[VCPUS] = { 0 };
+
+	(void)state;
+	boot(a);
+	start(a);
+	wait_progress(a, seen);
+	ask(a, "pause");
+	(void)pthread_mutex_lock(&a->m->lock);
+	for (unsigned i = 0; i < VCPUS; i++)
+		seen[i] = counter(a, i);
+	offer_chain_without_kick(a);
+	a->m->pic_masks[1] = 0xa5;
+	move(a, b);
+	for (unsigned i = 0; i < VCPUS; i++)
+		assert_int_equal(counter(a, i), seen[i]);
+	(void)pthread_mutex_unlock(&a->m->lock);
+	assert_int_equal(b->m->pic_masks[1], 0xa5);
+	assert_int_equal(used_index(b), 0);
+	start(b);
+	wait_progress(b, seen);
+	ask(b, "pause");
+	/* A vCPU goes on where it was: it does not count from zero again. */
+	for (unsigned i = 0; i < VCPUS; i++)
+		assert_true(counter(b, i) > seen[i]);
+	assert_int_equal(used_index(b), 1);
+	assert_int_equal(used_index(a), 0);
+	ask(b, "resume");
+	for (unsigned i = 0; i < VCPUS; i++)
+		seen[i] = counter(b, i);
+	wait_progress(b, seen);
+	take_down(b);
+	ask(a, "resume");
+	take_down(a);
+}
+
+static void test_pause_and_resume_in_quick_succession_lose_nothing(void **state)
+{
+	struct rig *r = build("r");
+	uint64_t seen[VCPUS] = { 0 };
+
+	(void)state;
+	boot(r);
+	start(r);
+	for (int i = 0; i < 200; i++) {
+		ask(r, "pause");
+		ask(r, "resume");
+	}
+	for (unsigned i = 0; i < VCPUS; i++)
+		seen[i] = counter(r, i);
+	wait_progress(r, seen);
+	take_down(r);
+}
+
+/* Keeps the loop thread, and so the lock, as busy as a queue without end. */
+static void greedy(struct loop_timer *timer)
+{
+	uint64_t end = clock_mono_ns() + 200 * 1000;
+
+	while (clock_mono_ns() < end)
+		continue;
+	loop_timer_arm_soon(timer);
+}
+
+static void test_busy_loop_does_not_starve_the_vcpus(void **state)
+{
+	struct rig *r = build("r");
+	struct loop_timer timer;
+	const uint64_t seen[VCPUS] = { 0 };
+
+	(void)state;
+	boot(r);
+	loop_timer_init(r->loop, &timer, greedy, NULL);
+	loop_timer_arm_soon(&timer);
+	start(r);
+	wait_progress(r, seen);
+	take_down(r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_running_machine_moves_and_goes_on),
+		cmocka_unit_test(
+			test_pause_and_resume_in_quick_succession_lose_nothing),
+		cmocka_unit_test(test_busy_loop_does_not_starve_the_vcpus),
+	};
+	char kernel[sizeof(dir) + 16];
+	int failed;
+
+	if (access("/dev/kvm", R_OK | W_OK) != 0) {
+		(void)puts("SKIP /dev/kvm cannot be opened here");
+		return 77;
+	}
+	if (!mkdtemp(dir))
+		return 1;
+	(void)snprintf(kernel, sizeof(kernel), "%s/kernel", dir);
+	write_kernel(kernel);
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	(void)unlink(kernel);
+	(void)rmdir(dir);
+	return failed;
+}
