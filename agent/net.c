@@ -169,6 +169,26 @@ static int add_default_route(unsigned int index, const struct address *gateway)
 	return transact(&r);
 }
 
+/*
+ * One datagram to the gateway's discard port. A user-mode network learns our
+ * MAC from our first frame; until then what it sends to us is a broadcast, which
+ * TCP ignores: the first connection to a published port would hang.
+ */
+static void announce(const struct address *gateway)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9) };
+	int fd;
+
+	if (gateway->family != AF_INET)
+		return;
+	memcpy(&to.sin_addr, gateway->bytes, gateway->len);
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return;
+	(void)sendto(fd, "", 0, 0, (const struct sockaddr *)&to, sizeof(to));
+	(void)close(fd);
+}
+
 /* ARPHRD_ETHER with a device behind it (so no bridge, no dummy). */
 static bool is_ethernet(const char *name)
 {
@@ -262,6 +282,8 @@ bool net_setup(const struct wire_net *n, struct failure *f)
 	if (!sys && n->gateway.len &&
 	    (sys = add_default_route(index, &gateway)) != 0)
 		failure_set(f, sys, WIRE_CODE_IO, "cannot set the route");
+	if (!sys && n->gateway.len)
+		announce(&gateway);
 	if (!sys && n->dns.len && !write_resolver(n->dns)) {
 		sys = errno;
 		failure_set(f, sys, WIRE_CODE_IO,
