@@ -81,6 +81,9 @@ struct engine_events {
 	 * handle stays valid until engine_ops.release(), which may be called
 	 * from here. */
 	void (*ended)(void *ctx, enum vm_end end, const struct err *e);
+	/* The VM goes on, but something of it is lost (its network). May be
+	 * NULL. */
+	void (*warning)(void *ctx, const struct err *e);
 };
 
 struct engine_vm; /* opaque, one per running VM */

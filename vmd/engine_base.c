@@ -14,6 +14,8 @@
 enum {
 	/* passt ends by itself when the VM's end of its socket closes. */
 	PASST_END_MS = 1000,
+	/* Both end together: the one that is reaped first says nothing. */
+	PASST_LOST_MS = 500,
 	AGENT_RETRY_MS = 50,
 	AGENT_RETRY_MAX_MS = 2000
 };
@@ -43,6 +45,7 @@ static void deliver_end(struct engine_vm *vm)
 	vm->ended = true;
 	loop_timer_disarm(&vm->end_timer);
 	loop_timer_disarm(&vm->agent_timer);
+	loop_timer_disarm(&vm->passt_timer);
 	console_link_drain(&vm->console);
 	if (vm->released)
 		return;
@@ -71,8 +74,28 @@ static void on_passt(struct loop_source *source, uint32_t events)
 			      "%s",
 			      tail);
 		engine_vm_finish(vm, VM_END_FAILED, &e);
+	} else if (!vm->decided && !vm->main_gone && !vm->killed) {
+		loop_timer_arm(&vm->passt_timer, PASST_LOST_MS);
 	}
 	deliver_end(vm);
+	engine_vm_leave(vm);
+}
+
+static void on_passt_lost(struct loop_timer *timer)
+{
+	struct engine_vm *vm = timer->data;
+	struct err e = ERR_INIT;
+	char tail[300];
+
+	if (vm->decided || vm->main_gone || vm->killed || !vm->events->warning)
+		return;
+	engine_log_tail(vm->dirfd, "passt.log", tail, sizeof(tail));
+	(void)err_set(&e, ERR_UNAVAILABLE, "network_lost", 0,
+		      "the VM has no network any more: passt ended; restart "
+		      "the VM to get it back; passt said: %s",
+		      tail);
+	engine_vm_enter(vm);
+	vm->events->warning(vm->ctx, &e);
 	engine_vm_leave(vm);
 }
 
@@ -155,6 +178,7 @@ int engine_vm_init(struct engine_vm *vm, struct loop *loop, const char *id,
 	console_link_init(&vm->console);
 	loop_timer_init(loop, &vm->end_timer, on_end_timer, vm);
 	loop_timer_init(loop, &vm->agent_timer, on_agent_timer, vm);
+	loop_timer_init(loop, &vm->passt_timer, on_passt_lost, vm);
 	vm->dirfd = fcntl(run_dirfd, F_DUPFD_CLOEXEC, 3);
 	if (vm->dirfd < 0)
 		return err_sys(e, errno, "run directory %s", run_path);
@@ -187,6 +211,17 @@ int engine_vm_adopt_process(const char *role, const struct vm_process *list,
 					     ret, NULL);
 	}
 	return -ESRCH;
+}
+
+void engine_vm_adopt_passt(struct engine_vm *vm, const struct vm_process *list,
+			   size_t count)
+{
+	if (engine_vm_adopt_process("passt", list, count, &vm->passt) == 0)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		if (!strcmp(list[i].role, "passt"))
+			loop_timer_arm(&vm->passt_timer, PASST_LOST_MS);
+	}
 }
 
 void engine_vm_announce(struct engine_vm *vm, const char *role,
@@ -248,6 +283,7 @@ void engine_vm_release(struct engine_vm *vm)
 	vm->hooks->done(vm);
 	loop_timer_disarm(&vm->end_timer);
 	loop_timer_disarm(&vm->agent_timer);
+	loop_timer_disarm(&vm->passt_timer);
 	loop_remove(&vm->main_source);
 	loop_remove(&vm->passt_source);
 	console_link_close(&vm->console);

@@ -42,6 +42,7 @@ struct engine_vm {
 	struct loop_source main_source, passt_source;
 	struct loop_timer end_timer; /* what was asked to end and did not */
 	struct loop_timer agent_timer;
+	struct loop_timer passt_timer; /* passt is gone: is the VM, too? */
 	unsigned int agent_tries;
 	struct console_link console;
 	bool running; /* running() was called */
@@ -65,6 +66,9 @@ void engine_vm_leave(struct engine_vm *vm);
 
 /* Starts watching vm->main (and vm->passt when it has a pid). */
 int engine_vm_watch(struct engine_vm *vm, struct err *e);
+/* Takes over passt if there was one; a lost one is told soon. */
+void engine_vm_adopt_passt(struct engine_vm *vm, const struct vm_process *list,
+			   size_t count);
 /* Finds a process of that role and takes it over: 0 or -ESRCH. */
 int engine_vm_adopt_process(const char *role, const struct vm_process *list,
 			    size_t count, struct process *ret);

@@ -384,8 +384,7 @@ static int microvm_adopt(struct loop *loop, const char *id, int run_dirfd,
 	if (!m)
 		return -ENOMEM;
 	vm = &m->base;
-	(void)engine_vm_adopt_process("passt", processes, process_count,
-				      &vm->passt);
+	engine_vm_adopt_passt(vm, processes, process_count);
 	if (engine_vm_adopt_process("monitor", processes, process_count,
 				    &vm->main) < 0) {
 		(void)process_signal(&vm->passt, SIGKILL);

@@ -309,8 +309,7 @@ static int qemu_adopt(struct loop *loop, const char *id, int run_dirfd,
 		return -ENOMEM;
 	vm = &q->base;
 	q->adopted = true;
-	(void)engine_vm_adopt_process("passt", processes, process_count,
-				      &vm->passt);
+	engine_vm_adopt_passt(vm, processes, process_count);
 	rc = engine_vm_adopt_process("qemu", processes, process_count,
 				     &vm->main);
 	if (rc < 0) {

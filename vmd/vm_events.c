@@ -207,12 +207,22 @@ static void on_ended(void *ctx, enum vm_end end, const struct err *e)
 	vm_ended(ctx, end, e);
 }
 
+static void on_warning(void *ctx, const struct err *e)
+{
+	struct vm *vm = ctx;
+
+	log_vm(LOG_LEVEL_WARN, vm->row.id, "%s: %s", vm->row.name, e->msg);
+	if (!vm->ending)
+		vm_set_state(vm, vm->row.state, "%.250s", e->msg);
+}
+
 const struct engine_events vm_engine_events = {
 	.process = on_process,
 	.running = on_running,
 	.agent = on_agent,
 	.console = on_console,
 	.ended = on_ended,
+	.warning = on_warning,
 };
 
 size_t vm_console_replay(const struct vm *vm, uint8_t *buf, size_t size)

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -39,7 +40,8 @@ struct fixture {
 	struct loop *loop;
 	struct engine_vm *vm;
 	struct vm_launch launch;
-	unsigned int processes, running, agents, ended;
+	unsigned int processes, running, agents, ended, warnings;
+	pid_t passt;
 	int agent_fd;
 	enum vm_end end;
 	struct err err;
@@ -49,6 +51,10 @@ static void on_process(void *ctx, const struct vm_process *p)
 {
 	struct fixture *f = ctx;
 
+	if (!strcmp(p->role, "passt")) {
+		f->passt = p->pid;
+		return;
+	}
 	assert_string_equal(p->role, "monitor");
 	f->processes++;
 }
@@ -83,8 +89,17 @@ static void on_ended(void *ctx, enum vm_end end, const struct err *e)
 	f->err = *e;
 }
 
-static const struct engine_events events = { on_process, on_running, on_agent,
-					     on_console, on_ended };
+static void on_warning(void *ctx, const struct err *e)
+{
+	struct fixture *f = ctx;
+
+	f->warnings++;
+	f->err = *e;
+}
+
+static const struct engine_events events = {
+	on_process, on_running, on_agent, on_console, on_ended, on_warning
+};
 
 /* The probe answers `probe`; a start runs `body` in the run directory. */
 static void fake_monitor(const struct fixture *f, const char *probe,
@@ -364,6 +379,44 @@ static void test_running_comes_from_the_control_socket(void **state)
 	assert_string_equal(text, "{\"action\":\"shutdown\"}\n");
 }
 
+/* The network of a VM that runs is lost: it is told, and the VM goes on. */
+static void test_lost_passt_is_told(void **state)
+{
+	static const char answer[] = "{\"state\":\"running\",\"vcpus\":2}\n";
+	struct fixture *f = *state;
+	AUTO(fd) int listen_fd = -1;
+	AUTO(fd) int control = -1;
+	char path[80];
+	FILE *out;
+
+	(void)snprintf(path, sizeof(path), "%s/passt", f->dir);
+	out = fopen(path, "we");
+	assert_non_null(out);
+	assert_true(fputs("#!/bin/sh\necho last words\nexec sleep 100\n",
+			  out) >= 0);
+	assert_int_equal(fclose(out), 0);
+	assert_int_equal(chmod(path, 0755), 0);
+	fake_monitor(f, GOOD, "exec sleep 100");
+	assert_int_equal(sock_listen_unix(f->launch.run_dirfd, "control.sock",
+					  0600, &listen_fd, NULL),
+			 0);
+	f->launch.network = true;
+	start(f);
+	assert_true(f->passt > 0);
+	RUN_UNTIL(f, sock_accept(listen_fd, &control) == 0);
+	assert_int_equal(send(control, answer, sizeof(answer) - 1, 0),
+			 sizeof(answer) - 1);
+	RUN_UNTIL(f, f->running);
+	assert_int_equal(kill(f->passt, SIGKILL), 0);
+	RUN_UNTIL(f, f->warnings);
+	assert_string_equal(f->err.code, "network_lost");
+	assert_int_equal(f->ended, 0);
+	/* With the VM it ends as usual, and nothing is said. */
+	engine_microvm.kill(f->vm);
+	RUN_UNTIL(f, f->ended);
+	assert_int_equal(f->warnings, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -377,6 +430,7 @@ int main(void)
 		TEST(test_config_says_what_it_must),
 		TEST(test_agent_is_reached_both_ways),
 		TEST(test_running_comes_from_the_control_socket),
+		TEST(test_lost_passt_is_told),
 	};
 
 	if (access("/dev/kvm", R_OK | W_OK) < 0) {
