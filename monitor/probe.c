@@ -22,10 +22,14 @@
 enum {
 	PAGE = 4096,
 	CODE = 0x1000,
-	/* Interpreted, the first round takes about 20 ms; else nothing. */
-	ROUND_FIRST = 10 * 1000,
-	ROUND_MAX = 200 * 1000 * 1000,
-	ENOUGH_NS = 20 * 1000 * 1000,
+	/* Interpreted, a round of these takes some 10 ms; else nothing. */
+	ROUND_FIRST = 1000,
+	/* Long enough to measure, and short enough to fit in between two
+	 * moments at which a loaded host lets others run. */
+	ROUND_NS = 1000 * 1000,
+	/* A fast host has shown itself after as many rounds of full length. */
+	ROUNDS_FULL = 4,
+	BUDGET_NS = 150 * 1000 * 1000,
 	PER_TURN = 2, /* instructions of a turn */
 };
 
@@ -113,22 +117,32 @@ static int run_round(struct probe *p, uint64_t turns, uint64_t *ret_ns,
 	return 0;
 }
 
+/*
+ * The best of several short rounds: whatever else the host does only makes a
+ * round slower, so the fastest one comes nearest to the truth.
+ */
 static int measure(struct probe *p, struct probe_result *ret, struct err *e)
 {
+	uint64_t end = clock_mono_ns() + BUDGET_NS;
 	uint64_t turns = ROUND_FIRST, ns;
+	unsigned rounds = 0, full = 0;
 	int rc = run_round(p, 1, &ns, e); /* page faults come here */
 
-	while (rc == 0) {
+	while (rc == 0 && (rounds++ < 2 || clock_mono_ns() < end)) {
+		double mips;
+
 		rc = run_round(p, turns, &ns, e);
 		if (rc < 0)
 			break;
-		ret->mips = (double)(turns * PER_TURN) * 1000.0 /
-			    (double)(ns ? ns : 1);
-		/* A slow host has shown itself; a fast one gets more. */
-		if (ns >= ENOUGH_NS || turns >= ROUND_MAX ||
-		    (turns > ROUND_FIRST && ret->mips < PROBE_USABLE_MIPS))
-			return 0;
-		turns *= 10;
+		mips = (double)(turns * PER_TURN) * 1000.0 /
+		       (double)(ns ? ns : 1);
+		if (mips > ret->mips)
+			ret->mips = mips;
+		if (ns < ROUND_NS)
+			turns *= 4;
+		else if (++full >= ROUNDS_FULL &&
+			 ret->mips >= PROBE_USABLE_MIPS)
+			break;
 	}
 	return rc;
 }
