@@ -83,6 +83,9 @@ int config_parse(const char *text, size_t len, struct config *ret,
 int config_load(const char *source, struct config *ret, struct err *e);
 void config_done(struct config *config);
 
+/* For --check: whether what it names is there, with the codes of a start. */
+int config_check_files(const struct config *config, struct err *e);
+
 /*
  * Opens what a path field names: "fd:N" takes the inherited descriptor (made
  * close-on-exec), anything else is opened with flags. Returns an fd or -errno,

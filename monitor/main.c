@@ -13,6 +13,7 @@
  *  8 end         must say how it ended; must not wait for the guest
  */
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +44,7 @@ static const char usage[] =
 	"\n"
 	"  --config FILE|fd:N   the machine, as JSON\n"
 	"  --id ID              name of the VM in log records\n"
-	"  --check              check the configuration and exit\n"
+	"  --check              check the configuration and what it names, exit\n"
 	"  --probe-kvm          time a tiny guest, print JSON and exit\n"
 	"  --log-level LEVEL    error, warn, info (default) or debug\n"
 	"  --log-format FORMAT  auto, text or json (auto: text on a terminal)\n"
@@ -235,12 +236,17 @@ int main(int argc, char **argv)
 	if (code >= 0)
 		return code;
 	log_init("vmd-monitor", options.level, options.format);
+	/* One heap for all threads: device code runs under one lock, and the C
+	 * library counts CPUs, by a call that lock-down forbids, to make more. */
+	(void)mallopt(M_ARENA_MAX, 1);
 	if (options.probe)
 		return probe_print();
 	rc = config_load(options.config, &config, &e);
 	if (rc == 0 && options.check) {
+		rc = config_check_files(&config, &e);
+		code = rc != 0 ? report_error(&e, options.id, &status) : 0;
 		config_done(&config);
-		return 0;
+		return code;
 	}
 	if (rc == 0 && config.status_path)
 		rc = status_open(&status, config.status_path, &e);

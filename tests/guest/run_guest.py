@@ -276,6 +276,30 @@ def case_kernel_missing(run):
     check("no-such-kernel" in err, f"{err}")
 
 
+def case_check(run):
+    run.options = [*run.options, "--check"]
+
+    def check_says(code, *words):
+        run.start()
+        got, out, err = run.finish()
+        check(got == code, f"exit status {got}, not {code}; {out!r} {err!r}")
+        for word in words:
+            check(word in err, f"{word!r} is not in {err!r}")
+
+    check_says(0)
+    check(os.listdir(run.directory) == ["vm.json"], "the check made a file")
+    run.config["serial"] = {"log_path": "no-such-dir/console.log"}
+    check_says(2, "no-such-dir/console.log", "config_invalid")
+    del run.config["serial"]
+    run.config["drives"] = [{"drive_id": "root", "is_root_device": True,
+                             "path_on_host": "no-such-disk"}]
+    check_says(1, "no-such-disk", "drive_missing", "root")
+    run.config["boot-source"]["initrd_path"] = "no-such-initrd"
+    check_says(1, "no-such-initrd", "initrd_missing")
+    run.config["boot-source"]["kernel_image_path"] = "no-such-kernel"
+    check_says(1, "no-such-kernel", "kernel_missing")
+
+
 def case_kernel_truncated(run):
     with open(run.guest, "rb") as file:
         data = file.read()
