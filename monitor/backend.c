@@ -30,7 +30,29 @@ static void drop_client(struct backend *b)
 		close_fd(&b->in_fd);
 	b->in_fd = b->out_fd = -1;
 	b->held_len = 0;
+	b->input_off = false;
 	buf_consume(&b->pending, buf_len(&b->pending));
+}
+
+/*
+ * A socket has one source for both directions, stdio two descriptors. A source
+ * without a wish is taken out: a hang-up would be reported for ever, while the
+ * guest may still want what was sent before it.
+ */
+static void update_interest(struct backend *b)
+{
+	uint32_t events = b->input_off ? 0 : EPOLLIN;
+
+	if (b->in_fd < 0)
+		return;
+	if (b->is_socket && buf_len(&b->pending) > 0)
+		events |= EPOLLOUT;
+	if (!events)
+		loop_remove(&b->in);
+	else if (loop_source_active(&b->in))
+		(void)loop_modify(&b->in, events);
+	else
+		(void)loop_add(b->loop, &b->in, b->in_fd, events, on_input, b);
 }
 
 /* Gives the head of the log back, in steps. */
@@ -98,15 +120,13 @@ static void on_output_ready(struct loop_source *source, uint32_t events)
 		buf_consume(&b->pending, (size_t)n);
 	}
 	loop_remove(&b->out);
-	if (b->is_socket)
-		(void)loop_modify(&b->in, EPOLLIN);
+	update_interest(b);
 }
 
-/* A socket has one source for both directions, stdio two descriptors. */
 static void wait_for_output(struct backend *b)
 {
 	if (b->is_socket)
-		(void)loop_modify(&b->in, b->in.events | EPOLLOUT);
+		update_interest(b);
 	else if (!loop_source_active(&b->out))
 		(void)loop_add(b->loop, &b->out, b->out_fd, EPOLLOUT,
 			       on_output_ready, b);
@@ -182,16 +202,21 @@ static bool feed(struct backend *b)
 
 static void want_input(struct backend *b, bool on)
 {
-	uint32_t events = b->in.events & ~(uint32_t)EPOLLIN;
-
-	if (loop_source_active(&b->in))
-		(void)loop_modify(&b->in, events | (on ? EPOLLIN : 0));
+	b->input_off = !on;
+	update_interest(b);
 }
 
 void backend_input_ready(struct backend *b)
 {
 	if (b->in_fd >= 0 && feed(b))
 		want_input(b, true);
+}
+
+/* The end of standard input; output goes on. */
+static void end_input(struct backend *b)
+{
+	loop_remove(&b->in);
+	b->in_fd = -1;
 }
 
 static void on_input(struct loop_source *source, uint32_t events)
@@ -202,14 +227,11 @@ static void on_input(struct loop_source *source, uint32_t events)
 	if ((events & EPOLLOUT) && buf_len(&b->pending) > 0)
 		on_output_ready(source, events);
 	else if (events & EPOLLOUT)
-		(void)loop_modify(&b->in, b->in.events & ~(uint32_t)EPOLLOUT);
+		update_interest(b);
 	if (b->in_fd < 0 || !(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		return;
 	if (!feed(b)) {
 		want_input(b, false);
-		/* A hang-up is reported for ever: the client goes now. */
-		if (events & (EPOLLHUP | EPOLLERR))
-			drop_client(b);
 		return;
 	}
 	n = read(b->in_fd, b->held, sizeof(b->held));
@@ -219,7 +241,7 @@ static void on_input(struct loop_source *source, uint32_t events)
 		if (b->is_socket)
 			drop_client(b);
 		else
-			loop_remove(&b->in);
+			end_input(b);
 		return;
 	}
 	b->held_len = (size_t)n;

@@ -48,6 +48,7 @@ struct backend {
 	size_t gathered;
 	uint8_t held[256]; /* input the guest had no room for */
 	size_t held_len;
+	bool input_off; /* not watched, because something is held */
 	struct buf pending; /* for the client */
 	bool raw_tty;
 	struct termios saved_tty;

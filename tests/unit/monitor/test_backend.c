@@ -132,6 +132,72 @@ static void test_input_waits_for_room(void **state)
 	assert_memory_equal(h->got, "abcdef", 6);
 }
 
+static void test_client_that_left_is_still_heard(void **state)
+{
+	struct host *h = *state;
+	AUTO(fd) int client = connect_client(h);
+
+	h->room = 2;
+	assert_int_equal(write(client, "abcd", 4), 4);
+	assert_true(loop_run_once(h->loop, 1000) > 0);
+	assert_int_equal(write(client, "ef", 2), 2);
+	close_fd(&client);
+	/* The hang-up makes nothing spin and loses nothing. */
+	(void)loop_run_once(h->loop, 0);
+	assert_int_equal(loop_run_once(h->loop, 0), 0);
+	h->room = 10;
+	backend_input_ready(&h->backend);
+	while (h->backend.in_fd >= 0)
+		assert_true(loop_run_once(h->loop, 1000) > 0);
+	assert_int_equal(h->got_len, 6);
+	assert_memory_equal(h->got, "abcdef", 6);
+}
+
+/* `echo commands | vmd-monitor`: the writer is gone before the guest reads. */
+static void stdio_without_writer(struct host *h, int output)
+{
+	struct config_backend none = { NULL, NULL };
+	struct backend b;
+	struct err e = ERR_INIT;
+	char text[8];
+
+	h->room = 2;
+	assert_int_equal(backend_open(&b, &none, h->loop, take, h, &e), 0);
+	while (h->got_len < 2)
+		assert_true(loop_run_once(h->loop, 1000) > 0);
+	(void)loop_run_once(h->loop, 0);
+	(void)loop_run_once(h->loop, 0);
+	h->room = 10;
+	backend_input_ready(&b);
+	while (b.in_fd >= 0)
+		assert_true(loop_run_once(h->loop, 1000) > 0);
+	assert_int_equal(h->got_len, 6);
+	backend_output(&b, "answer\n", 7);
+	assert_int_equal(read(output, text, sizeof(text)), 7);
+	backend_close(&b);
+}
+
+static void test_stdio_outlives_the_end_of_input(void **state)
+{
+	AUTO(fd) int stdin_fd = dup(0);
+	AUTO(fd) int stdout_fd = dup(1);
+	int in[2], out[2];
+
+	assert_int_equal(pipe2(in, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(out, O_CLOEXEC | O_NONBLOCK), 0);
+	assert_int_equal(write(in[1], "abcdef", 6), 6);
+	close_fd(&in[1]);
+	(void)fflush(stdout);
+	assert_int_equal(dup2(in[0], 0), 0);
+	assert_int_equal(dup2(out[1], 1), 1);
+	stdio_without_writer(*state, out[0]);
+	assert_int_equal(dup2(stdin_fd, 0), 0);
+	assert_int_equal(dup2(stdout_fd, 1), 1);
+	close_fd(&in[0]);
+	close_fd(&out[0]);
+	close_fd(&out[1]);
+}
+
 static void test_slow_client_never_blocks(void **state)
 {
 	struct host *h = *state;
@@ -171,6 +237,8 @@ int main(void)
 		TEST(test_output_without_newline_comes_soon),
 		TEST(test_new_client_replaces_the_old),
 		TEST(test_input_waits_for_room),
+		TEST(test_client_that_left_is_still_heard),
+		TEST(test_stdio_outlives_the_end_of_input),
 		TEST(test_slow_client_never_blocks),
 		TEST(test_log_gives_its_head_back),
 	};
