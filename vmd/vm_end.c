@@ -12,6 +12,10 @@
 #include "vmd/privops.h"
 #include "vmd/vm.h"
 
+enum {
+	PANIC_BYTES = 8192 /* the words and the call trace that follows them */
+};
+
 static bool op_is(const struct vm *vm, const char *kind)
 {
 	return vm->op && strcmp(vm->op->row.kind, kind) == 0;
@@ -181,6 +185,34 @@ const char *vm_end_text(enum vm_end end)
 	return "it ended";
 }
 
+/*
+ * A kernel that panics asks for a reset (panic=-1), as one that reboots does;
+ * its last words tell them apart. They are the guest's own: at worst it hides or
+ * invents its own crash.
+ */
+static bool panicked(const struct vm *vm, struct err *ret)
+{
+	static const char word[] = "Kernel panic - not syncing";
+	static const char reboot[] = "reboot: Restarting system";
+	uint8_t raw[PANIC_BYTES];
+	size_t len = vm_console_replay(vm, raw, sizeof(raw)), left = len, n = 0;
+	const uint8_t *next = raw, *at = NULL;
+	char line[200];
+
+	while ((next = memmem(next, left, word, sizeof(word) - 1))) {
+		at = next++;
+		left = len - (size_t)(next - raw);
+	}
+	if (!at || memmem(at, left, reboot, sizeof(reboot) - 1))
+		return false;
+	for (; n < left && n + 1 < sizeof(line) && at[n] >= 0x20; n++)
+		line[n] = at[n] < 0x7f ? (char)at[n] : '?';
+	line[n] = '\0';
+	(void)err_set(ret, ERR_INTERNAL, "guest_crashed", 0,
+		      "the guest of VM '%s' crashed: %s", vm->row.name, line);
+	return true;
+}
+
 static void launch_again(struct vm *vm)
 {
 	struct err e = ERR_INIT;
@@ -196,6 +228,8 @@ void vm_ended(struct vm *vm, enum vm_end end, const struct err *e)
 
 	if (e && e->kind != ERR_NONE)
 		reason = *e;
+	if (end == VM_END_RESET && panicked(vm, &reason))
+		end = VM_END_CRASH;
 	e = reason.kind == ERR_NONE ? NULL : &reason;
 	loop_timer_disarm(&vm->deadline);
 	loop_timer_disarm(&vm->reconnect);
