@@ -81,7 +81,7 @@ int daemon_open(struct daemon *d, struct loop *loop,
 	};
 	LIST_INIT(&d->vms);
 	LIST_INIT(&d->operations);
-	LIST_INIT(&d->killed_tasks);
+	LIST_INIT(&d->retired_tasks);
 	LIST_INIT(&d->watches);
 	rc = file_make_dirs(config->state_dir, 0700, e);
 	if (rc == 0)
@@ -130,7 +130,7 @@ void daemon_close(struct daemon *d)
 		LIST_REMOVE(op, link);
 		free(op);
 	}
-	tasks_abandon_killed(d);
+	tasks_abandon_retired(d);
 	loop_timer_disarm(&d->notify);
 	for (size_t i = 0; i < OBITUARIES; i++)
 		json_decref(d->obituaries[i].vm);

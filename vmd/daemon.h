@@ -81,7 +81,7 @@ struct daemon {
 	LIST_HEAD(, vm) vms;
 	size_t vm_count;
 	LIST_HEAD(, operation) operations;
-	LIST_HEAD(, task) killed_tasks;
+	LIST_HEAD(, task) retired_tasks;
 	LIST_HEAD(, watch) watches;
 	struct loop_timer notify;
 	uint64_t pass;

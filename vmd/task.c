@@ -21,14 +21,16 @@ enum {
 	TAIL_BYTES = 65536,
 	ARGS_MAX = 96,
 	/* A killed child is gone in microseconds, unless a disk holds it. */
-	KILL_WAIT_MS = 20
+	KILL_WAIT_MS = 20,
+	FORGET_AGAIN_MS = 1000
 };
 
 struct task {
 	struct daemon *daemon;
 	struct operation *op; /* NULL once it was killed */
 	char op_id[ID_LEN + 1];
-	LIST_ENTRY(task) link; /* of those that were killed and still end */
+	LIST_ENTRY(task) link; /* of those that nobody waits for any more */
+	struct loop_timer again;
 	struct process process;
 	struct loop_source out, err, exit;
 	int out_fd, err_fd;
@@ -44,6 +46,7 @@ static void task_free(struct task *t)
 	loop_remove(&t->out);
 	loop_remove(&t->err);
 	loop_remove(&t->exit);
+	loop_timer_disarm(&t->again);
 	close_fd(&t->out_fd);
 	close_fd(&t->err_fd);
 	process_close(&t->process);
@@ -53,13 +56,41 @@ static void task_free(struct task *t)
 	free(t);
 }
 
-static void forget(struct task *t)
+static int forget(struct task *t)
 {
 	struct err e = ERR_INIT;
+	int rc = store_journal_remove(t->daemon->store, t->op_id, JOURNAL_TASK,
+				      NULL, &e);
 
-	if (store_journal_remove(t->daemon->store, t->op_id, JOURNAL_TASK, NULL,
-				 &e) < 0)
+	if (rc < 0)
 		log_error("operation %s: %s", t->op_id, e.msg);
+	return rc;
+}
+
+static void on_again(struct loop_timer *timer)
+{
+	struct task *t = timer->data;
+
+	if (forget(t) < 0) {
+		loop_timer_arm(&t->again, FORGET_AGAIN_MS);
+		return;
+	}
+	LIST_REMOVE(t, link);
+	task_free(t);
+}
+
+/* The child is gone: so must be its journal row, when the store takes that. */
+static void retire(struct task *t)
+{
+	loop_remove(&t->out);
+	loop_remove(&t->err);
+	loop_remove(&t->exit);
+	if (forget(t) == 0) {
+		task_free(t);
+		return;
+	}
+	LIST_INSERT_HEAD(&t->daemon->retired_tasks, t, link);
+	loop_timer_arm(&t->again, FORGET_AGAIN_MS);
 }
 
 static void take_line(struct task *t, const char *text, size_t len)
@@ -201,8 +232,7 @@ static void on_exit_event(struct loop_source *source, uint32_t events)
 	judge(t, &end, &e);
 	result = json_incref(json_object_get(t->last, "result"));
 	privops_task_end(t->op_id, t->process.pid);
-	forget(t);
-	task_free(t);
+	retire(t);
 	done(data, result, e.kind == ERR_NONE ? NULL : &e);
 }
 
@@ -257,6 +287,7 @@ struct task *task_start(struct operation *op, const char *const *args,
 		.data = data,
 	};
 	memcpy(t->op_id, op->row.id, sizeof(t->op_id));
+	loop_timer_init(op->daemon->loop, &t->again, on_again, t);
 	for (size_t i = 0; args[i] && i + 2 < ARGS_MAX; i++)
 		argv[i + 1] = args[i];
 	if (pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0)
@@ -293,8 +324,7 @@ static void on_killed(struct loop_source *source, uint32_t events)
 	if (!process_reap(&t->process, &end))
 		return;
 	LIST_REMOVE(t, link);
-	forget(t);
-	task_free(t);
+	retire(t);
 }
 
 void task_kill(struct task *t)
@@ -304,8 +334,7 @@ void task_kill(struct task *t)
 	(void)process_signal_group(&t->process, SIGKILL);
 	privops_task_end(t->op_id, t->process.pid);
 	if (process_wait(&t->process, KILL_WAIT_MS, &end) == 0) {
-		forget(t);
-		task_free(t);
+		retire(t);
 		return;
 	}
 	/* Its journal row stays as long as it does. */
@@ -313,7 +342,7 @@ void task_kill(struct task *t)
 	loop_remove(&t->err);
 	t->op = NULL;
 	t->exit.fn = on_killed;
-	LIST_INSERT_HEAD(&t->daemon->killed_tasks, t, link);
+	LIST_INSERT_HEAD(&t->daemon->retired_tasks, t, link);
 }
 
 void task_abandon(struct task *t)
@@ -321,11 +350,11 @@ void task_abandon(struct task *t)
 	task_free(t);
 }
 
-void tasks_abandon_killed(struct daemon *d)
+void tasks_abandon_retired(struct daemon *d)
 {
 	struct task *t;
 
-	while ((t = LIST_FIRST(&d->killed_tasks))) {
+	while ((t = LIST_FIRST(&d->retired_tasks))) {
 		LIST_REMOVE(t, link);
 		task_free(t);
 	}

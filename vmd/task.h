@@ -27,7 +27,7 @@ struct task *task_start(struct operation *op, const char *const *args,
 void task_kill(struct task *t);
 /* Forgets it: child and journal row stay, as if the daemon had died. */
 void task_abandon(struct task *t);
-/* The same for those that were killed and have not ended. */
-void tasks_abandon_killed(struct daemon *d);
+/* The same for those that nobody waits for any more. */
+void tasks_abandon_retired(struct daemon *d);
 
 #endif

@@ -140,6 +140,14 @@ static void set_fault(struct rig *r, unsigned k, bool dies, bool forever)
 	(void)sqlite3_commit_hook(r->d.store->db, k ? on_commit : NULL, NULL);
 }
 
+/* What could not be written is tried again. */
+static bool no_orphan_rows(struct rig *r, void *arg)
+{
+	(void)arg;
+	return table_rows(r, "SELECT count(*) FROM journal WHERE owner NOT IN "
+			     "(SELECT id FROM vm)") == 0;
+}
+
 static void assert_agrees(struct rig *r)
 {
 	size_t vms = r->d.vm_count;
@@ -147,9 +155,7 @@ static void assert_agrees(struct rig *r)
 	assert_int_equal(table_rows(r, "SELECT count(*) FROM vm"), vms);
 	assert_true(rig_entries(r, "state/vms") <= vms);
 	assert_true(rig_entries(r, "run/vms") <= vms);
-	assert_int_equal(table_rows(r, "SELECT count(*) FROM journal WHERE "
-				       "owner NOT IN (SELECT id FROM vm)"),
-			 0);
+	rig_until(r, no_orphan_rows, NULL);
 }
 
 static void life_with_faults(struct rig *r, const char *image)
@@ -275,6 +281,70 @@ static void test_death_at_every_write(void **state)
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
+static void assert_vm(struct rig *r, const char *path, const char *what,
+		      const char *want)
+{
+	struct answer a;
+
+	rig_call(r, "GET", path, "", NULL, &a);
+	assert_string_equal(answer_text(&a, what), want);
+	answer_done(&a);
+}
+
+/* A panic asks for a reset, too, and must not be an endless reboot. */
+static void test_panic_is_a_crash(void **state)
+{
+	struct rig *r = *state;
+	struct answer a;
+	AUTO(free) char *id = rig_create(r, "\"name\":\"a\"", &a);
+
+	answer_done(&a);
+	fake_print(id, "Kernel panic - not syncing: in a file\r\n");
+	fake_print(id, "[ 9.0] reboot: Restarting system\r\n");
+	fake_end(id, VM_END_RESET);
+	rig_call(r, "GET", "/v1/vms/a/wait?state=ready", "", NULL, &a);
+	assert_string_equal(answer_text(&a, "state"), "ready");
+	answer_done(&a);
+	assert_int_equal(fake_starts, 2);
+	fake_print(id, "[ 8.0] Kernel panic - not syncing: sysrq\r\n");
+	fake_print(id, "[ 8.1] Call Trace:\r\n");
+	fake_end(id, VM_END_RESET);
+	assert_vm(r, "/v1/vms/a", "state", "failed");
+	assert_vm(r, "/v1/vms/a", "error.code", "guest_crashed");
+	assert_vm(r, "/v1/vms/a", "error.detail",
+		  "the guest of VM 'a' crashed: Kernel panic - not syncing: "
+		  "sysrq");
+	assert_int_equal(fake_starts, 2);
+}
+
+/* The end of an operation that cannot be written is told all the same. */
+static void test_full_database_is_survived(void **state)
+{
+	struct rig *r = *state;
+	struct answer a;
+	char path[96];
+
+	free(rig_create(r, "\"name\":\"a\"", &a));
+	answer_done(&a);
+	rig_call(r, "POST", "/v1/vms/a/stop", "", "{}", &a);
+	(void)snprintf(path, sizeof(path), "/v1/operations/%s",
+		       answer_text(&a, "id"));
+	answer_done(&a);
+	set_fault(r, 1, false, true);
+	rig_spin(r, 100);
+	assert_vm(r, path, "state", "succeeded"); /* not "running" for ever */
+	assert_vm(r, "/v1/vms/a", "state", "stopped");
+	rig_call(r, "DELETE", path, "", NULL, &a);
+	assert_string_equal(answer_code(&a), "operation_finished");
+	answer_done(&a);
+	rig_call(r, "POST", "/v1/vms/a/start", "", NULL, &a);
+	assert_int_equal(a.status, 500);
+	answer_done(&a);
+	set_fault(r, 0, false, false);
+	remove_all(r);
+	assert_nothing_left(r);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, rig_setup, rig_teardown)
 
 int main(void)
@@ -283,6 +353,8 @@ int main(void)
 		TEST(test_many_lives_leave_nothing),
 		TEST(test_every_write_may_fail),
 		TEST(test_death_at_every_write),
+		TEST(test_panic_is_a_crash),
+		TEST(test_full_database_is_survived),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
