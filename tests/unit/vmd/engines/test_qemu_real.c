@@ -100,7 +100,7 @@ static void on_ended(void *ctx, enum vm_end end, const struct err *e)
 }
 
 static const struct engine_events events = { on_process, on_running, on_agent,
-					     on_console, on_ended, NULL };
+					     on_console, on_ended,   NULL };
 
 #define RUN_UNTIL(f, cond)                                           \
 	do {                                                         \
