@@ -50,10 +50,19 @@ api() { curl -s --max-time 60 --unix-socket "$VMD_SOCKET" "$@"; }
 }
 
 @test "a guest that never becomes ready: step, time and console in the error" {
-	run vmctl run --kernel-args "init=/nonexistent rdinit=/nonexistent" --timeout 8s tiny -- true
+	run vmctl run --kernel-args "rdinit=/bin/sh" --timeout 20s tiny -- true
 	echo "$output"
 	[ "$status" = 125 ]
-	[[ $output == *"ready"* ]]
+	[[ $output == *"ready"* && $output == *"20 s"* && $output == *"agent"* ]]
+	[[ $output == *"job control turned off"* ]]
+	wait_until 20 no_leftovers
+}
+
+@test "a guest that crashes is told from one that is slow" {
+	run vmctl run --kernel-args "rdinit=/no init=/no" tiny -- true
+	echo "$output"
+	[ "$status" = 125 ]
+	[[ $output == *"crashed"*"Kernel panic"* ]]
 	wait_until 20 no_leftovers
 }
 
@@ -111,13 +120,14 @@ api() { curl -s --max-time 60 --unix-socket "$VMD_SOCKET" "$@"; }
 		for i in \$(seq 100); do vmctl version >/dev/null 2>&1 && break; read -rt 0.1 <> <(:) || :; done
 		vmctl image build tiny
 		echo status=\$?
-		ls -A $small/images/staging
+		echo left=\$(find $small/images/staging $small/vms -mindepth 1 | wc -l)
 		kill \$pid
 		wait \$pid
 	"
 	umount -l "$small"
 	echo "$output"
 	[[ $output == *"status=1"* ]]
+	[[ $output == *"left=0"* ]]
 	[[ ${output,,} == *"space"* || ${output,,} == *"full"* ]]
 }
 

@@ -4,8 +4,9 @@
 # Boots under software emulation take seconds; a loaded machine multiplies that.
 BOOT_S=${BOOT_S:-120}
 
+# daemon_start [COMMAND...]: the daemon, below a command such as ip netns exec.
 daemon_start() {
-	vmd --state-dir "$VMD_STATE" --run-dir "$VMD_E2E/run" \
+	"$@" vmd --state-dir "$VMD_STATE" --run-dir "$VMD_E2E/run" \
 		--socket "$VMD_SOCKET" --log-format json \
 		>>"$VMD_E2E/vmd.log" 2>&1 3>&- 4>&- 9>&- &
 	echo $! >"$VMD_E2E/vmd.pid"
@@ -60,11 +61,26 @@ vms_remove_all() {
 # Resident memory of a process in KiB.
 rss_kib() { awk '/^VmRSS/ {print $2}' "/proc/$1/status"; }
 
+# Programs that this suite's daemons started for VMs and images, wherever they
+# hide: passt has another root directory, all inherit the environment.
+vm_processes() {
+	local pid
+	for pid in $(pgrep -x 'vmd-monitor|qemu-system-x86|passt|passt.avx2|vmd-image'); do
+		tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null |
+			grep -qx "VMD_E2E=$VMD_E2E" &&
+			ps -o pid=,args= -p "$pid" | cut -c1-100
+	done
+	return 0
+}
+
 # Everything on the host that belongs to VMs of this suite's daemon.
 leftovers() {
-	find "$VMD_E2E/run/vms" -mindepth 1 -maxdepth 1 2>/dev/null
-	find "$VMD_STATE/disks" "$VMD_STATE/images/staging" -mindepth 1 \
-		-maxdepth 1 2>/dev/null
-	pgrep -f "$VMD_E2E/run/vms" || :
+	find "$VMD_E2E/run/vms" "$VMD_STATE/vms" "$VMD_STATE/images/staging" \
+		-mindepth 1 -maxdepth 1 2>/dev/null
+	vm_processes
 }
-no_leftovers() { [ -z "$(leftovers)" ]; }
+no_leftovers() {
+	local left
+	left=$(leftovers)
+	[ -z "$left" ] || { echo "left behind: $left"; return 1; }
+}

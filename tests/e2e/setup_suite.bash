@@ -14,7 +14,11 @@ setup_suite() {
 	mkdir -p "$VMD_STATE" "$VMD_E2E/run"
 	. "$BATS_TEST_DIRNAME/helpers.bash"
 	daemon_start
+	local image agent=$VMD_BUILD_DIR/agent/vmd-agent
 	for image in tiny debian; do
+		# An image holds the agent of its day.
+		[ ! "$agent" -nt "$VMD_STATE/images/manifests/$image.json" ] ||
+			vmctl image rm "$image" >/dev/null 2>&1 || :
 		vmctl image inspect "$image" >/dev/null 2>&1 ||
 			vmctl image build "$image" >&2
 	done
