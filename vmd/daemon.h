@@ -28,6 +28,7 @@ struct task;
 struct daemon_config {
 	const char *state_dir; /* absolute */
 	const char *run_dir; /* absolute */
+	const char *socket_path; /* of the API, unless systemd made it */
 	const char *image_program; /* path of vmd-image */
 	const struct engine_ops *const *engines; /* ends with NULL */
 	int (*engine_choose)(const char *wanted, const struct vm_launch *launch,

@@ -112,11 +112,16 @@ static void find_group(struct http *h)
 		sa_family_t family;
 		char path[108];
 	} addr = { 0 };
-	socklen_t len = sizeof(addr);
+	socklen_t len = sizeof(addr) - 1;
+	const char *path = addr.path;
 	struct stat st;
 
-	if (getsockname(h->listen_fd, (struct sockaddr *)&addr, &len) == 0 &&
-	    addr.path[0] == '/' && stat(addr.path, &st) == 0 &&
+	if (getsockname(h->listen_fd, (struct sockaddr *)&addr, &len) < 0)
+		return;
+	/* Bound through a descriptor (base/sock.h), which is closed by now. */
+	if (strncmp(path, "/proc/", 6) == 0)
+		path = h->daemon->config->socket_path;
+	if (path && path[0] == '/' && stat(path, &st) == 0 &&
 	    (st.st_mode & 0060) == 0060 && st.st_gid != 0) {
 		h->group = st.st_gid;
 		h->has_group = true;

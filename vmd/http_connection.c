@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Accepting: who it is, whether there is room, how slow it may be. */
 #include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -14,20 +12,22 @@
 #include "base/sock.h"
 #include "vmd/http_internal.h"
 
-static bool in_group(uid_t uid, gid_t gid, gid_t group)
+enum {
+	PEER_GROUPS_MAX = 1024 /* in more than that: not found, not let in */
+};
+
+/* The groups the peer had when it connected, from the kernel: no look-up of names
+ * that could wait for a network. */
+static bool in_group(int fd, gid_t gid, gid_t group)
 {
-	struct passwd storage, *pw = NULL;
-	char buf[4096];
-	gid_t groups[256];
-	int count = 256;
+	gid_t groups[PEER_GROUPS_MAX];
+	socklen_t len = sizeof(groups);
 
 	if (gid == group)
 		return true;
-	if (getpwuid_r(uid, &storage, buf, sizeof(buf), &pw) != 0 || !pw)
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) < 0)
 		return false;
-	if (getgrouplist(pw->pw_name, pw->pw_gid, groups, &count) < 0)
-		return false;
-	for (int i = 0; i < count; i++)
+	for (size_t i = 0; i < len / sizeof(groups[0]); i++)
 		if (groups[i] == group)
 			return true;
 	return false;
@@ -43,7 +43,7 @@ static bool peer_ok(const struct http *h, int fd)
 		return false;
 	if (uid == 0 || uid == geteuid())
 		return true;
-	return h->has_group && in_group(uid, gid, h->group);
+	return h->has_group && in_group(fd, gid, h->group);
 }
 
 static void refuse(struct http *h, int fd, const char *status, const char *code,

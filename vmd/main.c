@@ -115,6 +115,7 @@ static int run(const struct options *o, struct err *e)
 	struct daemon_config config = {
 		.state_dir = o->state_dir,
 		.run_dir = o->run_dir,
+		.socket_path = o->socket_path,
 		.image_program = image_program ? image_program : "vmd-image",
 		.engines = engines,
 		.engine_choose = engine_choose,

@@ -10,14 +10,20 @@
 
 #include <cmocka.h>
 #include <dirent.h>
+#include <fcntl.h>
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "api/validate.h"
 #include "base/clock.h"
+#include "base/sock.h"
 #include "rig.h"
 
 static size_t open_fds(void)
@@ -303,6 +309,84 @@ static void test_websocket_handshakes(void **state)
 	assert_alive(r);
 }
 
+enum {
+	API_GROUP = 54321,
+	NOBODY = 65534
+};
+
+/* As nobody, in that group and no other: the status of the answer / 10. */
+static pid_t ask_as(const struct rig *r, gid_t gid, gid_t extra)
+{
+	static const char get[] = "GET /v1/version HTTP/1.1\r\nHost: v\r\n\r\n";
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	char text[64] = "";
+	pid_t pid = fork();
+	int fd, status = 0;
+
+	if (pid != 0)
+		return pid;
+	(void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/vmd.sock",
+		       r->run);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (setgroups(1, &extra) < 0 || setresgid(gid, gid, gid) < 0 ||
+	    setresuid(NOBODY, NOBODY, NOBODY) < 0 ||
+	    connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		_exit(1);
+	(void)!send(fd, get, sizeof(get) - 1, MSG_NOSIGNAL);
+	(void)!recv(fd, text, sizeof(text) - 1, 0);
+	(void)sscanf(text, "HTTP/1.1 %d", &status);
+	_exit(status / 10);
+}
+
+static bool has_ended(struct rig *r, void *arg)
+{
+	int *status = arg;
+
+	(void)r;
+	return waitpid(-1, status, WNOHANG) > 0;
+}
+
+static void assert_asked(struct rig *r, gid_t gid, gid_t extra, int want)
+{
+	pid_t pid = ask_as(r, gid, extra);
+	int status = 0;
+
+	assert_true(pid > 0);
+	rig_until(r, has_ended, &status);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status) * 10, want / 10 * 10);
+}
+
+/* The file lets everybody connect: the daemon itself must look. */
+static void test_peers_are_told_apart(void **state)
+{
+	struct rig *r = *state;
+	char path[128];
+	int dirfd, fd;
+
+	if (geteuid() != 0) {
+		print_message("SKIP other users need root\n");
+		skip();
+	}
+	http_free(r->http);
+	dirfd = open(r->run, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(sock_listen_unix(dirfd, "vmd.sock", 0666, &fd, NULL),
+			 0);
+	assert_int_equal(fchownat(dirfd, "vmd.sock", 0, API_GROUP, 0), 0);
+	assert_int_equal(fchmodat(dirfd, "vmd.sock", 0666, 0), 0);
+	close(dirfd);
+	assert_int_equal(chmod(r->dir, 0755), 0);
+	assert_int_equal(chmod(r->run, 0755), 0);
+	(void)snprintf(path, sizeof(path), "%s/vmd.sock", r->run);
+	r->config.socket_path = path;
+	r->http = http_new(&r->d, fd, NULL);
+	assert_non_null(r->http);
+	assert_asked(r, NOBODY, NOBODY, 403);
+	assert_asked(r, NOBODY, API_GROUP, 200); /* supplementary */
+	assert_asked(r, API_GROUP, NOBODY, 200); /* primary */
+	assert_asked(r, API_GROUP + 1, API_GROUP - 1, 403);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, rig_setup, rig_teardown)
 
 int main(void)
@@ -315,6 +399,7 @@ int main(void)
 		TEST(test_too_many_connections),
 		TEST(test_slow_clients_are_cut),
 		TEST(test_websocket_handshakes),
+		TEST(test_peers_are_told_apart),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
