@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -37,6 +38,16 @@ static int make_dir(const char *parent, const char *name, char **ret_path,
 	if (ret_path)
 		*ret_path = take_ptr(path);
 	return 0;
+}
+
+/* The socket lies in it: others pass through, whatever our own umask is. */
+static int make_run_dir(const char *path, struct err *e)
+{
+	mode_t mask = umask(0022);
+	int rc = file_make_dirs(path, 0755, e);
+
+	(void)umask(mask);
+	return rc;
 }
 
 /* flock: goes with the process, so that it can never be stale. */
@@ -86,9 +97,8 @@ int daemon_open(struct daemon *d, struct loop *loop,
 	rc = file_make_dirs(config->state_dir, 0700, e);
 	if (rc == 0)
 		rc = take_lock(d, e);
-	/* The socket lies in the run directory: others pass through it. */
 	if (rc == 0)
-		rc = file_make_dirs(config->run_dir, 0755, e);
+		rc = make_run_dir(config->run_dir, e);
 	if (rc == 0)
 		rc = make_dir(config->state_dir, "vms", NULL, &d->state_vms_fd,
 			      e);

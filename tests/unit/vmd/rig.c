@@ -143,7 +143,7 @@ int rig_setup(void **state)
 	struct rig *r = calloc(1, sizeof(*r));
 
 	log_init("vmd", LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
-
+	(void)umask(0077); /* as the daemon's main() */
 	assert_non_null(r);
 	(void)strcpy(r->dir, "/tmp/vmd-test-XXXXXX");
 	assert_non_null(mkdtemp(r->dir));
