@@ -235,6 +235,18 @@ static int building_already(struct daemon *d, const char *name, struct err *e)
 	return 0;
 }
 
+/* Now, not when the wait is over: a client that tries again in between is to
+ * meet this build and not a conflict with it. */
+static void remember(struct request *r, const struct operation *op)
+{
+	AUTO(json) json_t *json = operation_to_json(&op->row);
+	char location[64];
+
+	(void)snprintf(location, sizeof(location), "/v1/operations/%s",
+		       op->row.id);
+	request_remember(r, 202, location, json);
+}
+
 void handle_image_create(struct request *r)
 {
 	const char *name = json_string_value(json_object_get(r->body, "name"));
@@ -256,5 +268,7 @@ void handle_image_create(struct request *r)
 	memcpy(id, op->row.id, sizeof(id));
 	if (start_build(op, r->body, &e) < 0)
 		build_over(op, &e);
+	else
+		remember(r, op);
 	request_operation(r, id);
 }

@@ -345,6 +345,37 @@ static void test_full_database_is_survived(void **state)
 	assert_nothing_left(r);
 }
 
+/* The client waits, loses patience and asks again with its key. */
+static void test_build_is_not_asked_for_twice(void **state)
+{
+	static const char body[] = "{\"name\":\"new\",\"recipe\":\"tiny\"}";
+	struct rig *r = *state;
+	struct answer first, again;
+	char path[128];
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "%s/mode", r->dir);
+	f = fopen(path, "we");
+	assert_non_null(f);
+	assert_true(fputs("hang", f) >= 0);
+	assert_int_equal(fclose(f), 0);
+	rig_call(r, "POST", "/v1/images?wait=1", "Idempotency-Key: b\r\n", body,
+		 &first);
+	rig_call(r, "POST", "/v1/images?wait=1", "Idempotency-Key: b\r\n", body,
+		 &again);
+	assert_int_equal(again.status, 202);
+	assert_string_equal(answer_text(&again, "state"), "running");
+	assert_string_equal(
+		json_string_value(json_object_get(first.json, "id")),
+		json_string_value(json_object_get(again.json, "id")));
+	answer_done(&first);
+	answer_done(&again);
+	/* The daemon goes during the build: so does the build. */
+	rig_drop(r);
+	rig_start(r);
+	assert_int_equal(journal_rows(r), 0);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, rig_setup, rig_teardown)
 
 int main(void)
@@ -355,6 +386,7 @@ int main(void)
 		TEST(test_death_at_every_write),
 		TEST(test_panic_is_a_crash),
 		TEST(test_full_database_is_survived),
+		TEST(test_build_is_not_asked_for_twice),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
