@@ -60,7 +60,6 @@ teardown() { vms_remove_all; }
 }
 
 @test "published port answers, a taken one is refused" {
-	exec 8<>"$BATS_TEST_TMPDIR/fifo" 2>/dev/null || :
 	port=$((20000 + RANDOM % 20000))
 	vmctl run -d --name web -p $port:80 tiny -- sh -c \
 		'mkdir -p /www && echo hello-from-guest >/www/index.html && exec busybox httpd -f -p 80 -h /www'
@@ -89,6 +88,22 @@ teardown() { vms_remove_all; }
 	vmctl wait con --for ready --timeout $BOOT_S
 	vmctl exec con -- sh -c 'echo console-marker >/dev/console'
 	wait_until 20 bash -c 'vmctl logs con | grep -q console-marker'
+
+	cd "$BATS_TEST_TMPDIR"
+	mkfifo keys
+	vmctl console con <keys >shown 2>/dev/null 3>&- &
+	console=$!
+	exec 7>keys
+	wait_until 20 grep -q console-marker shown # replayed
+	vmctl exec con -- sh -c 'head -n 1 </dev/console' >typed 3>&- 7>&- &
+	reader=$!
+	# Again and again: nobody knows when the reader has opened the console.
+	type_line() { echo typed-here >&7 && [ -s typed ]; }
+	wait_until 30 type_line
+	exec 7>&-
+	wait $reader
+	[ "$(tr -d '\r' <typed)" = typed-here ]
+	kill $console 2>/dev/null || :
 }
 
 @test "--net none has no interface but the loopback" {

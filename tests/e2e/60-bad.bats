@@ -40,8 +40,10 @@ api() { curl -s --max-time 60 --unix-socket "$VMD_SOCKET" "$@"; }
 }
 
 @test "the same Idempotency-Key makes one VM" {
+	# Keys outlive the daemon, and the state directory outlives this run.
+	key=k-e2e-$BATS_ROOT_PID-$(date +%s)
 	for i in 1 2; do
-		api -H 'Content-Type: application/json' -H 'Idempotency-Key: k-e2e-1' \
+		api -H 'Content-Type: application/json' -H "Idempotency-Key: $key" \
 			-d '{"image":"tiny","name":"once","start":false}' \
 			"http://vmd/v1/vms?wait=60" >"$BATS_TEST_TMPDIR/$i"
 	done

@@ -9,9 +9,10 @@ load helpers
 
 NEAR=vmde2enear FAR=vmde2efar
 
+# Takes the place of the calling shell, to be ended by its id.
 # A DNS server that knows one name: answers every A query with 10.99.0.2.
 dns_server() {
-	ip netns exec $FAR python3 -u - <<-'END'
+	exec ip netns exec $FAR python3 -u - >/dev/null 2>&1 <<-'END'
 		import socket
 		s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 		s.bind(("10.99.0.2", 53))
@@ -45,9 +46,9 @@ setup_file() {
 	mkdir "$www"
 	head -c 4000000 /dev/urandom >"$www/data"
 	echo secret >"$www/secret"
-	ip netns exec $FAR busybox httpd -f -p 8000 -h "$www" 3>&- &
+	ip netns exec $FAR busybox httpd -f -p 8000 -h "$www" >/dev/null 2>&1 3>&- &
 	echo $! >"$BATS_FILE_TMPDIR/pids"
-	ip netns exec $NEAR busybox httpd -f -p 127.0.0.1:8001 -h "$www" 3>&- &
+	ip netns exec $NEAR busybox httpd -f -p 127.0.0.1:8001 -h "$www" >/dev/null 2>&1 3>&- &
 	echo $! >>"$BATS_FILE_TMPDIR/pids"
 	dns_server 3>&- &
 	echo $! >>"$BATS_FILE_TMPDIR/pids"
