@@ -6,14 +6,27 @@
  */
 #include <errno.h>
 #include <locale.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <curl/curl.h>
 
 #include "vmctl/ctx.h"
 #include "vmctl/help.h"
+
+/*
+ * Whether the reader of our output has left. errno does not say so any more when
+ * the write failed inside stdio, somewhere before the end; the pipe does.
+ */
+static bool reader_left(void)
+{
+	struct pollfd out = { .fd = STDOUT_FILENO };
+
+	return poll(&out, 1, 0) > 0 && (out.revents & POLLERR);
+}
 
 static int read_output(struct ctx *ctx, const struct args *args, struct err *e)
 {
@@ -50,10 +63,11 @@ static int run_command(struct ctx *ctx, const struct args *args)
 		return ctx_fail(ctx, &e);
 	status = args->command->run(ctx, args);
 	api_client_free(ctx->client);
-	if (fflush(stdout) != 0 && errno == EPIPE)
-		return 128 + SIGPIPE; /* the reader has seen enough */
+	(void)fflush(stdout);
+	if (ferror(stdout) && reader_left())
+		return 128 + SIGPIPE; /* it has seen enough */
 	if (ferror(stdout) && status == EXIT_OK) {
-		(void)err_sys(&e, errno, "standard output");
+		(void)err_sys(&e, errno ? errno : EIO, "standard output");
 		status = ctx_fail(ctx, &e);
 	}
 	return status;
