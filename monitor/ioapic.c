@@ -43,10 +43,11 @@ static void send(struct ioapic *io, unsigned pin)
 
 void ioapic_set_line(struct ioapic *io, unsigned pin, bool level)
 {
-	uint32_t bit = 1u << pin;
+	uint32_t bit;
 
 	if (pin >= IOAPIC_PINS)
 		return;
+	bit = 1u << pin;
 	if (level) {
 		io->lines |= bit;
 		send(io, pin);
