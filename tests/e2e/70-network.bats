@@ -71,7 +71,8 @@ teardown_file() {
 	vms_remove_all
 	daemon_stop
 	daemon_start
-	xargs kill <"$BATS_FILE_TMPDIR/pids" || :
+	# The builtin kill: a missing program must not leave servers behind.
+	while read -r pid; do kill "$pid" || :; done <"$BATS_FILE_TMPDIR/pids"
 	ip netns del $NEAR
 	ip netns del $FAR
 }
