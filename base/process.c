@@ -41,6 +41,19 @@ int process_start_time(pid_t pid, uint64_t *ret_ticks)
 	return 0;
 }
 
+uint64_t process_resident_bytes(pid_t pid)
+{
+	AUTO(file) FILE *f = NULL;
+	unsigned long long size, resident;
+	char path[48];
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+	f = fopen(path, "re");
+	if (!f || fscanf(f, "%llu %llu", &size, &resident) != 2)
+		return 0;
+	return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 void process_close(struct process *p)
 {
 	close_fd(&p->pidfd);

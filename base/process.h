@@ -64,6 +64,9 @@ int process_adopt(pid_t pid, uint64_t start_time, struct process *ret,
 /* 0 and the start time, or -ESRCH. */
 int process_start_time(pid_t pid, uint64_t *ret_ticks);
 
+/* Resident memory of a process in bytes; 0 when it has gone. */
+uint64_t process_resident_bytes(pid_t pid);
+
 /* Signal by pidfd, never by number. 0, -ESRCH when it has ended. */
 int process_signal(const struct process *p, int sig);
 /* The whole group of a process spawned with new_group or new_session. */

@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/parse.h"
+#include "base/process.h"
 #include "vmd/vm.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -37,19 +38,6 @@ int host_memory_available(uint64_t *ret_bytes, struct err *e)
 	}
 	return err_set(e, ERR_INTERNAL, "meminfo_unreadable", 0,
 		       "/proc/meminfo has no line MemAvailable");
-}
-
-static uint64_t resident_bytes(pid_t pid)
-{
-	AUTO(file) FILE *f = NULL;
-	unsigned long long size, resident;
-	char path[48];
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/statm", pid);
-	f = fopen(path, "re");
-	if (!f || fscanf(f, "%llu %llu", &size, &resident) != 2)
-		return 0;
-	return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 /* Measured: the monitor 2 MiB and its page tables; QEMU with KVM about 60 MiB;
@@ -74,7 +62,7 @@ uint64_t memory_promised(struct daemon *d, const struct vm *except)
 			continue;
 		promised = vm->row.memory_bytes + overhead_bytes(vm);
 		for (size_t i = 0; i < vm->process_count; i++)
-			used += resident_bytes(vm->processes[i].pid);
+			used += process_resident_bytes(vm->processes[i].pid);
 		sum += promised > used ? promised - used : 0;
 	}
 	return sum;

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/process.h"
 #include "vmd/handlers.h"
 
 void handle_version(struct request *r)
@@ -103,16 +104,6 @@ void handle_host(struct request *r)
 		NULL);
 }
 
-static uint64_t resident_bytes(void)
-{
-	AUTO(file) FILE *f = fopen("/proc/self/statm", "re");
-	unsigned long long size, resident;
-
-	if (!f || fscanf(f, "%llu %llu", &size, &resident) != 2)
-		return 0;
-	return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 static void put(struct buf *b, const char *type, const char *name,
 		const char *help, uint64_t value)
 {
@@ -150,7 +141,7 @@ void handle_metrics(struct request *r)
 	put(&b, "gauge", "vmd_connections", "Open API connections",
 	    http_connections(r->http));
 	put(&b, "gauge", "vmd_resident_bytes", "Memory of the daemon",
-	    resident_bytes());
+	    process_resident_bytes(getpid()));
 	put(&b, "gauge", "vmd_start_time_seconds", "Start of the daemon",
 	    (uint64_t)d->started_ms / 1000);
 	put(&b, "counter", "vmd_vms_created_total", "VMs created",
