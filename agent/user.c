@@ -42,19 +42,27 @@ static bool parse_id(const char *text, uint32_t *ret)
 	return true;
 }
 
-static void copy(char *out, size_t size, const char *text)
+/* False if it does not fit: half a home directory is another directory. */
+static bool copy(char *out, size_t size, const char *text)
 {
-	(void)snprintf(out, size, "%s", text);
+	size_t len = strlen(text);
+
+	if (len >= size)
+		return false;
+	memcpy(out, text, len + 1);
+	return true;
 }
 
 /* By name, or by uid when name is NULL. */
 static bool find_passwd(const char *name, uid_t uid, struct user *u)
 {
 	FILE *file = fopen("/etc/passwd", "re");
-	char line[1024], *field[7];
+	char *line = NULL, *field[7];
+	struct user entry = { 0 };
 	bool found = false;
+	size_t size = 0;
 
-	while (file && !found && fgets(line, sizeof(line), file)) {
+	while (file && !found && getline(&line, &size, file) > 0) {
 		uint32_t line_uid, gid;
 
 		if (split(line, field, 7) < 7 ||
@@ -62,14 +70,16 @@ static bool find_passwd(const char *name, uid_t uid, struct user *u)
 			continue;
 		if (name ? strcmp(field[0], name) != 0 : line_uid != uid)
 			continue;
-		u->uid = line_uid;
-		u->gid = gid;
-		copy(u->name, sizeof(u->name), field[0]);
-		copy(u->home, sizeof(u->home), field[5]);
-		copy(u->shell, sizeof(u->shell),
-		     *field[6] ? field[6] : "/bin/sh");
-		found = true;
+		entry.uid = line_uid;
+		entry.gid = gid;
+		found = copy(entry.name, sizeof(entry.name), field[0]) &&
+			copy(entry.home, sizeof(entry.home), field[5]) &&
+			copy(entry.shell, sizeof(entry.shell),
+			     *field[6] ? field[6] : "/bin/sh");
 	}
+	if (found)
+		*u = entry;
+	free(line);
 	if (file)
 		(void)fclose(file);
 	return found;
@@ -114,9 +124,9 @@ bool user_find(const char *text, struct user *ret)
 	uint32_t id, gid;
 
 	memset(ret, 0, sizeof(*ret));
-	copy(ret->name, sizeof(ret->name), "root");
-	copy(ret->home, sizeof(ret->home), "/root");
-	copy(ret->shell, sizeof(ret->shell), "/bin/sh");
+	(void)copy(ret->name, sizeof(ret->name), "root");
+	(void)copy(ret->home, sizeof(ret->home), "/root");
+	(void)copy(ret->shell, sizeof(ret->shell), "/bin/sh");
 	if (!*text) {
 		/* An image without /etc/passwd has a root all the same. */
 		if (!find_passwd(NULL, geteuid(), ret))
@@ -131,8 +141,8 @@ bool user_find(const char *text, struct user *ret)
 	if (parse_id(name, &id)) {
 		if (!find_passwd(NULL, id, ret)) {
 			ret->uid = id;
-			copy(ret->name, sizeof(ret->name), name);
-			copy(ret->home, sizeof(ret->home), "/");
+			(void)copy(ret->name, sizeof(ret->name), name);
+			(void)copy(ret->home, sizeof(ret->home), "/");
 		}
 	} else if (!find_passwd(name, 0, ret)) {
 		return false;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/parse.h"
@@ -72,16 +73,14 @@ static char *read_recipe(const char *path, struct err *e)
 	return text;
 }
 
-/* The names of the recipes in dir: "debian, tiny". */
-static void list_names(const char *dir, char *buf, size_t size)
+/* The names of the recipes in dir: "debian, tiny"; as many as fit the limit. */
+static void list_names(const char *dir, struct buf *names)
 {
 	struct dirent **entries = NULL;
 	int n = scandir(dir, &entries, NULL, alphasort);
 
-	buf[0] = '\0';
 	for (int i = 0; i < n; i++) {
 		const char *name = entries[i]->d_name;
-		size_t used = strlen(buf);
 		AUTO(free) char *path = NULL;
 		AUTO(free) char *text = NULL;
 
@@ -90,8 +89,8 @@ static void list_names(const char *dir, char *buf, size_t size)
 			text = read_recipe(path, NULL);
 		if (text && strncmp(text, "#!/bin/sh", 9) == 0 &&
 		    strstr(text, "\n# summary: "))
-			(void)snprintf(buf + used, size - used, "%s%s",
-				       used ? ", " : "", name);
+			(void)buf_printf(names, "%s%s",
+					 buf_len(names) ? ", " : "", name);
 		free(entries[i]);
 	}
 	free(entries);
@@ -133,12 +132,13 @@ static void parse_head(struct recipe *r, const char *text)
 
 static int unknown_recipe(const char *name, const char *dir, struct err *e)
 {
-	char names[200];
+	AUTO(buf) struct buf names = BUF_INIT(200);
 
-	list_names(dir, names, sizeof(names));
+	list_names(dir, &names);
 	return err_set(e, ERR_NOT_FOUND, "recipe_not_found", ENOENT,
-		       "There is no recipe '%.64s'; there are: %s", name,
-		       names);
+		       "There is no recipe '%.64s'; there are: %.*s", name,
+		       (int)buf_len(&names),
+		       names.data ? (const char *)buf_head(&names) : "");
 }
 
 int recipe_open(const char *name, struct recipe *ret, struct err *e)
