@@ -235,22 +235,40 @@ static int building_already(struct daemon *d, const char *name, struct err *e)
 	return 0;
 }
 
-/* Now, not when the wait is over: a client that tries again in between is to
- * meet this build and not a conflict with it. */
-static void remember(struct request *r, const struct operation *op)
+/* Together with the operation, and not when the wait is over: a client that
+ * tries again is to meet this build, also when the daemon dies now. */
+static int remember(struct request *r, const struct operation *op,
+		    struct err *e)
 {
 	AUTO(json) json_t *json = operation_to_json(&op->row);
 	char location[64];
 
 	(void)snprintf(location, sizeof(location), "/v1/operations/%s",
 		       op->row.id);
-	request_remember(r, 202, location, json);
+	return request_remember(r, 202, location, json, e);
+}
+
+static int begin_build(struct request *r, const char *name,
+		       struct operation **ret, struct err *e)
+{
+	struct store *s = r->daemon->store;
+	int rc = store_begin(s, e);
+
+	if (rc < 0)
+		return rc;
+	*ret = operation_new(r->daemon, "image_build", "image", name,
+			     BUILD_DEADLINE_MS, e);
+	rc = *ret ? remember(r, *ret, e) : -EIO;
+	if (rc == 0)
+		return store_commit(s, e);
+	store_rollback(s);
+	return rc;
 }
 
 void handle_image_create(struct request *r)
 {
 	const char *name = json_string_value(json_object_get(r->body, "name"));
-	struct operation *op;
+	struct operation *op = NULL;
 	struct err e = ERR_INIT;
 	char id[ID_LEN + 1];
 
@@ -258,9 +276,9 @@ void handle_image_create(struct request *r)
 		request_fail(r, &e);
 		return;
 	}
-	op = operation_new(r->daemon, "image_build", "image", name,
-			   BUILD_DEADLINE_MS, &e);
-	if (!op) {
+	if (begin_build(r, name, &op, &e) < 0) {
+		if (op)
+			operation_finish(op, &e);
 		request_fail(r, &e);
 		return;
 	}
@@ -268,7 +286,5 @@ void handle_image_create(struct request *r)
 	memcpy(id, op->row.id, sizeof(id));
 	if (start_build(op, r->body, &e) < 0)
 		build_over(op, &e);
-	else
-		remember(r, op);
 	request_operation(r, id);
 }

@@ -80,26 +80,32 @@ static void late_created(struct request *r)
 	answer_created(r, false);
 }
 
+/* In the transaction that makes the VM: a client that asks again with its key
+ * meets this VM, whenever the daemon dies. */
+static int remember(void *ctx, struct vm *vm, struct err *e)
+{
+	struct request *r = ctx;
+	AUTO(json) json_t *json = NULL;
+	struct op_row op;
+	char location[64];
+
+	if (!r->answer_key[0])
+		return 0;
+	json = created_json(r->daemon, vm->op->row.id, vm->row.id, &op);
+	(void)snprintf(location, sizeof(location), "/v1/operations/%s",
+		       vm->op->row.id);
+	return request_remember(r, 202, location, json, e);
+}
+
 void handle_vm_create(struct request *r)
 {
 	uint64_t wait = request_query_u64(r, "wait");
 	struct err e = ERR_INIT;
-	struct op_row op;
 	struct vm *vm;
-	char location[64];
 
-	if (vm_create(r->daemon, r->body, &vm, &e) < 0) {
+	if (vm_create(r->daemon, r->body, remember, r, &vm, &e) < 0) {
 		request_fail(r, &e);
 		return;
-	}
-	if (r->answer_key[0]) {
-		AUTO(json)
-		json_t *json = created_json(r->daemon, vm->op->row.id,
-					    vm->row.id, &op);
-
-		(void)snprintf(location, sizeof(location), "/v1/operations/%s",
-			       vm->op->row.id);
-		request_remember(r, 202, location, json);
 	}
 	request_wait(r, vm->op->row.id, wait, poll_created, late_created);
 	if (r->poll && wait == 0)

@@ -92,8 +92,8 @@ void request_fail_allow(struct request *r, const struct err *e,
 void request_response(struct request *r, unsigned status,
 		      struct MHD_Response *take);
 /* Keeps the answer for the request's Idempotency-Key, if it has one. */
-void request_remember(struct request *r, unsigned status, const char *location,
-		      const json_t *body);
+int request_remember(struct request *r, unsigned status, const char *location,
+		     const json_t *body, struct err *e);
 /* Not answered yet: poll() at every change, timeout() after seconds. */
 void request_wait(struct request *r, const char *subject, uint64_t seconds,
 		  void (*poll)(struct request *r),

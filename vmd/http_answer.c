@@ -94,21 +94,26 @@ void request_text(struct request *r, unsigned status, const char *type,
 	request_response(r, status, response);
 }
 
-void request_remember(struct request *r, unsigned status, const char *location,
-		      const json_t *body)
+int request_remember(struct request *r, unsigned status, const char *location,
+		     const json_t *body, struct err *e)
 {
-	AUTO(free) char *text = r->answer_key[0] ? json_to_text(body) : NULL;
-	struct stored_answer answer = { .status = status, .body = text };
-	struct err e = ERR_INIT;
+	AUTO(free) char *text = NULL;
+	struct stored_answer answer = { .status = status };
+	int rc;
 
+	if (!r->answer_key[0])
+		return 0;
+	text = body ? json_to_text(body) : NULL;
 	if (!text)
-		return;
+		return err_sys(e, ENOMEM, "keeping the answer");
+	answer.body = text;
 	memcpy(answer.fingerprint, r->fingerprint, sizeof(answer.fingerprint));
 	(void)snprintf(answer.location, sizeof(answer.location), "%s",
 		       location ? location : "");
-	if (store_answer_put(r->daemon->store, r->answer_key, &answer, &e) < 0)
-		log_error("idempotency: %s", e.msg);
-	r->answer_key[0] = '\0';
+	rc = store_answer_put(r->daemon->store, r->answer_key, &answer, e);
+	if (rc == 0)
+		r->answer_key[0] = '\0';
+	return rc;
 }
 
 void request_json(struct request *r, unsigned status, json_t *steal_body,
@@ -118,6 +123,7 @@ void request_json(struct request *r, unsigned status, json_t *steal_body,
 	char *text = body ? json_to_text(body) : NULL;
 	json_t *revision = json_object_get(body, "revision");
 	struct MHD_Response *response;
+	struct err e = ERR_INIT;
 	char etag[32];
 
 	if (!text) {
@@ -130,8 +136,8 @@ void request_json(struct request *r, unsigned status, json_t *steal_body,
 		if (!text)
 			return;
 	}
-	if (status < 300)
-		request_remember(r, status, location, body);
+	if (status < 300 && request_remember(r, status, location, body, &e) < 0)
+		log_error("idempotency: %s", e.msg);
 	response = MHD_create_response_from_buffer(strlen(text), text,
 						   MHD_RESPMEM_MUST_FREE);
 	if (!response) {

@@ -103,8 +103,12 @@ int admit_ports(const struct vm *vm, struct err *e);
 /* Memory that VMs of this daemon were promised and have not touched yet. */
 uint64_t memory_promised(struct daemon *d, const struct vm *except);
 
-/* vm_create.c: body is a validated VmCreate with defaults (borrowed). */
-int vm_create(struct daemon *d, json_t *body, struct vm **ret, struct err *e);
+/* vm_create.c: body is a validated VmCreate with defaults (borrowed). also()
+ * (or NULL) is called in the transaction that makes the VM durable: what it
+ * stores is there when the VM is, and only then. */
+int vm_create(struct daemon *d, json_t *body,
+	      int (*also)(void *ctx, struct vm *vm, struct err *e), void *ctx,
+	      struct vm **ret, struct err *e);
 bool vm_wants_command(const struct vm *vm);
 
 /* vm_launch.c */

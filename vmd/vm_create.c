@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Creation: everything that can be refused is refused before the first row is
- * written; then row, journal and operation become durable in one transaction;
- * then directories, disk and start follow step by step.
+ * written; then row, journal, operation and the answer kept for the request's
+ * Idempotency-Key become durable in one transaction; then directories, disk and
+ * start follow step by step.
  *
  * The VM keeps its own link of kernel and initrd and its own copy of the
  * manifest, so that rebuilding an image never changes a VM that exists.
@@ -140,7 +141,9 @@ static int admit(struct vm *vm, const struct image *image, struct err *e)
 	return rc;
 }
 
-static int make_durable(struct vm *vm, struct err *e)
+static int make_durable(struct vm *vm,
+			int (*also)(void *ctx, struct vm *vm, struct err *e),
+			void *ctx, struct err *e)
 {
 	struct store *s = vm->daemon->store;
 	struct journal_row row = { .kind = JOURNAL_RUN_DIR };
@@ -162,6 +165,8 @@ static int make_durable(struct vm *vm, struct err *e)
 		if (!vm->op)
 			rc = -EIO;
 	}
+	if (rc >= 0 && also)
+		rc = also(ctx, vm, e);
 	if (rc >= 0)
 		return store_commit(s, e);
 	store_rollback(s);
@@ -273,7 +278,9 @@ static void first_step(struct loop_timer *timer)
 		vm_start_failed(vm, &e);
 }
 
-int vm_create(struct daemon *d, json_t *body, struct vm **ret, struct err *e)
+int vm_create(struct daemon *d, json_t *body,
+	      int (*also)(void *ctx, struct vm *vm, struct err *e), void *ctx,
+	      struct vm **ret, struct err *e)
 {
 	const char *ref = json_string_value(json_object_get(body, "image"));
 	struct image image;
@@ -289,7 +296,7 @@ int vm_create(struct daemon *d, json_t *body, struct vm **ret, struct err *e)
 	if (rc == 0)
 		rc = admit(vm, &image, e);
 	if (rc == 0)
-		rc = make_durable(vm, e);
+		rc = make_durable(vm, also, ctx, e);
 	if (rc < 0) {
 		if (vm->op)
 			vm_finish(vm, e);

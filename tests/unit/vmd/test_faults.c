@@ -215,8 +215,16 @@ static void test_every_write_may_fail(void **state)
 	}
 }
 
+static void whole_life(struct rig *r, unsigned k)
+{
+	life_with_faults(r, k % 2 ? "tiny" : "disk");
+	if (fake_running() != 0)
+		_exit(1);
+}
+
 /* In a child: it dies at the k-th commit, its children stay. */
-static bool dies_at(struct rig *r, unsigned k)
+static bool dies_at(struct rig *r, unsigned k,
+		    void (*work)(struct rig *r, unsigned k))
 {
 	pid_t pid = fork();
 	int status;
@@ -225,8 +233,8 @@ static bool dies_at(struct rig *r, unsigned k)
 	if (pid == 0) {
 		rig_start(r);
 		set_fault(r, k, true, false);
-		life_with_faults(r, k % 2 ? "tiny" : "disk");
-		_exit(fake_running() == 0 ? 0 : 1);
+		work(r, k);
+		_exit(0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
@@ -262,7 +270,7 @@ static void test_death_at_every_write(void **state)
 	rig_drop(r);
 	/* Processes of the dead daemon are found by working directory too. */
 	fake_program(r->dir);
-	for (; dies_at(r, k); k++) {
+	for (; dies_at(r, k, whole_life); k++) {
 		rig_start(r);
 		rig_spin(r, 20);
 		assert_agrees(r);
@@ -277,6 +285,78 @@ static void test_death_at_every_write(void **state)
 		assert_true(k < POINTS_MAX);
 	}
 	assert_true(k > 10);
+	fake_program(NULL);
+	(void)prctl(PR_SET_CHILD_SUBREAPER, 0);
+}
+
+static void ask_with_key(struct rig *r, unsigned k, const char *path,
+			 const char *body, struct answer *ret)
+{
+	char header[48];
+
+	(void)snprintf(header, sizeof(header), "Idempotency-Key: k%u-%zu\r\n",
+		       k, strlen(path));
+	rig_call(r, "POST", path, header, body, ret);
+}
+
+static void ask_for_vm(struct rig *r, unsigned k)
+{
+	struct answer a;
+
+	ask_with_key(r, k, "/v1/vms?wait=5",
+		     "{\"image\":\"tiny\",\"name\":\"a\"}", &a);
+	answer_done(&a);
+}
+
+static void ask_for_image(struct rig *r, unsigned k)
+{
+	struct answer a;
+
+	ask_with_key(r, k, "/v1/images?wait=5",
+		     "{\"name\":\"new\",\"recipe\":\"tiny\"}", &a);
+	answer_done(&a);
+}
+
+/* The daemon dies at any write; the client asks again with its key. */
+static void once_for_a_key(struct rig *r,
+			   void (*ask)(struct rig *r, unsigned k),
+			   const char *count)
+{
+	unsigned k = 1;
+	size_t before;
+
+	rig_start(r);
+	before = table_rows(r, count);
+	rig_drop(r);
+	for (; dies_at(r, k, ask); k++) {
+		rig_start(r);
+		ask(r, k);
+		assert_int_equal(table_rows(r, count), ++before);
+		remove_all(r);
+		assert_nothing_left(r);
+		assert_int_equal(count_left_children(), 0);
+		rig_drop(r);
+		assert_true(k < POINTS_MAX);
+	}
+	assert_true(k > 3); /* it has died */
+	rig_start(r);
+	remove_all(r);
+	rig_drop(r);
+}
+
+static void test_keyed_request_happens_once(void **state)
+{
+	struct rig *r = *state;
+
+	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+	rig_drop(r);
+	fake_program(r->dir);
+	once_for_a_key(r, ask_for_vm,
+		       "SELECT count(*) FROM operation WHERE "
+		       "kind='vm_create'");
+	once_for_a_key(r, ask_for_image,
+		       "SELECT count(*) FROM operation WHERE "
+		       "kind='image_build'");
 	fake_program(NULL);
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
@@ -384,6 +464,7 @@ int main(void)
 		TEST(test_many_lives_leave_nothing),
 		TEST(test_every_write_may_fail),
 		TEST(test_death_at_every_write),
+		TEST(test_keyed_request_happens_once),
 		TEST(test_panic_is_a_crash),
 		TEST(test_full_database_is_survived),
 		TEST(test_build_is_not_asked_for_twice),
