@@ -65,8 +65,9 @@ static int check_name_free(struct image_store *s, const char *name,
 		       name);
 }
 
-static int make_staging(const struct image_store *s, const char *id,
-			int *ret_fd, struct err *e)
+/* Both under the lock that a sweep takes (sweep.c). */
+static int make_locked(const struct image_store *s, const char *id, int *ret_fd,
+		       struct err *e)
 {
 	AUTO(fd) int fd = -1;
 
@@ -86,6 +87,18 @@ static int make_staging(const struct image_store *s, const char *id,
 		return err_sys(e, errno, "open staging/%s", id);
 	*ret_fd = take_fd(&fd);
 	return 0;
+}
+
+static int make_staging(const struct image_store *s, const char *id,
+			int *ret_fd, struct err *e)
+{
+	int rc;
+
+	if (flock(s->staging_fd, LOCK_SH) < 0)
+		return err_sys(e, errno, "lock the staging directories");
+	rc = make_locked(s, id, ret_fd, e);
+	(void)flock(s->staging_fd, LOCK_UN);
+	return rc;
 }
 
 static int build_in(const struct build_request *q, struct image_store *s,
@@ -140,8 +153,6 @@ int image_build(const struct build_request *request, struct image *ret,
 	if (!rc) {
 		rc = build_in(request, s, &recipe, fd, &img, e);
 		close_fd(&fd); /* the sweep takes the lock */
-		/* Only ours goes; others' staging directories may be builds
-		 * that are about to take their lock. */
 		(void)image_store_sweep_one(s, request->staging_id, NULL);
 	}
 	image_store_free(s);

@@ -6,9 +6,9 @@
  *   DIR/manifests/<name>.json   what an image is made of; replaced atomically
  *   DIR/staging/<id>/           a build in progress; swept when its owner is gone
  *
- * This part only reads manifests, removes and sweeps: it is quick and runs in
- * vmd. Building, hashing and copying are the job of the program vmd-image, which
- * vmd starts and can kill at any moment.
+ * Reading manifests and removing an image are quick and run in vmd. Building,
+ * hashing, copying and sweeping are the job of the program vmd-image, which vmd
+ * starts and can kill at any moment.
  */
 #ifndef IMAGES_STORE_H
 #define IMAGES_STORE_H
@@ -75,11 +75,10 @@ int image_store_list(struct image_store *s, struct image **ret,
  * uses an image is the caller's knowledge: check before. While a build is just
  * publishing, unused blobs stay for the next sweep: this never waits. */
 int image_store_remove(struct image_store *s, const char *name, struct err *e);
-/* Removes staging directories except the ids in keep and those whose vmd-image
- * still runs, and unused blobs. Returns how many things were removed, or a
- * negative errno. */
-int image_store_sweep(struct image_store *s, const char *const *keep,
-		      size_t keep_count, struct err *e);
+/* Removes staging directories except those whose vmd-image still runs, and
+ * unused blobs. Returns how many things were removed, or a negative errno. Slow:
+ * for vmd-image. */
+int image_store_sweep(struct image_store *s, struct err *e);
 /* Absolute path of a blob, malloc'd. */
 char *image_store_blob_path(const struct image_store *s,
 			    const struct image_blob *blob);

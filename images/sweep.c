@@ -4,7 +4,8 @@
  * uses, staging directories whose owner is gone.
  *
  * A running vmd-image holds flock() on its staging directory, so that a sweep
- * by somebody who does not know of it leaves it alone. Blobs are removed only
+ * leaves it alone; it makes and locks it under a shared lock of the directory
+ * above, which a sweep holds exclusively while it tries. Blobs are removed only
  * under the store's lock and only when every manifest could be read: what an
  * unreadable manifest needs is not known, so nothing is thrown away.
  */
@@ -188,24 +189,21 @@ static int remove_as_subordinate(const struct image_store *s, const char *id,
 	return rc;
 }
 
-static bool is_kept(const char *id, const char *const *keep, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (strcmp(keep[i], id) == 0)
-			return true;
-	}
-	return false;
-}
-
 int image_store_sweep_one(const struct image_store *s, const char *id,
 			  struct err *e)
 {
-	AUTO(fd)
-	int fd = openat(s->staging_fd, id,
-			O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	AUTO(fd) int fd = -1;
+	bool lives;
 	int rc;
 
-	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0)
+	/* A build that has just made its directory has its lock, too. */
+	if (flock(s->staging_fd, LOCK_EX) < 0)
+		return err_sys(e, errno, "lock the staging directories");
+	fd = openat(s->staging_fd, id,
+		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	lives = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0;
+	(void)flock(s->staging_fd, LOCK_UN);
+	if (lives)
 		return 0;
 	rc = file_remove_tree(s->staging_fd, id, e);
 	if ((rc == -EACCES || rc == -EPERM) && geteuid() != 0) {
@@ -216,8 +214,7 @@ int image_store_sweep_one(const struct image_store *s, const char *id,
 	return rc < 0 ? rc : 1;
 }
 
-int image_store_sweep(struct image_store *s, const char *const *keep,
-		      size_t keep_count, struct err *e)
+int image_store_sweep(struct image_store *s, struct err *e)
 {
 	DIR *dir = open_dir(s->staging_fd, "staging", e);
 	struct dirent *entry;
@@ -229,8 +226,7 @@ int image_store_sweep(struct image_store *s, const char *const *keep,
 		const char *id = entry->d_name;
 		int one;
 
-		if (strcmp(id, ".") == 0 || strcmp(id, "..") == 0 ||
-		    is_kept(id, keep, keep_count))
+		if (strcmp(id, ".") == 0 || strcmp(id, "..") == 0)
 			continue;
 		one = image_store_sweep_one(s, id, e);
 		if (one < 0)

@@ -116,7 +116,7 @@ static int run_sweep(const struct arguments *a, json_t **ret, struct err *e)
 	s = image_store_open(a->build.store_dir, e);
 	if (!s)
 		return -1;
-	n = image_store_sweep(s, NULL, 0, e);
+	n = image_store_sweep(s, e);
 	image_store_free(s);
 	if (n < 0)
 		return n;

@@ -140,6 +140,8 @@ void daemon_close(struct daemon *d)
 		LIST_REMOVE(op, link);
 		free(op);
 	}
+	if (d->sweep)
+		task_kill(take_ptr(d->sweep));
 	tasks_abandon_retired(d);
 	loop_timer_disarm(&d->notify);
 	for (size_t i = 0; i < OBITUARIES; i++)

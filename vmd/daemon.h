@@ -83,6 +83,8 @@ struct daemon {
 	size_t vm_count;
 	LIST_HEAD(, operation) operations;
 	LIST_HEAD(, task) retired_tasks;
+	struct task *sweep; /* of the image store, while it runs */
+	bool sweep_again;
 	LIST_HEAD(, watch) watches;
 	struct loop_timer notify;
 	uint64_t pass;
@@ -109,6 +111,9 @@ void watch_add(struct daemon *d, struct watch *w, void (*fn)(struct watch *),
 void watch_remove(struct watch *w);
 /* Something changed: watches are called soon. */
 void daemon_changed(struct daemon *d);
+
+/* image_sweep.c: removes what no build owns and no image needs, soon. */
+void daemon_sweep_images(struct daemon *d);
 
 void daemon_bury(struct daemon *d, const char *id, const struct err *why,
 		 json_t *vm);

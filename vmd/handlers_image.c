@@ -128,6 +128,8 @@ void handle_image_delete(struct request *r)
 		operation_finish(op, &e);
 	else
 		operation_finish(op, NULL);
+	if (d->sweep) /* it may have counted this image among the living */
+		daemon_sweep_images(d);
 	request_operation(r, id);
 }
 
@@ -140,22 +142,6 @@ static void forget_staging(struct daemon *d, const char *op_id)
 		log_error("operation %s: %s", op_id, e.msg);
 }
 
-/* Another build may be under way: its staging directory stays. */
-static void sweep(struct daemon *d)
-{
-	const char *keep[64];
-	struct operation *op;
-	struct err e = ERR_INIT;
-	size_t n = 0;
-
-	LIST_FOREACH(op, &d->operations, link)
-	if (op->row.state == API_OP_RUNNING &&
-	    strcmp(op->row.kind, "image_build") == 0 && n < 64)
-		keep[n++] = op->row.id;
-	if (image_store_sweep(d->images, keep, n, &e) < 0)
-		log_error("image store: %s", e.msg);
-}
-
 static void build_over(struct operation *op, const struct err *why)
 {
 	struct daemon *d = op->daemon;
@@ -163,7 +149,7 @@ static void build_over(struct operation *op, const struct err *why)
 	forget_staging(d, op->row.id);
 	operation_finish(op, why);
 	if (why)
-		sweep(d);
+		daemon_sweep_images(d);
 }
 
 static void on_built(void *data, const json_t *result, const struct err *why)
@@ -212,7 +198,7 @@ static int start_build(struct operation *op, const json_t *body, struct err *e)
 	memcpy(row.name, op->row.id, sizeof(row.owner));
 	rc = store_journal_add(op->daemon->store, &row, e);
 	if (rc == 0) {
-		op->owner = task_start(op, args, on_built, op, e);
+		op->owner = task_start(op->daemon, op, args, on_built, op, e);
 		rc = op->owner ? 0 : -EIO;
 	}
 	while (t)

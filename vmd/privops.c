@@ -116,6 +116,10 @@ int privops_task_spawn(const char *op_id, const char *const *argv,
 	const char **env;
 	int rc;
 
+	if (!op_id[0]) {
+		spec.die_with_parent = true;
+		return process_spawn(&spec, ret, e);
+	}
 	(void)snprintf(mark, sizeof(mark), TASK_MARK "%s", op_id);
 	env = environ_with(mark);
 	if (!env)

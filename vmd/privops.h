@@ -26,7 +26,8 @@ int privops_vm_dir_open(int parent_fd, const char *vm_id, int *ret_fd,
 int privops_vm_dir_remove(int parent_fd, const char *vm_id, struct err *e);
 
 /* Starts a program for an operation in a process group of its own, marked with
- * the operation's id so that its processes can be told from all others. */
+ * the operation's id so that its processes can be told from all others; without
+ * one ("") it dies with the daemon. */
 int privops_task_spawn(const char *op_id, const char *const *argv,
 		       int stdout_fd, int stderr_fd, struct process *ret,
 		       struct err *e);

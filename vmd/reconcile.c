@@ -298,8 +298,6 @@ int daemon_reconcile(struct daemon *d, struct err *e)
 	sweep_journal(d, rows, count, same_boot);
 	sweep_dir(d, d->run_vms_fd);
 	sweep_dir(d, d->state_vms_fd);
-	rc = image_store_sweep(d->images, NULL, 0, e);
-	if (rc < 0)
-		return rc;
+	daemon_sweep_images(d);
 	return store_meta_put(d->store, "boot_id", boot_id, e);
 }

@@ -28,7 +28,8 @@ enum {
 struct task {
 	struct daemon *daemon;
 	struct operation *op; /* NULL once it was killed */
-	char op_id[ID_LEN + 1];
+	char op_id[ID_LEN + 1]; /* "" for no operation: nothing is journalled */
+	bool stages; /* leaves a staging directory when it is killed */
 	LIST_ENTRY(task) link; /* of those that nobody waits for any more */
 	struct loop_timer again;
 	struct process process;
@@ -59,8 +60,9 @@ static void task_free(struct task *t)
 static int forget(struct task *t)
 {
 	struct err e = ERR_INIT;
-	int rc = store_journal_remove(t->daemon->store, t->op_id, JOURNAL_TASK,
-				      NULL, &e);
+	int rc = t->op_id[0] ? store_journal_remove(t->daemon->store, t->op_id,
+						    JOURNAL_TASK, NULL, &e)
+			     : 0;
 
 	if (rc < 0)
 		log_error("operation %s: %s", t->op_id, e.msg);
@@ -208,6 +210,13 @@ static void judge(struct task *t, const struct process_exit *end,
 		      tail_text(t, tail));
 }
 
+/* What it had started must not outlive it. */
+static void end_rest(struct task *t)
+{
+	if (t->op_id[0])
+		privops_task_end(t->op_id, t->process.pid);
+}
+
 static void on_exit_event(struct loop_source *source, uint32_t events)
 {
 	struct task *t = source->data;
@@ -231,13 +240,16 @@ static void on_exit_event(struct loop_source *source, uint32_t events)
 			break;
 	judge(t, &end, &e);
 	result = json_incref(json_object_get(t->last, "result"));
-	privops_task_end(t->op_id, t->process.pid);
+	end_rest(t);
 	retire(t);
 	done(data, result, e.kind == ERR_NONE ? NULL : &e);
 }
 
 static int journal(struct task *t, struct err *e)
 {
+	if (!t->op_id[0])
+		return 0;
+
 	struct journal_row row = {
 		.kind = JOURNAL_TASK,
 		.name = "vmd-image",
@@ -262,10 +274,11 @@ static int watch_all(struct task *t, struct err *e)
 	return rc == 0 ? 0 : err_sys(e, -rc, "watching vmd-image");
 }
 
-struct task *task_start(struct operation *op, const char *const *args,
-			task_done_fn *done, void *data, struct err *e)
+struct task *task_start(struct daemon *d, struct operation *op,
+			const char *const *args, task_done_fn *done, void *data,
+			struct err *e)
 {
-	const char *argv[ARGS_MAX] = { op->daemon->config->image_program };
+	const char *argv[ARGS_MAX] = { d->config->image_program };
 	int out[2] = { -1, -1 }, err[2] = { -1, -1 };
 	struct task *t = calloc(1, sizeof(*t));
 	int rc;
@@ -275,8 +288,9 @@ struct task *task_start(struct operation *op, const char *const *args,
 		return NULL;
 	}
 	*t = (struct task){
-		.daemon = op->daemon,
+		.daemon = d,
 		.op = op,
+		.stages = strcmp(args[0], "build") == 0,
 		.process = PROCESS_INIT,
 		.out = LOOP_SOURCE_INIT,
 		.err = LOOP_SOURCE_INIT,
@@ -286,14 +300,15 @@ struct task *task_start(struct operation *op, const char *const *args,
 		.done = done,
 		.data = data,
 	};
-	memcpy(t->op_id, op->row.id, sizeof(t->op_id));
-	loop_timer_init(op->daemon->loop, &t->again, on_again, t);
+	if (op)
+		memcpy(t->op_id, op->row.id, sizeof(t->op_id));
+	loop_timer_init(d->loop, &t->again, on_again, t);
 	for (size_t i = 0; args[i] && i + 2 < ARGS_MAX; i++)
 		argv[i + 1] = args[i];
 	if (pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0)
 		rc = err_sys(e, errno, "starting vmd-image");
 	else
-		rc = privops_task_spawn(op->row.id, argv, out[1], err[1],
+		rc = privops_task_spawn(t->op_id, argv, out[1], err[1],
 					&t->process, e);
 	t->out_fd = out[0];
 	t->err_fd = err[0];
@@ -324,7 +339,15 @@ static void on_killed(struct loop_source *source, uint32_t events)
 	if (!process_reap(&t->process, &end))
 		return;
 	LIST_REMOVE(t, link);
+	/* Until now its staging directory was in use. */
+	if (t->stages)
+		daemon_sweep_images(t->daemon);
 	retire(t);
+}
+
+pid_t task_pid(const struct task *t)
+{
+	return t->process.pid;
 }
 
 void task_kill(struct task *t)
@@ -332,7 +355,7 @@ void task_kill(struct task *t)
 	struct process_exit end;
 
 	(void)process_signal_group(&t->process, SIGKILL);
-	privops_task_end(t->op_id, t->process.pid);
+	end_rest(t);
 	if (process_wait(&t->process, KILL_WAIT_MS, &end) == 0) {
 		retire(t);
 		return;

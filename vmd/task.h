@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A run of vmd-image for one operation: builds and clones are slow and are
- * therefore child processes that can be killed at any moment. It speaks JSON
- * lines on stdout ({"step","done","total"}, last {"result":…} or {"error":…});
- * what it and its tools say on stderr is kept (64 KiB) for the error.
+ * A run of vmd-image: builds, clones and sweeps are slow and are therefore child
+ * processes that can be killed at any moment. It speaks JSON lines on stdout
+ * ({"step","done","total"}, last {"result":…} or {"error":…}); what it and its
+ * tools say on stderr is kept (64 KiB) for the error.
  *
- * Its process group is journalled, so that the next daemon can end it.
+ * The process group of an operation is journalled, so that the next daemon can
+ * end it; a run for no operation dies with the daemon.
  */
 #ifndef VMD_TASK_H
 #define VMD_TASK_H
@@ -19,9 +20,12 @@ struct task;
 typedef void task_done_fn(void *data, const json_t *result,
 			  const struct err *e);
 
-/* args follows the program's name; ends with NULL. Progress goes to op. */
-struct task *task_start(struct operation *op, const char *const *args,
-			task_done_fn *done, void *data, struct err *e);
+/* args follows the program's name; ends with NULL. Progress goes to op, which
+ * may be NULL. */
+struct task *task_start(struct daemon *d, struct operation *op,
+			const char *const *args, task_done_fn *done, void *data,
+			struct err *e);
+pid_t task_pid(const struct task *t);
 /* Ends it at once; done is not called. What a hanging disk holds is reaped, and
  * taken off the journal, when it lets go. */
 void task_kill(struct task *t);

@@ -256,7 +256,7 @@ static int begin_clone(struct vm *vm, const struct image *image, struct err *e)
 	(void)snprintf(size, sizeof(size), "%llu",
 		       (unsigned long long)vm->row.disk_bytes);
 	operation_progress(vm->op, 0, 0, "making the disk");
-	vm->clone = task_start(vm->op, args, on_cloned, vm, e);
+	vm->clone = task_start(vm->daemon, vm->op, args, on_cloned, vm, e);
 	return vm->clone ? 0 : -EIO;
 }
 

@@ -179,8 +179,11 @@ static void test_garbage_and_half_requests(void **state)
 		"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
 	};
 	struct rig *r = *state;
-	size_t before = open_fds();
+	size_t before;
 	uint64_t seed = 1;
+
+	rig_until(r, rig_swept, NULL);
+	before = open_fds();
 
 	for (size_t i = 0; i < sizeof(halves) / sizeof(halves[0]); i++) {
 		int fd = rig_connect(r);

@@ -2,11 +2,13 @@
 #include "store_fixture.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -107,7 +109,7 @@ static void test_store_manifest_damaged_is_corrupt_and_removable(void **state)
 		      "0000000000000000000000000000000000000000"
 		      "000000000000000000000000",
 		      "x");
-	assert_int_equal(image_store_sweep(f->store, NULL, 0, &e), 0);
+	assert_int_equal(image_store_sweep(f->store, &e), 0);
 	assert_int_equal(fixture_count(f, "blobs/sha256"), 2);
 	assert_int_equal(image_store_remove(f->store, "bad", &e), 0);
 	assert_int_equal(fixture_count(f, "blobs/sha256"), 1);
@@ -168,18 +170,16 @@ static void test_store_remove_during_publish_leaves_blobs_to_sweep(void **state)
 	assert_int_equal(image_store_remove(f->store, "one", &e), 0);
 	assert_int_equal(fixture_count(f, "blobs/sha256"), 1);
 	(void)close(lock);
-	assert_int_equal(image_store_sweep(f->store, NULL, 0, &e), 1);
+	assert_int_equal(image_store_sweep(f->store, &e), 1);
 	assert_int_equal(fixture_count(f, "blobs/sha256"), 0);
 }
 
-static void test_store_sweep_spares_kept_and_living(void **state)
+static void test_store_sweep_spares_the_living(void **state)
 {
 	struct fixture *f = *state;
-	const char *const keep[] = { "kept" };
 	struct err e = ERR_INIT;
 	int living;
 
-	assert_int_equal(mkdirat(f->store->staging_fd, "kept", 0700), 0);
 	assert_int_equal(mkdirat(f->store->staging_fd, "living", 0700), 0);
 	assert_int_equal(mkdirat(f->store->staging_fd, "dead", 0700), 0);
 	fixture_write(f, "staging/dead/file", "x");
@@ -188,13 +188,54 @@ static void test_store_sweep_spares_kept_and_living(void **state)
 	living = openat(f->store->staging_fd, "living",
 			O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_int_equal(flock(living, LOCK_EX), 0);
-	assert_int_equal(image_store_sweep(f->store, keep, 1, &e), 2);
-	assert_true(fixture_exists(f, "staging/kept"));
+	assert_int_equal(image_store_sweep(f->store, &e), 2);
 	assert_true(fixture_exists(f, "staging/living"));
-	assert_int_equal(fixture_count(f, "staging"), 2);
+	assert_int_equal(fixture_count(f, "staging"), 1);
 	(void)close(living);
-	assert_int_equal(image_store_sweep(f->store, NULL, 0, &e), 2);
+	assert_int_equal(image_store_sweep(f->store, &e), 1);
 	assert_int_equal(fixture_count(f, "staging"), 0);
+}
+
+/* A build that has made its directory and not yet locked it. */
+static void begin_slowly(struct fixture *f, int told)
+{
+	int dir = openat(f->store->staging_fd, ".", O_RDONLY | O_DIRECTORY);
+	int fd;
+
+	if (dir < 0 || flock(dir, LOCK_SH) < 0 ||
+	    mkdirat(dir, "new", 0700) < 0 || write(told, "x", 1) != 1)
+		_exit(1);
+	(void)usleep(100000); /* a sweep that does not wait is done by then */
+	fd = openat(dir, "new", O_RDONLY | O_DIRECTORY);
+	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 ||
+	    flock(dir, LOCK_UN) < 0)
+		_exit(2);
+	(void)pause();
+	_exit(3);
+}
+
+static void test_store_sweep_spares_a_build_that_begins(void **state)
+{
+	struct fixture *f = *state;
+	struct err e = ERR_INIT;
+	int told[2], status;
+	pid_t pid;
+	char c;
+
+	assert_int_equal(pipe(told), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		begin_slowly(f, told[1]);
+	(void)close(told[1]);
+	assert_int_equal(read(told[0], &c, 1), 1);
+	assert_int_equal(image_store_sweep(f->store, &e), 0);
+	assert_true(fixture_exists(f, "staging/new"));
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(image_store_sweep(f->store, &e), 1);
+	(void)close(told[0]);
 }
 
 static void test_publish_trims_the_disk_and_refuses_a_taken_name(void **state)
@@ -299,7 +340,8 @@ int main(void)
 		STORE_TEST(test_store_remove_keeps_shared_blobs),
 		STORE_TEST(
 			test_store_remove_during_publish_leaves_blobs_to_sweep),
-		STORE_TEST(test_store_sweep_spares_kept_and_living),
+		STORE_TEST(test_store_sweep_spares_the_living),
+		STORE_TEST(test_store_sweep_spares_a_build_that_begins),
 		STORE_TEST(
 			test_publish_trims_the_disk_and_refuses_a_taken_name),
 		STORE_TEST(test_publish_refuses_odd_artifacts),

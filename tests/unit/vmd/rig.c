@@ -99,6 +99,10 @@ static void make_script(struct rig *r)
 	(void)snprintf(
 		text, sizeof(text),
 		"#!/bin/sh\nmode=$(cat %s/mode)\necho \"$@\" >> %s/calls\n"
+		"if [ \"$1\" = sweep ]; then\n"
+		"[ -e %s/sweep-hangs ] && exec sleep 1000\n"
+		"rm -rf \"$3\"/staging/*\necho '{\"result\":{\"removed\":1}}'\n"
+		"exit\nfi\n"
 		"case $mode in\n"
 		"hang) sleep 1000;;\n"
 		"fail) echo '{\"error\":{\"kind\":\"no_space\",\"code\":"
@@ -107,7 +111,7 @@ static void make_script(struct rig *r)
 		"*) echo '{\"step\":\"copying\",\"done\":1,\"total\":2}'\n"
 		"[ \"$1\" = clone ] && echo disk > \"$5\"\n"
 		"echo '{\"result\":{}}';;\nesac\n",
-		r->dir, r->dir);
+		r->dir, r->dir, r->dir);
 	write_file(r->script, text, 0700);
 }
 
@@ -194,6 +198,12 @@ void rig_until(struct rig *r, bool (*cond)(struct rig *r, void *arg), void *arg)
 			fail_msg("nothing happened for 10 s");
 		(void)loop_run_once(r->loop, 20);
 	}
+}
+
+bool rig_swept(struct rig *r, void *arg)
+{
+	(void)arg;
+	return !r->d.sweep;
 }
 
 void rig_spin(struct rig *r, unsigned ms)

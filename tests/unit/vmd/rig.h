@@ -36,6 +36,8 @@ void rig_start(struct rig *r);
 /* Runs the loop until cond(arg) or 10 s. */
 void rig_until(struct rig *r, bool (*cond)(struct rig *r, void *arg),
 	       void *arg);
+/* For rig_until(): no sweep of the image store is under way. */
+bool rig_swept(struct rig *r, void *arg);
 void rig_spin(struct rig *r, unsigned ms);
 
 struct answer {

@@ -13,12 +13,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "rig.h"
 #include "vmd/store_sql.h"
+#include "vmd/task.h"
 
 /* A fork with the shadow memory of a sanitizer is slow. */
 #ifdef __SANITIZE_ADDRESS__
@@ -102,6 +104,7 @@ static void test_many_lives_leave_nothing(void **state)
 	size_t fds;
 
 	one_life(r);
+	rig_until(r, rig_swept, NULL);
 	rig_spin(r, 20);
 	fds = open_fds();
 	for (int i = 0; i < CYCLES; i++)
@@ -425,20 +428,26 @@ static void test_full_database_is_survived(void **state)
 	assert_nothing_left(r);
 }
 
+static void make_file(struct rig *r, const char *name, const char *text)
+{
+	char path[128];
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", r->dir, name);
+	f = fopen(path, "we");
+	assert_non_null(f);
+	assert_true(fputs(text, f) >= 0);
+	assert_int_equal(fclose(f), 0);
+}
+
 /* The client waits, loses patience and asks again with its key. */
 static void test_build_is_not_asked_for_twice(void **state)
 {
 	static const char body[] = "{\"name\":\"new\",\"recipe\":\"tiny\"}";
 	struct rig *r = *state;
 	struct answer first, again;
-	char path[128];
-	FILE *f;
 
-	(void)snprintf(path, sizeof(path), "%s/mode", r->dir);
-	f = fopen(path, "we");
-	assert_non_null(f);
-	assert_true(fputs("hang", f) >= 0);
-	assert_int_equal(fclose(f), 0);
+	make_file(r, "mode", "hang");
 	rig_call(r, "POST", "/v1/images?wait=1", "Idempotency-Key: b\r\n", body,
 		 &first);
 	rig_call(r, "POST", "/v1/images?wait=1", "Idempotency-Key: b\r\n", body,
@@ -456,6 +465,47 @@ static void test_build_is_not_asked_for_twice(void **state)
 	assert_int_equal(journal_rows(r), 0);
 }
 
+static bool staging_is_empty(struct rig *r, void *arg)
+{
+	(void)arg;
+	return rig_entries(r, "state/images/staging") == 0;
+}
+
+/* Removing trees takes long: neither a start nor a request waits for it. */
+static void test_sweep_is_not_waited_for(void **state)
+{
+	struct rig *r = *state;
+	char path[128];
+	struct answer a;
+	pid_t pid;
+
+	rig_until(r, rig_swept, NULL);
+	rig_drop(r);
+	(void)snprintf(path, sizeof(path), "%s/state/images/staging/x", r->dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	make_file(r, "sweep-hangs", "");
+	rig_start(r);
+	assert_non_null(r->d.sweep);
+	pid = task_pid(r->d.sweep);
+	make_file(r, "mode", "fail");
+	rig_call(r, "POST", "/v1/images?wait=5", "",
+		 "{\"name\":\"new\",\"recipe\":\"tiny\"}", &a);
+	assert_string_equal(answer_text(&a, "error.code"), "disk_full");
+	answer_done(&a);
+	assert_int_equal(task_pid(r->d.sweep), pid); /* one at a time */
+	assert_false(staging_is_empty(r, NULL));
+	/* It goes with the daemon, and the next one does it. */
+	rig_drop(r);
+	(void)waitpid(pid, NULL, 0);
+	assert_int_equal(kill(pid, 0), -1);
+	(void)snprintf(path, sizeof(path), "%s/sweep-hangs", r->dir);
+	assert_int_equal(unlink(path), 0);
+	rig_start(r);
+	rig_until(r, staging_is_empty, NULL);
+	rig_until(r, rig_swept, NULL);
+	assert_int_equal(journal_rows(r), 0);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, rig_setup, rig_teardown)
 
 int main(void)
@@ -468,6 +518,7 @@ int main(void)
 		TEST(test_panic_is_a_crash),
 		TEST(test_full_database_is_survived),
 		TEST(test_build_is_not_asked_for_twice),
+		TEST(test_sweep_is_not_waited_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
