@@ -17,7 +17,10 @@
 
 struct net_backend;
 
-/* A frame from the host; data stays valid until the next frame_done(). */
+/*
+ * A frame from the host, kept by the backend until frame_done(). Whoever changes
+ * data (completes a checksum) changes hdr with it: the frame may be given again.
+ */
 struct net_frame {
 	struct net_hdr hdr; /* num_buffers is not set */
 	uint8_t *data;
@@ -29,10 +32,11 @@ struct net_backend_ops {
 	/*
 	 * The next frame: 1 with *ret set, 0 when there is none now, or
 	 * -errno: the link is lost. The same frame is given again until
-	 * frame_done(). may_read false: only what is in memory already.
+	 * frame_done(), as it was left. may_read false: only what is in memory
+	 * already.
 	 */
 	int (*next_frame)(struct net_backend *b, bool may_read,
-			  struct net_frame *ret);
+			  struct net_frame **ret);
 	void (*frame_done)(struct net_backend *b);
 	/*
 	 * Takes one whole frame of len bytes: 0; -EAGAIN: no room now, wait for

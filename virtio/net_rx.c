@@ -24,7 +24,8 @@ enum rx_result {
 
 /*
  * Frames that were queued in the kernel before the driver's features were known
- * may ask for more than it understands.
+ * may ask for more than it understands. What is changed here stays with the
+ * frame, which may come again: a checksum is completed once.
  */
 static bool fit_features(const struct virtio_net *net, struct net_frame *f)
 {
@@ -118,7 +119,7 @@ static enum rx_result deliver(struct virtio_net *net, struct net_frame *f)
 void net_rx_run(struct virtio_net *net)
 {
 	struct virtq *q = &net->dev.queues[NET_QUEUE_RX];
-	struct net_frame frame;
+	struct net_frame *frame;
 	unsigned delivered = 0;
 
 	net->rx_waiting = false;
@@ -131,8 +132,8 @@ void net_rx_run(struct virtio_net *net)
 			net_link_lost(net, rc);
 		if (rc <= 0)
 			break;
-		result = fit_features(net, &frame) ? deliver(net, &frame)
-						   : RX_DROPPED;
+		result = fit_features(net, frame) ? deliver(net, frame)
+						  : RX_DROPPED;
 		if (result == RX_FAILED)
 			break;
 		if (result == RX_NO_BUFFERS) {
@@ -141,7 +142,7 @@ void net_rx_run(struct virtio_net *net)
 		}
 		if (result == RX_DELIVERED) {
 			net->stats.rx_frames++;
-			net->stats.rx_bytes += frame.len;
+			net->stats.rx_bytes += frame->len;
 			delivered++;
 		} else {
 			net->stats.rx_dropped++;

@@ -30,6 +30,7 @@ struct net_stream {
 	struct net_backend b;
 	size_t in_start, in_end; /* unread bytes in in[] */
 	size_t out_start, out_end; /* unsent bytes in out[] */
+	struct net_frame frame; /* the one at in_start, when it is whole */
 	uint8_t in[STREAM_BUF_LEN];
 	uint8_t out[STREAM_BUF_LEN];
 };
@@ -63,7 +64,7 @@ static void make_room(struct net_stream *s)
 }
 
 static int stream_next_frame(struct net_backend *b, bool may_read,
-			     struct net_frame *ret)
+			     struct net_frame **ret)
 {
 	struct net_stream *s = (struct net_stream *)b;
 	size_t len;
@@ -89,9 +90,11 @@ static int stream_next_frame(struct net_backend *b, bool may_read,
 			return -EPIPE;
 		s->in_end += (size_t)n;
 	}
-	memset(&ret->hdr, 0, sizeof(ret->hdr));
-	ret->data = s->in + s->in_start + STREAM_LEN_BYTES;
-	ret->len = len;
+	s->frame = (struct net_frame){
+		.data = s->in + s->in_start + STREAM_LEN_BYTES,
+		.len = len,
+	};
+	*ret = &s->frame;
 	return 1;
 }
 

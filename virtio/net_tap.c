@@ -27,16 +27,17 @@ enum {
 
 struct net_tap {
 	struct net_backend b;
-	size_t held; /* bytes in buf; 0: no frame */
+	struct net_frame frame; /* the one in buf; len 0: none */
 	uint8_t buf[TAP_BUF_LEN];
 };
 
 static int tap_next_frame(struct net_backend *b, bool may_read,
-			  struct net_frame *ret)
+			  struct net_frame **ret)
 {
 	struct net_tap *tap = (struct net_tap *)b;
+	struct net_frame *frame = &tap->frame;
 
-	while (!tap->held) {
+	while (!frame->len) {
 		ssize_t n;
 
 		if (!may_read)
@@ -48,19 +49,20 @@ static int tap_next_frame(struct net_backend *b, bool may_read,
 			return errno == EAGAIN ? 0 : -errno;
 		if (n == 0)
 			return -EPIPE;
-		if ((size_t)n >= sizeof(struct net_hdr) + NET_ETH_HDR_LEN &&
-		    (size_t)n < sizeof(tap->buf))
-			tap->held = (size_t)n;
+		if ((size_t)n < sizeof(frame->hdr) + NET_ETH_HDR_LEN ||
+		    (size_t)n == sizeof(tap->buf))
+			continue;
+		memcpy(&frame->hdr, tap->buf, sizeof(frame->hdr));
+		frame->data = tap->buf + sizeof(frame->hdr);
+		frame->len = (size_t)n - sizeof(frame->hdr);
 	}
-	memcpy(&ret->hdr, tap->buf, sizeof(ret->hdr));
-	ret->data = tap->buf + sizeof(ret->hdr);
-	ret->len = tap->held - sizeof(ret->hdr);
+	*ret = frame;
 	return 1;
 }
 
 static void tap_frame_done(struct net_backend *b)
 {
-	((struct net_tap *)b)->held = 0;
+	((struct net_tap *)b)->frame.len = 0;
 }
 
 static int tap_send(struct net_backend *b, const struct net_hdr *hdr,
