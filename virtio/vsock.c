@@ -122,8 +122,11 @@ static int vsock_load(struct virtio_device *dev, struct state_reader *r,
 		return err_set(e, ERR_CORRUPT, "state_corrupt", 0,
 			       "socket device: impossible CID");
 	vs->space.guest_cid = cid;
-	/* Sent by the kick of the event queue when the machine resumes. */
-	vs->event_owed = true;
+	/*
+	 * Sent by the kick of the event queue when the machine resumes. A
+	 * driver that is only starting has no connections that could be lost.
+	 */
+	vs->event_owed = dev->active;
 	return 0;
 }
 

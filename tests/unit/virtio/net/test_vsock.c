@@ -596,6 +596,26 @@ static void test_moved_device_tells_transport_reset(void **state)
 	vsock_guest_done(&g);
 }
 
+/* A driver that has not come to DRIVER_OK yet has nothing to lose. */
+static void test_moved_device_without_driver_tells_nothing(void **state)
+{
+	struct vsock_guest g;
+	struct fake_used used;
+	struct err e = ERR_INIT;
+	uint64_t event;
+
+	(void)state;
+	vsock_guest_init(&g, 0);
+	g.dev = vsock_guest_fresh(&g);
+	assert_int_equal(fake_move_to(&g.d, g.dev, &e), 0);
+	vsock_guest_start(&g);
+	event = fake_alloc(&g.d, 4, 4);
+	(void)fake_add(&g.d, VSOCK_QUEUE_EVENT, FAKE_PARTS({ event, 4, true }));
+	fake_kick(&g.d, VSOCK_QUEUE_EVENT);
+	assert_false(fake_take_used(&g.d, VSOCK_QUEUE_EVENT, &used));
+	vsock_guest_done(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -621,6 +641,8 @@ int main(void)
 		cmocka_unit_test(test_unanswered_close_ends_in_reset),
 		cmocka_unit_test(test_reset_closes_everything),
 		cmocka_unit_test(test_moved_device_tells_transport_reset),
+		cmocka_unit_test(
+			test_moved_device_without_driver_tells_nothing),
 	};
 
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
