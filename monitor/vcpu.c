@@ -37,10 +37,16 @@ int vcpu_init_signals(struct err *e)
 	 * that a kick meets half-way goes on. */
 	struct sigaction action = { .sa_handler = on_kick,
 				    .sa_flags = SA_RESTART };
+	sigset_t kick;
+	int rc;
 
 	if (sigaction(KICK_SIGNAL, &action, NULL) != 0)
 		return err_sys(e, errno, "sigaction");
-	return 0;
+	/* A parent that blocks it leaves that to us; threads inherit it. */
+	(void)sigemptyset(&kick);
+	(void)sigaddset(&kick, KICK_SIGNAL);
+	rc = pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
+	return rc ? err_sys(e, rc, "sigmask") : 0;
 }
 
 int vcpu_new(const struct kvm *kvm, int vm_fd, unsigned index,

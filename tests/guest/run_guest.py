@@ -26,6 +26,7 @@ class Run:
         self.options = options
         self.monitor, self.guest, self.directory = monitor, guest, directory
         self.process = None
+        self.before_exec = None
         self.pass_fds = []
         self.config = {
             "boot-source": {"kernel_image_path": guest},
@@ -42,6 +43,7 @@ class Run:
             [self.monitor, "--config", "vm.json", "--id", "test",
              *self.options],
             cwd=self.directory, pass_fds=self.pass_fds, stdin=subprocess.DEVNULL,
+            preexec_fn=self.before_exec,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def finish(self):
@@ -210,6 +212,20 @@ def case_kill(run):
 def case_sigterm(run):
     run.start()
     run.wait_output(b"spinning\n")
+    run.process.send_signal(signal.SIGTERM)
+    code, _, _ = run.finish()
+    check(code == 5 and run.status()["reason"] == "killed", f"{code}")
+
+
+def case_signals_blocked(run):
+    """A parent may block the very signal that takes a vCPU out of its guest."""
+    run.before_exec = lambda: signal.pthread_sigmask(
+        signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGTERM})
+    run.start()
+    run.wait_output(b"spinning\n")
+    start, end = cpu_ticks(run), time.monotonic() + DEADLINE_S
+    while cpu_ticks(run, wait=0.02) < start + 10:  # deep in its loop
+        check(time.monotonic() < end, "the guest does not run")
     run.process.send_signal(signal.SIGTERM)
     code, _, _ = run.finish()
     check(code == 5 and run.status()["reason"] == "killed", f"{code}")
