@@ -4,12 +4,8 @@
  * wrong type, wrong method, half requests, floods. Always an answer or a close,
  * never a crash, a leak or a change; at the end an honest request works.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
+#include "tests/unit/test.h"
 
-#include <cmocka.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <stdio.h>
@@ -21,22 +17,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "api/validate.h"
 #include "base/clock.h"
 #include "base/sock.h"
 #include "rig.h"
-
-static size_t open_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	size_t n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	(void)closedir(dir);
-	return n;
-}
 
 static void assert_alive(struct rig *r)
 {
@@ -92,7 +75,6 @@ static void test_routes_methods_types(void **state)
 	};
 	struct rig *r = *state;
 	struct answer a;
-	struct err e = ERR_INIT;
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		rig_call(r, cases[i].method, cases[i].path, cases[i].headers,
@@ -104,8 +86,7 @@ static void test_routes_methods_types(void **state)
 				 cases[i].path,
 				 cases[i].body ? cases[i].body : "", a.status,
 				 a.body ? a.body : "");
-		if (api_validate(&api_problem, a.json, &e) < 0)
-			fail_msg("%s: %s", cases[i].path, e.msg);
+		rig_assert_valid(&api_problem, &a);
 		if (a.status == 405)
 			assert_non_null(strstr(a.head, "Allow: "));
 		assert_non_null(strstr(a.head, "application/problem+json"));
@@ -182,14 +163,14 @@ static void test_garbage_and_half_requests(void **state)
 	size_t before;
 	uint64_t seed = 1;
 
-	rig_until(r, rig_swept, NULL);
-	before = open_fds();
+	RIG_UNTIL(r, rig_swept(r));
+	before = rig_open_fds();
 
 	for (size_t i = 0; i < sizeof(halves) / sizeof(halves[0]); i++) {
 		int fd = rig_connect(r);
 
 		(void)!send(fd, halves[i], strlen(halves[i]), MSG_NOSIGNAL);
-		rig_spin(r, 5);
+		rig_settle(r);
 		close(fd);
 	}
 	for (int i = 0; i < 200; i++) {
@@ -206,9 +187,8 @@ static void test_garbage_and_half_requests(void **state)
 		(void)loop_run_once(r->loop, 1);
 		close(fd);
 	}
-	rig_spin(r, 100);
-	assert_int_equal(http_connections(r->http), 0);
-	assert_int_equal(open_fds(), before);
+	RIG_UNTIL(r, http_connections(r->http) == 0);
+	assert_int_equal(rig_open_fds(), before);
 	assert_alive(r);
 }
 
@@ -229,13 +209,11 @@ static void test_waiters_that_leave(void **state)
 		fds[i] = rig_connect(r);
 		assert_true(send(fds[i], get, sizeof(get) - 1, 0) > 0);
 	}
-	rig_spin(r, 50);
-	assert_int_equal(http_connections(r->http), 50);
+	RIG_UNTIL(r, http_connections(r->http) == 50);
 	assert_alive(r);
 	for (int i = 0; i < 50; i++)
 		close(fds[i]);
-	rig_spin(r, 100);
-	assert_int_equal(http_connections(r->http), 0);
+	RIG_UNTIL(r, http_connections(r->http) == 0);
 }
 
 static void test_too_many_connections(void **state)
@@ -249,15 +227,13 @@ static void test_too_many_connections(void **state)
 		fds[i] = rig_connect(r);
 		(void)loop_run_once(r->loop, 0);
 	}
-	rig_spin(r, 50);
-	assert_int_equal(http_connections(r->http), HTTP_CONNECTIONS_MAX);
+	RIG_UNTIL(r, http_connections(r->http) == HTTP_CONNECTIONS_MAX);
 	assert_true(recv(fds[n - 1], text, sizeof(text) - 1, 0) > 0);
 	assert_non_null(strstr(text, "503 "));
 	assert_non_null(strstr(text, "too_many_connections"));
 	for (size_t i = 0; i < n; i++)
 		close(fds[i]);
-	rig_spin(r, 100);
-	assert_int_equal(http_connections(r->http), 0);
+	RIG_UNTIL(r, http_connections(r->http) == 0);
 	assert_alive(r);
 }
 
@@ -274,10 +250,9 @@ static void test_slow_clients_are_cut(void **state)
 	slow = rig_connect(r);
 	for (size_t i = 0; i < sizeof(head) - 1; i++) {
 		(void)!send(slow, head + i, 1, MSG_NOSIGNAL);
-		rig_spin(r, 8);
+		rig_spin(r, 8); /* the pace of the slow client */
 	}
-	rig_spin(r, 50);
-	assert_int_equal(http_connections(r->http), 0);
+	RIG_UNTIL(r, http_connections(r->http) == 0);
 	close(silent);
 	close(slow);
 	r->config.slow_ms = 30000;
@@ -341,21 +316,13 @@ static pid_t ask_as(const struct rig *r, gid_t gid, gid_t extra)
 	_exit(status / 10);
 }
 
-static bool has_ended(struct rig *r, void *arg)
-{
-	int *status = arg;
-
-	(void)r;
-	return waitpid(-1, status, WNOHANG) > 0;
-}
-
 static void assert_asked(struct rig *r, gid_t gid, gid_t extra, int want)
 {
 	pid_t pid = ask_as(r, gid, extra);
 	int status = 0;
 
 	assert_true(pid > 0);
-	rig_until(r, has_ended, &status);
+	RIG_UNTIL(r, waitpid(pid, &status, WNOHANG) > 0);
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status) * 10, want / 10 * 10);
 }
@@ -389,19 +356,17 @@ static void test_peers_are_told_apart(void **state)
 	assert_asked(r, API_GROUP + 1, API_GROUP - 1, 403);
 }
 
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, rig_setup, rig_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_routes_methods_types),
-		TEST(test_sizes),
-		TEST(test_garbage_and_half_requests),
-		TEST(test_waiters_that_leave),
-		TEST(test_too_many_connections),
-		TEST(test_slow_clients_are_cut),
-		TEST(test_websocket_handshakes),
-		TEST(test_peers_are_told_apart),
+		RIG_TEST(test_routes_methods_types),
+		RIG_TEST(test_sizes),
+		RIG_TEST(test_garbage_and_half_requests),
+		RIG_TEST(test_waiters_that_leave),
+		RIG_TEST(test_too_many_connections),
+		RIG_TEST(test_slow_clients_are_cut),
+		RIG_TEST(test_websocket_handshakes),
+		RIG_TEST(test_peers_are_told_apart),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

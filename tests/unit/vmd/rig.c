@@ -16,15 +16,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "api/validate.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/sock.h"
+#include "vmd/store_sql.h"
 
 uint64_t rig_memory;
-const char *rig_image_mode;
 
 static int memory(uint64_t *ret, struct err *e)
 {
@@ -115,6 +116,14 @@ static void make_script(struct rig *r)
 	write_file(r->script, text, 0700);
 }
 
+void rig_file(const struct rig *r, const char *name, const char *text)
+{
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", r->dir, name);
+	write_file(path, text, 0600);
+}
+
 void rig_start(struct rig *r)
 {
 	struct err e = ERR_INIT;
@@ -155,7 +164,6 @@ int rig_setup(void **state)
 	(void)snprintf(r->run, sizeof(r->run), "%s/run", r->dir);
 	(void)snprintf(r->script, sizeof(r->script), "%s/vmd-image", r->dir);
 	rig_memory = UINT64_C(8) << 30;
-	rig_image_mode = "ok";
 	make_images(r);
 	make_script(r);
 	r->config = (struct daemon_config){
@@ -189,20 +197,28 @@ int rig_teardown(void **state)
 	return 0;
 }
 
-void rig_until(struct rig *r, bool (*cond)(struct rig *r, void *arg), void *arg)
+uint64_t rig_deadline(void)
 {
-	uint64_t end = clock_mono_ms() + 10000;
-
-	while (!cond(r, arg)) {
-		if (clock_mono_ms() > end)
-			fail_msg("nothing happened for 10 s");
-		(void)loop_run_once(r->loop, 20);
-	}
+	return clock_mono_ms() + 10000;
 }
 
-bool rig_swept(struct rig *r, void *arg)
+void rig_turn(struct rig *r, uint64_t end, const char *cond)
 {
-	(void)arg;
+	if (clock_mono_ms() > end)
+		fail_msg("not within 10 s: %s", cond);
+	(void)loop_run_once(r->loop, 5);
+}
+
+void rig_settle(struct rig *r)
+{
+	uint64_t end = rig_deadline();
+
+	while (loop_run_once(r->loop, 20) > 0)
+		assert_true(clock_mono_ms() < end);
+}
+
+bool rig_swept(const struct rig *r)
+{
 	return !r->d.sweep;
 }
 
@@ -324,6 +340,18 @@ const char *answer_code(const struct answer *a)
 	return answer_text(a, "code");
 }
 
+void rig_expect(struct rig *r, const char *method, const char *path,
+		const char *body, const char *what, const char *want)
+{
+	struct answer a;
+
+	rig_call(r, method, path, "", body, &a);
+	if (strcmp(answer_text(&a, what), want) != 0)
+		fail_msg("%s %s: %s is not %s: %s", method, path, what, want,
+			 a.body);
+	answer_done(&a);
+}
+
 char *rig_create(struct rig *r, const char *extra, struct answer *ret)
 {
 	char body[1024];
@@ -348,4 +376,43 @@ size_t rig_entries(const struct rig *r, const char *sub)
 	if (dir)
 		(void)closedir(dir);
 	return n;
+}
+
+size_t rig_rows(struct rig *r, const char *sql)
+{
+	AUTO(stmt) sqlite3_stmt *stmt = NULL;
+
+	assert_int_equal(store_prepare(r->d.store, sql, &stmt, NULL), 0);
+	assert_int_equal(store_step(r->d.store, stmt, NULL), 1);
+	return (size_t)sqlite3_column_int64(stmt, 0);
+}
+
+void rig_assert_nothing_left(struct rig *r)
+{
+	assert_int_equal(r->d.vm_count, 0);
+	assert_int_equal(fake_living(), 0);
+	assert_int_equal(rig_entries(r, "state/vms"), 0);
+	assert_int_equal(rig_entries(r, "run/vms"), 0);
+	assert_int_equal(rig_rows(r, "SELECT count(*) FROM journal"), 0);
+	assert_int_equal(rig_rows(r, "SELECT count(*) FROM vm"), 0);
+}
+
+size_t rig_open_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	size_t n = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	(void)closedir(dir);
+	return n;
+}
+
+void rig_assert_valid(const struct api_object *object, const struct answer *a)
+{
+	struct err e = ERR_INIT;
+
+	if (api_validate(object, a->json, &e) < 0)
+		fail_msg("%s: %s", e.msg, a->body);
 }

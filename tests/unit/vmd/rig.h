@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "api/schema.h"
 #include "fake_engine.h"
 #include "vmd/http.h"
 #include "vmd/vm.h"
@@ -22,22 +23,33 @@ struct rig {
 };
 
 extern uint64_t rig_memory; /* what the host has available */
-extern const char *rig_image_mode; /* "ok", "fail", "hang" */
 
-/* cmocka setup and teardown; *state is the rig. Teardown checks that nothing
- * was left behind. */
+/* cmocka setup and teardown; *state is the rig. */
 int rig_setup(void **state);
 int rig_teardown(void **state);
+#define RIG_TEST(name) \
+	cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
+
+/* A file that tells the image program how to behave: "mode" with ok, fail,
+ * crash or hang; "sweep-hangs". */
+void rig_file(const struct rig *r, const char *name, const char *text);
 
 /* The daemon goes (as after kill -9: no VM is told) and a new one comes. */
 void rig_drop(struct rig *r);
 void rig_start(struct rig *r);
 
-/* Runs the loop until cond(arg) or 10 s. */
-void rig_until(struct rig *r, bool (*cond)(struct rig *r, void *arg),
-	       void *arg);
-/* For rig_until(): no sweep of the image store is under way. */
-bool rig_swept(struct rig *r, void *arg);
+/* Runs the loop until cond holds; the deadline makes a hang a failure. */
+#define RIG_UNTIL(r, cond)                               \
+	for (uint64_t end_ = rig_deadline(); !(cond);) { \
+		rig_turn(r, end_, #cond);                \
+	}
+uint64_t rig_deadline(void);
+void rig_turn(struct rig *r, uint64_t end, const char *cond);
+/* No sweep of the image store is under way. */
+bool rig_swept(const struct rig *r);
+/* Runs the loop until it has nothing to do. */
+void rig_settle(struct rig *r);
+/* Lets time pass: to see that something does not happen in it. */
 void rig_spin(struct rig *r, unsigned ms);
 
 struct answer {
@@ -57,11 +69,22 @@ void answer_done(struct answer *a);
 const char *answer_text(const struct answer *a, const char *path);
 const char *answer_code(const struct answer *a);
 
+/* A request without headers whose answer has this text at that path. */
+void rig_expect(struct rig *r, const char *method, const char *path,
+		const char *body, const char *what, const char *want);
+
+/* The body is such an object. */
+void rig_assert_valid(const struct api_object *object, const struct answer *a);
+
 int rig_connect(struct rig *r);
 /* Creates a VM ("tiny", extra members like "\"ephemeral\":true") and waits for
  * the operation; the VM's id. */
 char *rig_create(struct rig *r, const char *extra, struct answer *ret);
 size_t rig_entries(const struct rig *r, const char *sub); /* of a directory */
+size_t rig_rows(struct rig *r, const char *sql); /* SELECT count(*) ... */
+/* No VM, nor anything that belonged to one. */
+void rig_assert_nothing_left(struct rig *r);
+size_t rig_open_fds(void);
 
 /* A WebSocket client. */
 struct wsc {

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The daemon goes, VMs stay; a new daemon judges what it finds. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
+#include "tests/unit/test.h"
 
-#include <cmocka.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,9 +15,9 @@
 #include "base/process.h"
 #include "rig.h"
 
-static bool is_ready(struct rig *r, void *arg)
+static bool is_ready(struct rig *r, const char *id)
 {
-	struct vm *vm = vm_find_id(r->d.run_vms_fd >= 0 ? &r->d : NULL, arg);
+	struct vm *vm = vm_find_id(&r->d, id);
 
 	return vm && vm->row.state == API_VM_READY;
 }
@@ -41,7 +38,7 @@ static void test_running_vms_are_adopted(void **state)
 		rig_start(r);
 		assert_int_equal(r->d.count.vms_adopted, 3);
 		for (int i = 0; i < 3; i++)
-			rig_until(r, is_ready, ids[i]);
+			RIG_UNTIL(r, is_ready(r, ids[i]));
 	}
 	assert_int_equal(fake_starts, 3);
 	for (int i = 0; i < 3; i++) {
@@ -49,9 +46,7 @@ static void test_running_vms_are_adopted(void **state)
 
 		(void)snprintf(path, sizeof(path), "/v1/vms/%s/stop?wait=5",
 			       ids[i]);
-		rig_call(r, "POST", path, "", NULL, &a);
-		assert_string_equal(answer_text(&a, "state"), "succeeded");
-		answer_done(&a);
+		rig_expect(r, "POST", path, NULL, "state", "succeeded");
 		free(ids[i]);
 	}
 	assert_int_equal(fake_running(), 0);
@@ -75,21 +70,18 @@ static void test_ends_while_away_are_told(void **state)
 	fake_end(gone, VM_END_POWEROFF);
 	rig_start(r);
 	assert_int_equal(r->d.vm_count, 2);
-	rig_call(r, "GET", "/v1/vms/off", "", NULL, &a);
-	assert_string_equal(answer_text(&a, "state"), "stopped");
-	answer_done(&a);
-	rig_call(r, "GET", "/v1/vms/crash", "", NULL, &a);
-	assert_string_equal(answer_text(&a, "state"), "failed");
-	answer_done(&a);
+	rig_expect(r, "GET", "/v1/vms/off", NULL, "state", "stopped");
+	rig_expect(r, "GET", "/v1/vms/crash", NULL, "state", "failed");
 	assert_int_equal(rig_entries(r, "state/vms"), 2);
 }
 
 static void test_cannot_be_judged_is_unknown(void **state)
 {
 	struct rig *r = *state;
+	AUTO(free) char *id = NULL;
 	struct answer a;
 
-	free(rig_create(r, "\"name\":\"odd\"", &a));
+	id = rig_create(r, "\"name\":\"odd\"", &a);
 	answer_done(&a);
 	rig_drop(r);
 	fake_fault = FAKE_ADOPT_FAILS;
@@ -99,38 +91,19 @@ static void test_cannot_be_judged_is_unknown(void **state)
 	assert_non_null(strstr(answer_text(&a, "reason"), "nonsense"));
 	answer_done(&a);
 	assert_int_equal(fake_running(), 1); /* nothing was touched */
-	rig_call(r, "POST", "/v1/vms/odd/start", "", NULL, &a);
-	assert_string_equal(answer_code(&a), "wrong_state");
-	answer_done(&a);
-	rig_call(r, "DELETE", "/v1/vms/odd", "", NULL, &a);
-	assert_string_equal(answer_code(&a), "wrong_state");
-	answer_done(&a);
+	rig_expect(r, "POST", "/v1/vms/odd/start", NULL, "code", "wrong_state");
+	rig_expect(r, "DELETE", "/v1/vms/odd", NULL, "code", "wrong_state");
 	rig_drop(r);
 	fake_fault = FAKE_OK;
 	rig_start(r);
-	rig_spin(r, 100);
-	rig_call(r, "GET", "/v1/vms/odd", "", NULL, &a);
-	assert_string_equal(answer_text(&a, "state"), "ready");
-	answer_done(&a);
+	RIG_UNTIL(r, is_ready(r, id));
 	rig_drop(r);
 	fake_fault = FAKE_ADOPT_FAILS;
 	rig_start(r);
-	rig_call(r, "DELETE", "/v1/vms/odd?force=true&wait=5", "", NULL, &a);
-	assert_string_equal(answer_text(&a, "state"), "succeeded");
-	answer_done(&a);
+	rig_expect(r, "DELETE", "/v1/vms/odd?force=true&wait=5", NULL, "state",
+		   "succeeded");
 	assert_int_equal(fake_living(), 0);
 	assert_int_equal(rig_entries(r, "state/vms"), 0);
-}
-
-static void set_mode(struct rig *r, const char *mode)
-{
-	char path[128];
-	int fd;
-
-	(void)snprintf(path, sizeof(path), "%s/mode", r->dir);
-	fd = open(path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
-	assert_int_equal(file_write_full(fd, mode, strlen(mode)), 0);
-	close(fd);
 }
 
 /* As kill -9 leaves it: the child still runs, the rows say "creating". */
@@ -145,12 +118,12 @@ static void test_half_made_vm_is_rolled_back(void **state)
 	char op[64];
 	struct vm *vm;
 
-	set_mode(r, "hang");
+	rig_file(r, "mode", "hang");
 	rig_call(r, "POST", "/v1/vms", "", "{\"image\":\"disk\"}", &a);
 	(void)snprintf(op, sizeof(op), "/v1/operations/%s",
 		       answer_text(&a, "operation.id"));
 	answer_done(&a);
-	rig_spin(r, 100);
+	RIG_UNTIL(r, rig_rows(r, "SELECT count(*) FROM journal") == 3);
 	vm = LIST_FIRST(&r->d.vms);
 	assert_non_null(vm->clone);
 	assert_int_equal(
@@ -238,8 +211,8 @@ static void test_command_is_not_run_twice(void **state)
 	answer_done(&a);
 	rig_drop(r);
 	rig_start(r);
-	rig_until(r, is_ready, id);
-	rig_spin(r, 50);
+	RIG_UNTIL(r, is_ready(r, id));
+	rig_spin(r, 50); /* time for a second one */
 	assert_int_equal(fake_detached, 1);
 	fake_command_ends(id, 3);
 	rig_call(r, "GET", "/v1/vms/job/wait?state=exited", "", NULL, &a);
@@ -248,18 +221,16 @@ static void test_command_is_not_run_twice(void **state)
 	answer_done(&a);
 }
 
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, rig_setup, rig_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_running_vms_are_adopted),
-		TEST(test_ends_while_away_are_told),
-		TEST(test_cannot_be_judged_is_unknown),
-		TEST(test_half_made_vm_is_rolled_back),
-		TEST(test_orphans_are_swept),
-		TEST(test_second_daemon_is_refused),
-		TEST(test_command_is_not_run_twice),
+		RIG_TEST(test_running_vms_are_adopted),
+		RIG_TEST(test_ends_while_away_are_told),
+		RIG_TEST(test_cannot_be_judged_is_unknown),
+		RIG_TEST(test_half_made_vm_is_rolled_back),
+		RIG_TEST(test_orphans_are_swept),
+		RIG_TEST(test_second_daemon_is_refused),
+		RIG_TEST(test_command_is_not_run_twice),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* exec, console, logs and files over the real server, with back-pressure. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
+#include "tests/unit/test.h"
 
-#include <cmocka.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -58,7 +55,7 @@ static void test_exec_output_and_status(void **state)
 	wsc_text(c, "{\"signal\":\"INT\"}");
 	wsc_until(r, c, "\"signal\":2");
 	wsc_free(c);
-	rig_spin(r, 50);
+	rig_settle(r);
 	assert_int_equal(r->d.vm_count, 1);
 }
 
@@ -95,7 +92,7 @@ static void test_exec_flood_is_bounded(void **state)
 	base = mallinfo2().uordblks;
 	wsc_text(c, "{\"command\":[\"flood\",\"67108864\"]}");
 	c->stalled = true;
-	rig_spin(r, 300);
+	rig_settle(r);
 	c->stalled = false;
 	while (!strstr(c->text, "exit") && clock_mono_ms() < end) {
 		size_t now;
@@ -128,9 +125,8 @@ static void test_exec_waits_for_ready_and_drop_destroys(void **state)
 	wsc_until(r, c, "started");
 	assert_int_equal(fake_running(), 1);
 	wsc_free(c); /* the client is killed */
-	rig_spin(r, 200);
+	RIG_UNTIL(r, r->d.vm_count == 0);
 	assert_int_equal(fake_running(), 0);
-	assert_int_equal(r->d.vm_count, 0);
 	assert_int_equal(rig_entries(r, "state/vms"), 0);
 }
 
@@ -150,9 +146,8 @@ static void test_drop_while_creating_destroys(void **state)
 	wsc_text(c, "{\"command\":[\"hang\"],\"attach\":true}");
 	wsc_until(r, c, "\"running\"");
 	wsc_free(c);
-	rig_spin(r, 200);
+	RIG_UNTIL(r, r->d.vm_count == 0);
 	assert_int_equal(fake_running(), 0);
-	assert_int_equal(r->d.vm_count, 0);
 	rig_call(r, "GET", "/v1/operations?state=cancelled", "", NULL, &a);
 	assert_non_null(strstr(a.body, "vm_create"));
 	answer_done(&a);
@@ -241,7 +236,7 @@ static void test_hostile_frames(void **state)
 	wsc_until_closed(r, c);
 	assert_int_equal(c->close_code, 1002);
 	wsc_free(c);
-	rig_spin(r, 50);
+	rig_settle(r);
 	assert_int_equal(fake_running(), 1);
 }
 
@@ -269,7 +264,6 @@ static void test_console_many_and_slow(void **state)
 		(void)loop_run_once(r->loop, 1);
 		wsc_poll(fast);
 	}
-	rig_spin(r, 20);
 	assert_non_null(memmem(fast->data, fast->data_len, "typed", 5));
 	assert_false(fast->eof);
 	slow->stalled = false;
@@ -330,8 +324,7 @@ static void test_logs(void **state)
 	}
 	assert_non_null(strstr(in, "more"));
 	close(fd); /* while it follows */
-	rig_spin(r, 50);
-	assert_int_equal(http_connections(r->http), 0);
+	RIG_UNTIL(r, http_connections(r->http) == 0);
 }
 
 static void test_files(void **state)
@@ -364,22 +357,20 @@ static void test_files(void **state)
 	answer_done(&a);
 }
 
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, rig_setup, rig_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_exec_output_and_status),
-		TEST(test_exec_stdin),
-		TEST(test_exec_flood_is_bounded),
-		TEST(test_exec_waits_for_ready_and_drop_destroys),
-		TEST(test_drop_while_creating_destroys),
-		TEST(test_exec_gets_the_reason_of_a_failed_start),
-		TEST(test_vm_end_ends_exec),
-		TEST(test_hostile_frames),
-		TEST(test_console_many_and_slow),
-		TEST(test_logs),
-		TEST(test_files),
+		RIG_TEST(test_exec_output_and_status),
+		RIG_TEST(test_exec_stdin),
+		RIG_TEST(test_exec_flood_is_bounded),
+		RIG_TEST(test_exec_waits_for_ready_and_drop_destroys),
+		RIG_TEST(test_drop_while_creating_destroys),
+		RIG_TEST(test_exec_gets_the_reason_of_a_failed_start),
+		RIG_TEST(test_vm_end_ends_exec),
+		RIG_TEST(test_hostile_frames),
+		RIG_TEST(test_console_many_and_slow),
+		RIG_TEST(test_logs),
+		RIG_TEST(test_files),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Lists, the host and images through the API. */
+#include "tests/unit/test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rig.h"
+
+static void test_lists(void **state)
+{
+	struct rig *r = *state;
+	struct answer a;
+	char path[160];
+
+	for (int i = 0; i < 5; i++) {
+		free(rig_create(r, "\"start\":false,\"labels\":{\"a\":\"b\"}",
+				&a));
+		answer_done(&a);
+	}
+	rig_call(r, "GET", "/v1/vms?limit=3&label=a%3Db", "", NULL, &a);
+	assert_int_equal(json_array_size(json_object_get(a.json, "items")), 3);
+	(void)snprintf(path, sizeof(path), "/v1/vms?limit=3&cursor=%s",
+		       answer_text(&a, "next_cursor"));
+	answer_done(&a);
+	rig_call(r, "GET", path, "", NULL, &a);
+	assert_int_equal(json_array_size(json_object_get(a.json, "items")), 2);
+	assert_string_equal(answer_text(&a, "next_cursor"), "null");
+	answer_done(&a);
+	rig_call(r, "GET", "/v1/vms?label=a%3Dc", "", NULL, &a);
+	assert_int_equal(json_array_size(json_object_get(a.json, "items")), 0);
+	answer_done(&a);
+	rig_call(r, "GET", "/v1/operations?limit=2", "", NULL, &a);
+	rig_assert_valid(&api_operation_list, &a);
+	assert_int_equal(json_array_size(json_object_get(a.json, "items")), 2);
+	answer_done(&a);
+	rig_expect(r, "DELETE", "/v1/images/tiny", NULL, "code",
+		   "image_in_use");
+	rig_call(r, "GET", "/v1/images", "", NULL, &a);
+	rig_assert_valid(&api_image_list, &a);
+	answer_done(&a);
+	rig_call(r, "GET", "/v1/host", "", NULL, &a);
+	rig_assert_valid(&api_host, &a);
+	answer_done(&a);
+	rig_call(r, "GET", "/metrics", "", NULL, &a);
+	assert_non_null(strstr(a.body, "vmd_vms{state=\"stopped\"} 5\n"));
+	answer_done(&a);
+	rig_call(r, "GET", "/openapi.json", "", NULL, &a);
+	assert_non_null(a.json);
+	answer_done(&a);
+}
+
+static void test_image_build_and_cancel(void **state)
+{
+	struct rig *r = *state;
+	struct answer a;
+	char path[96];
+
+	rig_expect(r, "POST", "/v1/images?wait=5",
+		   "{\"name\":\"new\",\"recipe\":\"tiny\"}", "state",
+		   "succeeded");
+	rig_call(r, "GET", "/v1/operations", "", NULL, &a);
+	assert_non_null(strstr(a.body, "\"succeeded\""));
+	answer_done(&a);
+	rig_file(r, "mode", "hang");
+	rig_call(r, "POST", "/v1/images", "",
+		 "{\"name\":\"new\",\"recipe\":\"tiny\"}", &a);
+	assert_int_equal(a.status, 202);
+	(void)snprintf(path, sizeof(path), "/v1/operations/%s",
+		       answer_text(&a, "id"));
+	answer_done(&a);
+	rig_expect(r, "POST", "/v1/images",
+		   "{\"name\":\"new\",\"recipe\":\"tiny\"}", "code",
+		   "operation_running");
+	rig_expect(r, "DELETE", path, NULL, "state", "cancelled");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RIG_TEST(test_lists),
+		RIG_TEST(test_image_build_and_cancel),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
