@@ -50,10 +50,11 @@ load helpers
 	# no stdin without -i: cat sees the end at once
 	run -0 timeout 60 vmctl exec exectest -- cat </dev/zero
 
-	# two at a time
-	vmctl exec exectest -- sh -c 'sleep 1; echo slow' >"$BATS_TEST_TMPDIR/slow" &
+	# two at a time: the first ends only after the second
+	timeout 60 vmctl exec exectest -- sh -c 'until [ -e /tmp/go ]; do sleep 0.1; done; echo slow' \
+		>"$BATS_TEST_TMPDIR/slow" 3>&- &
 	slow=$!
-	run -0 vmctl exec exectest -- echo quick
+	run -0 timeout 60 vmctl exec exectest -- sh -c 'echo quick; touch /tmp/go'
 	[ "$output" = quick ]
 	wait $slow
 	[ "$(cat "$BATS_TEST_TMPDIR/slow")" = slow ]
@@ -66,9 +67,17 @@ load helpers
 	vmctl run -d --name big tiny
 	vmctl wait big --for ready --timeout $BOOT_S
 	before=$(rss_kib "$(daemon_pid)")
+	mkfifo "$BATS_TEST_TMPDIR/pipe"
 	vmctl exec big -- sh -c 'dd if=/dev/zero bs=65536 count=2048 2>/dev/null' \
-		| { head -c 1000 >/dev/null; sleep 1; wc -c; } >"$BATS_TEST_TMPDIR/n"
-	[ "$(cat "$BATS_TEST_TMPDIR/n")" = $((2048 * 65536 - 1000)) ]
+		>"$BATS_TEST_TMPDIR/pipe" 3>&- &
+	pid=$!
+	exec 5<"$BATS_TEST_TMPDIR/pipe"
+	head -c 1000 <&5 >/dev/null
+	# The reader rests until everything before it waits.
+	wait_until 60 asleep $pid
+	[ "$(wc -c <&5)" = $((2048 * 65536 - 1000)) ]
+	exec 5<&-
+	wait $pid
 	after=$(rss_kib "$(daemon_pid)")
 	echo "RSS $before -> $after KiB"
 	[ $((after - before)) -lt 2048 ]
@@ -90,12 +99,12 @@ load helpers
 }
 
 @test "a second Ctrl-C ends the VM" {
-	vmctl run tiny -- sh -c 'trap "" INT; echo up; while :; do sleep 0.1; done' \
+	vmctl run tiny -- sh -c 'trap "echo caught" INT; echo up; while :; do sleep 0.1; done' \
 		>"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
 	pid=$!
 	wait_until $BOOT_S grep -q up "$BATS_TEST_TMPDIR/out"
 	kill -INT $pid
-	sleep 0.3
+	wait_until 20 grep -q caught "$BATS_TEST_TMPDIR/out"
 	kill -0 $pid
 	kill -INT $pid
 	status=0

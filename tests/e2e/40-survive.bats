@@ -37,9 +37,10 @@ teardown() { vms_remove_all; }
 	vmctl create --name away tiny
 	vmctl start away
 	vmctl wait away --for ready --timeout $BOOT_S
+	id=$(vmctl inspect away | jq -r .id)
 	vmctl exec away -- sh -c '(sleep 2; poweroff -f) >/dev/null 2>&1 &'
 	daemon_kill
-	sleep 6
+	wait_until 60 grep -q 'Power down' "$VMD_E2E/run/vms/$id/console.log"
 	daemon_start
 	wait_until 60 vm_state_is away stopped
 	vmctl inspect away | jq -e '.error == null'

@@ -115,11 +115,12 @@ api() { curl -s --max-time 60 --unix-socket "$VMD_SOCKET" "$@"; }
 	mount -t tmpfs -o size=48m tmpfs "$small"
 	mkdir -p "$small/images"
 	run bash -c "
+		. $BATS_TEST_DIRNAME/helpers.bash
 		VMD_SOCKET=$small/s
 		export VMD_SOCKET
 		vmd --state-dir $small --run-dir $BATS_TEST_TMPDIR/run --socket $small/s >$BATS_TEST_TMPDIR/vmd.log 2>&1 3>&- &
 		pid=\$!
-		for i in \$(seq 100); do vmctl version >/dev/null 2>&1 && break; read -rt 0.1 <> <(:) || :; done
+		wait_until 20 vmctl version
 		vmctl image build tiny
 		echo status=\$?
 		echo left=\$(find $small/images/staging $small/vms -mindepth 1 | wc -l)

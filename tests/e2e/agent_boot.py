@@ -21,8 +21,11 @@ import tarfile
 import tempfile
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+sys.path.insert(0, os.path.join(HERE, ".."))
 import agent_wire as wire  # noqa: E402
+from wait import connected  # noqa: E402
 
 failures = []
 
@@ -104,7 +107,7 @@ class Guest:
                        "vmd.hostname=lab " + words])
 
     def connect(self, junk=b""):
-        self.host = wire.Host(wire.connect_unix(self.path), timeout=120)
+        self.host = wire.Host(connected(self.path), timeout=120)
         return self.host.hello(junk)
 
     def wait_exit(self):

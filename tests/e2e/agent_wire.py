@@ -6,7 +6,6 @@ decodes wrongly in the same way is seen here.
 """
 import os
 import select
-import socket
 import struct
 import time
 
@@ -199,17 +198,3 @@ class Host:
                 credit += struct.unpack("<I", p)[0]
             elif stream == s and kind == RESULT:
                 return parse_result(p)
-
-
-def connect_unix(path, timeout=30):
-    end = time.monotonic() + timeout
-    while True:
-        s = socket.socket(socket.AF_UNIX)
-        try:
-            s.connect(path)
-            return s
-        except OSError:
-            s.close()
-            if time.monotonic() > end:
-                raise
-            select.select([], [], [], 0.02)

@@ -37,6 +37,13 @@ not_alive() {
 	[ ! -e "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"
 }
 
+# asleep PID: it did not run since the last look; for wait_until.
+asleep() {
+	local before=${switches:-}
+	switches=$(grep ctxt_switches "/proc/$1/status")
+	[ "$switches" = "$before" ]
+}
+
 # wait_until SECONDS COMMAND...: until it succeeds.
 wait_until() {
 	local end=$((SECONDS + $1))

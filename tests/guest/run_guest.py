@@ -16,6 +16,10 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                                ".."))
+from wait import connected  # noqa: E402
+
 DEADLINE_S = 40
 
 
@@ -65,18 +69,9 @@ class Run:
             seen += data
 
     def connect(self, name):
-        path, end = os.path.join(self.directory, name), (
-            time.monotonic() + DEADLINE_S)
-        while True:
-            client = socket.socket(socket.AF_UNIX)
-            client.settimeout(DEADLINE_S)
-            try:
-                client.connect(path)
-                return client
-            except (FileNotFoundError, ConnectionRefusedError):
-                client.close()
-                check(time.monotonic() < end, f"no socket {name}")
-                time.sleep(0.005)
+        client = connected(os.path.join(self.directory, name), DEADLINE_S)
+        client.settimeout(DEADLINE_S)
+        return client
 
     def close(self):
         if self.process and self.process.poll() is None:

@@ -20,7 +20,9 @@ import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../../e2e"))
+sys.path.insert(0, os.path.join(HERE, "../.."))
 import agent_wire as wire  # noqa: E402
+from wait import until  # noqa: E402
 
 EXEC = wire.exec_payload(["cat"], env=["A=b"], cwd="/", user="",
                          flags=wire.STDIN)
@@ -54,10 +56,9 @@ class Target:
         self.host.hello()
         r = self.host.run(["sh", "-c", "cat; exit 5"], stdin=b"x")
         assert r == (5, 0, b"x", b""), r
-        end = time.monotonic() + 10
-        while self.children() or self.count_fds() != self.fds:
-            assert time.monotonic() < end, (self.children(), self.count_fds())
-            time.sleep(0.01)
+        until(lambda: not self.children(), "the agent has no child left")
+        until(lambda: self.count_fds() == self.fds,
+              "the agent has its %d descriptors again" % self.fds)
 
     def result(self, stream):
         while True:

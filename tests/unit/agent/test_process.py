@@ -4,6 +4,7 @@
 
     test_process.py AGENT [NAME...]
 """
+import fcntl
 import io
 import os
 import random
@@ -15,12 +16,15 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import termios
 import time
 import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../../e2e"))
+sys.path.insert(0, os.path.join(HERE, "../.."))
 import agent_wire as wire  # noqa: E402
+from wait import until  # noqa: E402
 
 
 class Agent:
@@ -29,7 +33,7 @@ class Agent:
         self.process = subprocess.Popen(
             [sys.argv[1], "--fd", str(theirs.fileno()), "--console", console],
             pass_fds=[theirs.fileno()])
-        theirs.close()
+        self.end = theirs  # only to look into its queues
         self.host = wire.Host(ours, timeout=30)
         if hello:
             self.host.hello()
@@ -37,7 +41,17 @@ class Agent:
     def __enter__(self):
         return self
 
+    def queue(self, which):
+        """Bytes that wait on the agent's end of the socket."""
+        return struct.unpack("i", fcntl.ioctl(self.end, which, bytes(4)))[0]
+
+    def wait_output_full(self):
+        size = self.end.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        until(lambda: self.queue(termios.TIOCOUTQ) >= size,
+              "the agent fills its socket")
+
     def __exit__(self, *args):
+        self.end.close()
         self.host.sock.close()
         try:
             status = self.process.wait(10)
@@ -58,13 +72,6 @@ class Agent:
 
 def eq(seen, wanted):
     assert seen == wanted, "saw %r, wanted %r" % (seen, wanted)
-
-
-def until(condition, what, seconds=10):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.01)
 
 
 def test_hello_after_junk_answers():
@@ -92,7 +99,7 @@ def test_takeover_ends_old_session():
         # Half a frame of the old host, then a new one.
         half = struct.pack("<IBBHII", wire.MAGIC, wire.DATA, 0, 0, 500, 30000)
         h.hello(junk=half + b"abc")
-        until(lambda: not os.path.exists("/proc/%d" % pid), "yes lives on")
+        until(lambda: not os.path.exists("/proc/%d" % pid), "yes has ended")
         eq(h.run(["true"])[:2], (0, 0))
 
 
@@ -110,7 +117,7 @@ def test_takeover_kills_what_ignores_hangup():
             if kind == wire.DATA:
                 break
         h.hello()
-        until(lambda: not os.path.exists("/proc/%d" % pids[0]), "still there")
+        until(lambda: not os.path.exists("/proc/%d" % pids[0]), "sh has ended")
 
 
 def test_takeover_does_not_cut_a_frame():
@@ -119,12 +126,12 @@ def test_takeover_does_not_cut_a_frame():
         h = a.host
         for _ in range(4):
             h.open(wire.EXEC, wire.exec_payload(["yes"]))
-        time.sleep(0.3)  # it fills the socket; sooner only tests less
+        a.wait_output_full()
         # Without reading: the queue must still be full when it arrives.
         nonce = b"n" * 16
         h.sock.send(struct.pack("<IBBHIIH", wire.MAGIC, wire.HELLO, 0, 0, 0, 18,
                                 1) + nonce)
-        time.sleep(0.2)
+        until(lambda: not a.queue(termios.FIONREAD), "the agent reads HELLO")
         while True:
             kind, _, _, p = h.recv()
             if kind == wire.HELLO_ACK:
@@ -316,7 +323,7 @@ def test_host_that_does_not_read_is_waited_for():
         h = a.host
         ids = [h.open(wire.EXEC, wire.exec_payload(
             ["sh", "-c", "head -c 200000 /dev/zero"])) for _ in range(40)]
-        time.sleep(0.3)  # the agent runs into the full socket
+        a.wait_output_full()
         got = dict.fromkeys(ids, 0)
         ended = set()
         while len(ended) < len(ids):
@@ -334,13 +341,17 @@ def detached_frame(p):
 
 def test_detached_survives_and_reap_forgets():
     with tempfile.NamedTemporaryFile() as console, \
+            tempfile.TemporaryDirectory() as d, \
             Agent(console=console.name) as a:
         h = a.host
-        r = h.run(["sh", "-c", "echo to the console; sleep 0.3; exit 9"],
-                  flags=wire.DETACH, tag=77)
+        os.mkfifo(d + "/end")
+        r = h.run(["sh", "-c", "echo to the console; read x <%s/end; exit 9"
+                   % d], flags=wire.DETACH, tag=77)
         eq(r, (0, "", ""))
         h.hello()
         eq(detached_frame(h.recv()[3]), (77, 1, 0, 0))
+        with open(d + "/end", "w") as f:
+            f.write("\n")
         kind, _, stream, p = h.recv()
         eq((kind, stream, detached_frame(p)), (wire.DETACHED, 0, (77, 0, 9, 0)))
         r = h.run(["true"], flags=wire.DETACH, tag=77)

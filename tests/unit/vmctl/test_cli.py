@@ -17,6 +17,9 @@ import time
 import unittest
 
 VMCTL, HERE = sys.argv[1], os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "../.."))
+from wait import asleep, until  # noqa: E402
+
 DEADLINE = 30
 
 
@@ -55,13 +58,7 @@ class Cli(unittest.TestCase):
             return [json.loads(line) for line in f]
 
     def wait_record(self, match):
-        end = time.monotonic() + DEADLINE
-        while time.monotonic() < end:
-            for record in self.records():
-                if match(record):
-                    return record
-            select.select([], [], [], 0.02)
-        self.fail("no such record in %s" % self.records())
+        until(lambda: any(map(match, self.records())), "a record in " + self.log, DEADLINE)
 
     def start(self, *words, **options):
         options.setdefault("stdin", subprocess.DEVNULL)
@@ -130,7 +127,7 @@ class Cli(unittest.TestCase):
         self.run_("create", "tiny", "--name", "f")
         child = self.start("exec", "f", "flood", "2000")
         child.stdout.read(1000)
-        select.select([], [], [], 0.5)
+        until(asleep(child.pid), "vmctl waits for its reader")
         with open("/proc/%d/status" % child.pid, encoding="ascii") as f:
             rss = [int(l.split()[1]) for l in f if l.startswith("VmRSS")][0]
         rest = 1000
