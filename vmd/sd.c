@@ -11,16 +11,26 @@
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-journal.h>
 
+#include "base/file.h"
 #include "base/log.h"
 
 int sd_listen_socket(void)
 {
-	if (sd_listen_fds(1) != 1)
+	int n = sd_listen_fds(1);
+
+	if (n <= 0)
 		return -1;
-	if (sd_is_socket_unix(SD_LISTEN_FDS_START, SOCK_STREAM, 1, NULL, 0) <=
-	    0)
-		return -1;
-	return SD_LISTEN_FDS_START;
+	/* It comes as systemd made it: blocking, and accept() would wait in the
+	 * loop for the client after the last one. */
+	if (n == 1 &&
+	    sd_is_socket_unix(SD_LISTEN_FDS_START, SOCK_STREAM, 1, NULL, 0) >
+		    0 &&
+	    file_set_nonblock(SD_LISTEN_FDS_START) == 0)
+		return SD_LISTEN_FDS_START;
+	log_warn("of the %d sockets that were handed over none is used: one "
+		 "listening unix stream socket is expected; making our own",
+		 n);
+	return -1;
 }
 
 static void to_journal(enum log_level level, const char *vm,

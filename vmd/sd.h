@@ -6,7 +6,7 @@
 
 #include "base/loop.h"
 
-/* The listening unix socket handed over, or -1. */
+/* The listening unix socket handed over, non-blocking, or -1. */
 int sd_listen_socket(void);
 /* Records go to the journal when stderr is connected to it. */
 void sd_log_to_journal(void);
