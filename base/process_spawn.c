@@ -100,12 +100,24 @@ static void child_close_rest(const struct child *c)
 		      CLOSE_RANGE_CLOEXEC);
 }
 
+/* A daemon that the OOM killer should spare (OOMScoreAdjust of its unit) does not
+ * make guests and builds more precious than the rest of the host. */
+static void child_reset_oom_score(void)
+{
+	char text[16] = "";
+	AUTO(fd) int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+
+	if (fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && text[0] == '-')
+		(void)!write(fd, "0", 1);
+}
+
 static void __attribute__((noreturn)) child_run(struct child *c)
 {
 	const struct process_spec *spec = c->spec;
 	int error;
 
 	child_reset_signals();
+	child_reset_oom_score();
 	if (spec->new_session && setsid() < 0)
 		goto fail;
 	if (spec->new_group && !spec->new_session && setpgid(0, 0) < 0)
