@@ -65,6 +65,41 @@ void vsock_guest_done(struct vsock_guest *g)
 	close_fd(&g->dir_fd);
 }
 
+int vsock_guest_setup_fresh(void **state)
+{
+	struct vsock_guest *g = malloc(sizeof(*g));
+
+	must(g);
+	vsock_guest_init(g, 0);
+	*state = g;
+	return 0;
+}
+
+int vsock_guest_setup(void **state)
+{
+	(void)vsock_guest_setup_fresh(state);
+	vsock_guest_start(*state);
+	return 0;
+}
+
+int vsock_guest_setup_hasty(void **state)
+{
+	struct vsock_guest *g = malloc(sizeof(*g));
+
+	must(g);
+	vsock_guest_init(g, 20);
+	vsock_guest_start(g);
+	*state = g;
+	return 0;
+}
+
+int vsock_guest_teardown(void **state)
+{
+	vsock_guest_done(*state);
+	free(*state);
+	return 0;
+}
+
 void vsock_guest_post(struct vsock_guest *g, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
@@ -271,4 +306,16 @@ int vsock_open_by_guest(struct vsock_guest *g, uint32_t guest_port,
 	fd = vsock_host_accepted(g, listen_fd);
 	must(close(listen_fd) == 0);
 	return fd;
+}
+
+void vsock_host_expect_end(struct vsock_guest *g, int fd)
+{
+	char c;
+
+	must(vsock_host_read(g, fd, &c, 1) == -1);
+}
+
+unsigned vsock_guest_in_use(const struct vsock_guest *g)
+{
+	return virtio_vsock_stats(g->dev)->in_use;
 }

@@ -38,6 +38,24 @@ struct vsock_packet {
 	uint8_t data[4096];
 };
 
+/*
+ * For cmocka: *state is a guest whose driver is ready. hasty: with deadlines of
+ * 20 ms; fresh: no driver yet.
+ */
+int vsock_guest_setup(void **state);
+int vsock_guest_setup_hasty(void **state);
+int vsock_guest_setup_fresh(void **state);
+int vsock_guest_teardown(void **state);
+#define VSOCK_TEST(name)                                         \
+	cmocka_unit_test_setup_teardown(name, vsock_guest_setup, \
+					vsock_guest_teardown)
+#define VSOCK_TEST_HASTY(name)                                         \
+	cmocka_unit_test_setup_teardown(name, vsock_guest_setup_hasty, \
+					vsock_guest_teardown)
+#define VSOCK_TEST_FRESH(name)                                         \
+	cmocka_unit_test_setup_teardown(name, vsock_guest_setup_fresh, \
+					vsock_guest_teardown)
+
 /* timeout_ms: deadline of CONNECT and linger; 0: the defaults. */
 void vsock_guest_init(struct vsock_guest *g, uint64_t timeout_ms);
 void vsock_guest_done(struct vsock_guest *g);
@@ -76,6 +94,10 @@ int vsock_host_accepted(struct vsock_guest *g, int listen_fd);
 int vsock_host_client(struct vsock_guest *g, const char *line);
 /* All of len bytes, or fails; -1 at the end of the stream. */
 int vsock_host_read(struct vsock_guest *g, int fd, void *data, size_t len);
+/* The stream ends here, else the test fails. */
+void vsock_host_expect_end(struct vsock_guest *g, int fd);
+/* Connections the device has. */
+unsigned vsock_guest_in_use(const struct vsock_guest *g);
 
 /* Opens connections both ways; returns the host's descriptor. */
 int vsock_open_by_host(struct vsock_guest *g, uint32_t guest_port,
