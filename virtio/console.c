@@ -13,7 +13,9 @@
 #include "virtio/drain.h"
 
 enum {
-	CONSOLE_QUEUE_SIZE = 64
+	CONSOLE_QUEUE_SIZE = 64,
+	/* Of one chain in one turn: a chain may have 4 GiB. */
+	OUTPUT_TURN = 64 * 1024
 };
 enum {
 	QUEUE_INPUT,
@@ -43,6 +45,7 @@ static int64_t send(struct virtio_device *dev, struct virtq_chain *c)
 {
 	struct console *con = to_console(dev);
 	uint64_t skip = con->output_done;
+	size_t left = OUTPUT_TURN;
 
 	for (uint16_t i = 0; i < c->read_count; i++) {
 		const struct iovec *part = &c->iov[i];
@@ -52,14 +55,19 @@ static int64_t send(struct virtio_device *dev, struct virtq_chain *c)
 			skip -= part->iov_len;
 			continue;
 		}
-		len = part->iov_len - skip;
+		if (!left)
+			return VIRTIO_DRAIN_AGAIN;
+		len = min_u64(part->iov_len - skip, left);
 		taken = con->host.output(con->host.ctx,
 					 (const uint8_t *)part->iov_base + skip,
 					 len);
 		assert(taken <= len);
 		con->output_done += taken;
+		left -= taken;
 		if (taken < len)
 			return VIRTIO_DRAIN_STALL;
+		if (skip + len < part->iov_len)
+			return VIRTIO_DRAIN_AGAIN;
 		skip = 0;
 	}
 	con->output_done = 0;

@@ -2,6 +2,8 @@
 /* A bounded turn over a queue; see drain.h. */
 #include "virtio/drain.h"
 
+#include "base/checked.h"
+
 enum turn {
 	TURN_EMPTY,
 	TURN_MORE,
@@ -9,13 +11,20 @@ enum turn {
 	TURN_FAILED
 };
 
-static enum turn serve(struct virtio_drain *d, unsigned *left)
+/* What is left of a turn. */
+struct budget {
+	unsigned chains;
+	uint64_t bytes;
+};
+
+static enum turn serve(struct virtio_drain *d, struct budget *left)
 {
 	struct virtio_device *dev = d->dev;
 	struct virtq *q = &dev->queues[d->index];
 
-	for (; *left; (*left)--) {
+	for (; left->chains && left->bytes; left->chains--) {
 		enum virtq_status status = virtq_pop(q, &d->chain);
+		uint64_t len;
 		int64_t written;
 
 		if (status == VIRTQ_EMPTY)
@@ -25,10 +34,14 @@ static enum turn serve(struct virtio_drain *d, unsigned *left)
 					   d->index);
 			return TURN_FAILED;
 		}
+		len = d->chain.read_len + d->chain.write_len;
+		left->bytes -= min_u64(left->bytes, len);
 		written = d->fn(dev, &d->chain);
-		if (written == VIRTIO_DRAIN_STALL) {
+		if (written == VIRTIO_DRAIN_STALL ||
+		    written == VIRTIO_DRAIN_AGAIN) {
 			virtq_unpop(q);
-			return TURN_STALLED;
+			return written == VIRTIO_DRAIN_STALL ? TURN_STALLED
+							     : TURN_MORE;
 		}
 		if (written < 0)
 			return TURN_FAILED;
@@ -40,7 +53,7 @@ static enum turn serve(struct virtio_drain *d, unsigned *left)
 void virtio_drain_run(struct virtio_drain *d)
 {
 	struct virtq *q = &d->dev->queues[d->index];
-	unsigned left = VIRTIO_DRAIN_TURN;
+	struct budget left = { VIRTIO_DRAIN_TURN, VIRTIO_DRAIN_BYTES };
 
 	while (d->dev->active && q->ready) {
 		enum turn turn;

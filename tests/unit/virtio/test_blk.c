@@ -215,6 +215,37 @@ static void test_blk_many_requests_are_done_in_turns(void **state)
 	assert_true(fake_take_used(&f.d, 0, &used));
 }
 
+static void test_blk_huge_requests_are_done_in_turns(void **state)
+{
+	enum {
+		LEN = 1 << 20,
+		COUNT = 40
+	};
+	struct fake_used used;
+	struct err e = ERR_INIT;
+	unsigned done = 0, turns = 0;
+
+	(void)state;
+	assert_int_equal(ftruncate(f.fd, LEN), 0);
+	assert_int_equal(virtio_blk_resize(f.dev, &e), 0);
+	blk_guest_put_header(VIRTIO_BLK_T_IN, 0);
+	for (int i = 0; i < COUNT; i++)
+		(void)fake_add_indirect(&f.d, 0,
+					FAKE_PARTS({ f.header_gpa, 16, false },
+						   { FAKE_HIGH_GPA, LEN, true },
+						   { f.status_gpa, 1, true }));
+	fake_kick(&f.d, 0);
+	while (fake_take_used(&f.d, 0, &used))
+		done++;
+	assert_in_range(done, 1, COUNT - 1);
+	while (loop_run_once(f.loop, 0) > 0)
+		turns++;
+	while (fake_take_used(&f.d, 0, &used))
+		done++;
+	assert_true(turns >= 2);
+	assert_int_equal(done, COUNT);
+}
+
 static void test_blk_reset_forgets_the_rest_of_a_turn(void **state)
 {
 	struct fake_used used;
@@ -332,6 +363,7 @@ int main(void)
 		T(test_blk_shrunk_file_is_an_error_of_the_request),
 		T(test_blk_resize_tells_the_driver),
 		T(test_blk_many_requests_are_done_in_turns),
+		T(test_blk_huge_requests_are_done_in_turns),
 		T(test_blk_reset_forgets_the_rest_of_a_turn),
 		T(test_blk_moved_in_the_middle_goes_on),
 		T(test_blk_moved_to_another_disk_is_told_or_refused),

@@ -126,6 +126,58 @@ static void test_console_output_waits_for_a_slow_host(void **state)
 	assert_false(fake_take_used(&d, OUTPUT, &used));
 }
 
+/* Chains of 1 MiB each, all over the same bytes: more than fits any turn. */
+enum {
+	HUGE_PARTS = 16,
+	HUGE_PART_LEN = 64 * 1024,
+	HUGE_LEN = HUGE_PARTS * HUGE_PART_LEN,
+	HUGE_COUNT = 3
+};
+static uint64_t huge_seen;
+
+static size_t swallow(void *ctx, const void *data, size_t len)
+{
+	(void)ctx;
+	(void)data;
+	huge_seen += len;
+	return len;
+}
+
+static void test_console_output_leaves_the_lock_to_others(void **state)
+{
+	struct virtio_console_setup con = { .output = swallow };
+	struct fake_part parts[HUGE_PARTS];
+	struct virtio_device *dev = NULL;
+	struct fake_driver big;
+	struct fake_used used;
+	struct err e = ERR_INIT;
+	unsigned turns = 0;
+
+	(void)state;
+	huge_seen = 0;
+	fake_driver_init(&big);
+	assert_int_equal(virtio_console_new(&con, &big.mem, loop, &dev, &e), 0);
+	fake_driver_attach(&big, dev);
+	fake_driver_start(&big, ~0ull);
+	for (unsigned i = 0; i < HUGE_PARTS; i++)
+		parts[i] = (struct fake_part){ FAKE_HIGH_GPA, HUGE_PART_LEN,
+					       false };
+	for (unsigned i = 0; i < HUGE_COUNT; i++)
+		(void)fake_add(&big, OUTPUT, parts, HUGE_PARTS);
+	fake_kick(&big, OUTPUT);
+	assert_true(huge_seen > 0);
+	assert_false(fake_take_used(&big, OUTPUT, &used));
+	while (loop_run_once(loop, 0) > 0) {
+		assert_true(huge_seen <= (uint64_t)HUGE_COUNT * HUGE_LEN);
+		turns++;
+	}
+	assert_true(turns >= 2);
+	assert_int_equal(huge_seen, HUGE_COUNT * HUGE_LEN);
+	for (unsigned i = 0; i < HUGE_COUNT; i++)
+		assert_true(fake_take_used(&big, OUTPUT, &used));
+	fake_driver_done(&big);
+}
+
 static void test_console_input_fills_buffers(void **state)
 {
 	uint64_t gpa = fake_alloc(&d, 16, 1);
@@ -232,6 +284,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_console_output_reaches_the_host),
 		T(test_console_output_waits_for_a_slow_host),
+		T(test_console_output_leaves_the_lock_to_others),
 		T(test_console_input_fills_buffers),
 		T(test_console_input_before_the_driver_is_not_taken),
 		T(test_console_input_buffer_without_room_is_a_guest_error),
