@@ -63,8 +63,11 @@ static void bound_log(struct backend *b)
 	if (b->log_len - b->log_punched < LOG_KEEP + LOG_STEP)
 		return;
 	cut = (b->log_len - LOG_KEEP) & ~(uint64_t)(LOG_BLOCK - 1);
-	(void)fallocate(b->log_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-			0, (off_t)cut);
+	if (fallocate(b->log_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+		      (off_t)cut) < 0 &&
+	    (errno == EOPNOTSUPP || errno == ENOSYS) &&
+	    ftruncate(b->log_fd, 0) == 0)
+		cut = b->log_len = 0;
 	b->log_punched = cut;
 }
 

@@ -10,10 +10,11 @@
  *
  * The log is bounded: every 256 KiB its head is given back to the file system
  * (a hole), so that at most 1 MiB of blocks stay. Its length keeps growing,
- * and offsets stay true.
+ * and offsets stay true. Where the file system knows no holes it starts anew
+ * instead, for a guest must not fill the disk.
  *
  * Lock: the machine lock. System calls after creation: accept4, read, recv,
- * send, write, fallocate, poll, close, epoll_ctl, timerfd_settime.
+ * send, write, fallocate, ftruncate, poll, close, epoll_ctl, timerfd_settime.
  */
 #ifndef MONITOR_BACKEND_H
 #define MONITOR_BACKEND_H

@@ -2,10 +2,13 @@
 #include "../test.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -229,6 +232,57 @@ static void test_log_gives_its_head_back(void **state)
 	assert_in_range(st.st_blocks, 1, (1 << 20) / 512);
 }
 
+/* In a child, because the mount is only for this test. */
+static int fill_log_without_holes(void)
+{
+	char dir[] = "/tmp/vmd-backend-XXXXXX", log[64], block[4096];
+	struct config_backend config = { .log_path = log };
+	struct backend b;
+	struct loop *loop = loop_new(NULL);
+	struct err e = ERR_INIT;
+	struct stat st = { .st_size = -1 };
+	int mounted;
+
+	if ((unshare(CLONE_NEWNS) < 0 &&
+	     unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0) ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    !mkdtemp(dir))
+		return 77;
+	mounted = mount("none", dir, "ramfs", 0, NULL);
+	(void)snprintf(log, sizeof(log), "%s/l", dir);
+	if (mounted == 0 &&
+	    backend_open(&b, &config, loop, take, NULL, &e) == 0) {
+		memset(block, 'x', sizeof(block));
+		for (int i = 0; i < 1000; i++)
+			backend_output(&b, block, sizeof(block));
+		backend_output(&b, "end\n", 4);
+		(void)stat(log, &st);
+		backend_close(&b);
+		(void)umount2(dir, MNT_DETACH);
+	}
+	(void)rmdir(dir);
+	loop_free(loop);
+	if (mounted < 0)
+		return 77;
+	return st.st_size >= 4 && st.st_size <= 1 << 20 ? 0 : 1;
+}
+
+static void test_log_without_holes_starts_anew(void **state)
+{
+	pid_t child = fork();
+	int status;
+
+	(void)state;
+	assert_true(child >= 0);
+	if (child == 0)
+		_exit(fill_log_without_holes());
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77)
+		skip();
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -241,6 +295,7 @@ int main(void)
 		TEST(test_stdio_outlives_the_end_of_input),
 		TEST(test_slow_client_never_blocks),
 		TEST(test_log_gives_its_head_back),
+		cmocka_unit_test(test_log_without_holes_starts_anew),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
