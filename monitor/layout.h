@@ -10,6 +10,7 @@
  *   0x0009_fc00  end of low memory; up to 1 MiB reserved
  *   0x000e_0000  ACPI tables, the RSDP first (found by the BIOS area scan too)
  *   0x000f_0000  MP floating pointer and table
+ *   0x000f_fff0  what a CPU starts with, on a PC with a BIOS: resets the guest
  *   0x0010_0000  kernels; the initial RAM disk as high below 3 GiB as it fits
  *   0xc000_0000  MMIO hole up to 4 GiB; memory above 3 GiB continues at 4 GiB
  */
@@ -30,7 +31,8 @@
 #define GPA_ACPI	UINT64_C(0xe0000)
 #define GPA_ACPI_END	UINT64_C(0xf0000)
 #define GPA_MPTABLE	UINT64_C(0xf0000)
-#define GPA_MPTABLE_END UINT64_C(0x100000)
+#define GPA_MPTABLE_END UINT64_C(0xffff0)
+#define GPA_RESET	UINT64_C(0xffff0) /* F000:FFF0 */
 #define GPA_HIGH_START	UINT64_C(0x100000)
 #define GPA_HOLE_START	UINT64_C(0xc0000000)
 #define GPA_HOLE_END	UINT64_C(0x100000000)
@@ -41,11 +43,14 @@
 #define GPA_IDENTITY_MAP UINT64_C(0xfffbc000)
 #define GPA_TSS		 UINT64_C(0xfffbd000) /* three pages, Intel only */
 
+#define PORT_PIC1	   0x20 /* command, mask */
+#define PORT_PIC2	   0xa0
 #define PORT_COM1	   0x3f8
 #define PORT_I8042_DATA	   0x60
 #define PORT_CMOS	   0x70 /* index, data */
 #define PORT_I8042_COMMAND 0x64
 #define PORT_POWER	   0x600 /* sleep control, sleep status, reset */
+#define PORT_RESET_CONTROL 0xcf9
 
 enum {
 	CMDLINE_MAX = 0x10000, /* room at GPA_CMDLINE, NUL included */

@@ -219,6 +219,9 @@ static int write_tables(struct machine *m, struct err *e)
 
 	for (unsigned i = 0; i < m->slot_count; i++)
 		acpi.virtio_gsi[i] = m->slots[i].gsi;
+	if (!power_write_reset_vector(&m->vm.mem))
+		return err_set(e, ERR_LIMIT, "kernel_too_large", 0,
+			       "the guest has no memory for the reset vector");
 	rc = acpi_write(&m->vm.mem, &acpi, e);
 	return rc < 0 ? rc : mptable_write(&m->vm.mem, m->vcpu_count, e);
 }

@@ -241,8 +241,10 @@ static void pic_write(void *device, const struct bus_access *a)
 static int add_irq(struct machine *m, struct err *e)
 {
 	const struct bus_range pics[] = {
-		{ 0x20, 2, "pic 1", pic_read, pic_write, &m->pic_masks[0] },
-		{ 0xa0, 2, "pic 2", pic_read, pic_write, &m->pic_masks[1] },
+		{ PORT_PIC1, 2, "pic 1", pic_read, pic_write,
+		  &m->pic_masks[0] },
+		{ PORT_PIC2, 2, "pic 2", pic_read, pic_write,
+		  &m->pic_masks[1] },
 	};
 	struct bus_range range = { GPA_IOAPIC,	IOAPIC_LEN,   "ioapic",
 				   ioapic_read, ioapic_write, &m->ioapic };
@@ -336,6 +338,8 @@ static int add_power(struct machine *m, struct err *e)
 		{ PORT_I8042_DATA, 1, "i8042 data", NULL, NULL, NULL },
 		{ PORT_I8042_COMMAND, 1, "i8042", NULL, power_i8042_write,
 		  &m->power },
+		{ PORT_RESET_CONTROL, 1, "reset control", NULL,
+		  power_reset_control_write, &m->power },
 	};
 	struct bus_range debug = {
 		m->config->debug_exit_port, 1,	      "debug exit", NULL,
@@ -357,7 +361,7 @@ static const struct {
 	int (*add)(struct machine *m, struct err *e);
 } devices[] = {
 	{ "irq", add_irq }, /* I/O APIC */
-	{ "power", add_power }, /* ACPI power-off and reset, i8042 reset */
+	{ "power", add_power }, /* power-off, and the ways to reset a PC */
 	{ "serial", add_serial }, /* COM1 */
 	{ "blk", add_drives }, /* drives */
 	{ "net", add_nets }, /* network-interfaces */

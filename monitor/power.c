@@ -2,11 +2,14 @@
 /* Power-off and reset; see power.h. */
 #include "monitor/power.h"
 
+#include "monitor/layout.h"
+
 enum {
 	SLEEP_ENABLE = 1 << 5,
 	SLEEP_TYPE_SHIFT = 2,
 	SLEEP_TYPE_MASK = 7,
 	I8042_PULSE_RESET = 0xfe,
+	CF9_RESET_CPU = 1 << 2,
 };
 
 void power_write(void *power, const struct bus_access *access)
@@ -27,6 +30,31 @@ void power_i8042_write(void *power, const struct bus_access *access)
 
 	if (*(const uint8_t *)access->data == I8042_PULSE_RESET)
 		p->event(p->ctx, POWER_RESET_REQUEST, 0);
+}
+
+void power_reset_control_write(void *power, const struct bus_access *access)
+{
+	struct power *p = power;
+
+	if (*(const uint8_t *)access->data & CF9_RESET_CPU)
+		p->event(p->ctx, POWER_RESET_REQUEST, 0);
+}
+
+bool power_write_reset_vector(const struct guest_mem *mem)
+{
+	enum {
+		REGISTER = PORT_POWER + POWER_RESET
+	};
+	static const uint8_t code[] = {
+		0xba,	       REGISTER & 0xff,
+		REGISTER >> 8, /* mov dx, REGISTER */
+		0xb0,	       POWER_RESET_VALUE, /* mov al, ... */
+		0xee, /* out dx, al */
+		0xf4, /* hlt */
+		0xeb,	       0xfd, /* jmp to the hlt */
+	};
+
+	return guest_write(mem, GPA_RESET, code, sizeof(code));
 }
 
 void power_debug_write(void *power, const struct bus_access *access)

@@ -2,15 +2,19 @@
 /*
  * The ports by which a guest ends itself: ACPI's hardware-reduced sleep
  * registers (S5 is power-off), its reset register, the i8042's reset command,
- * and a debug port for tests and benchmarks. They have no state.
+ * the reset control register of PCI chipsets, and a debug port for tests and
+ * benchmarks. They have no state. A guest that jumps to the BIOS instead finds
+ * code there that writes the reset register.
  *
  * Sources: ACPI 6.5, 4.8.3.7 (sleep control and status) and 4.8.3.6 (reset);
- * IBM PS/2 technical reference for the keyboard controller.
+ * IBM PS/2 technical reference for the keyboard controller; Intel 82371AB data
+ * sheet, 4.2.5 (port CF9h).
  */
 #ifndef MONITOR_POWER_H
 #define MONITOR_POWER_H
 
 #include "monitor/bus.h"
+#include "virtio/guest_mem.h"
 
 enum {
 	POWER_PORTS = 3,
@@ -36,6 +40,10 @@ struct power {
 /* bus_fn; the device is a struct power. Reads give zeros. */
 void power_write(void *power, const struct bus_access *access);
 void power_i8042_write(void *power, const struct bus_access *access);
+void power_reset_control_write(void *power, const struct bus_access *access);
 void power_debug_write(void *power, const struct bus_access *access);
+
+/* Puts the code at F000:FFF0; false without memory there. */
+bool power_write_reset_vector(const struct guest_mem *mem);
 
 #endif

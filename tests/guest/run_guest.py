@@ -134,6 +134,11 @@ def case_reset(run):
     run_to_end(run, 3, "reset")
 
 
+def case_bios_reset(run):
+    run.config["machine-config"]["vcpu_count"] = 2
+    case_reset(run)
+
+
 def case_triple_fault(run):
     _, err = run_to_end(run, 4, "crash")
     check("triple fault" in err, f"stderr {err!r}")
@@ -355,7 +360,7 @@ def case_start_time(run):
 def find_case(name):
     for suffix in ("-pvh", "-elf64"):
         name = name.removesuffix(suffix)
-    if name in ("acpi-reset", "i8042-reset"):
+    if name in ("acpi-reset", "i8042-reset", "pci-reset"):
         return case_reset
     return globals()["case_" + name.replace("-", "_")]
 

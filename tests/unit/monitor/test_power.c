@@ -39,6 +39,8 @@ static void test_only_the_right_value_acts(void **state)
 				 v == 1 ? (int)POWER_RESET_REQUEST : -1);
 		assert_int_equal(send(power_i8042_write, 0, (uint8_t)v),
 				 v == 0xfe ? (int)POWER_RESET_REQUEST : -1);
+		assert_int_equal(send(power_reset_control_write, 0, (uint8_t)v),
+				 v & 4 ? (int)POWER_RESET_REQUEST : -1);
 		assert_int_equal(send(power_debug_write, 0, (uint8_t)v),
 				 (int)POWER_DEBUG_EXIT);
 	}
