@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -18,7 +19,7 @@ enum {
 	MEM_MIB_MIN = 16,
 	MEM_MIB_MAX = 4 * 1024 * 1024, /* 4 TiB: far below any CPU's limit */
 	MTU_MIN = 68,
-	MTU_MAX = 65535,
+	MTU_MAX = 65521, /* VIRTIO 1.2, 5.1.4.1 */
 	ID_MAX = 64,
 	SUN_PATH_MAX = 107,
 };
@@ -33,16 +34,22 @@ static int invalid(struct err *e, int rc)
 
 #define FIELDS(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
-static int get_path(const json_t *o, const char *path, const char *field,
-		    bool required, const char **ret, struct err *e)
+/* A string that is not empty, of max bytes at most. */
+static int get_name(const json_t *o, const char *path, const char *field,
+		    bool required, size_t max, const char **ret, struct err *e)
 {
-	int rc =
-		json_get_string(o, path, field, required, PATH_MAX - 1, ret, e);
+	int rc = json_get_string(o, path, field, required, max, ret, e);
 
 	if (rc == 0 && *ret && **ret == '\0')
 		return err_set(e, ERR_INVALID, "config_invalid", 0,
 			       "%s.%s is empty", path, field);
 	return rc;
+}
+
+static int get_path(const json_t *o, const char *path, const char *field,
+		    bool required, const char **ret, struct err *e)
+{
+	return get_name(o, path, field, required, PATH_MAX - 1, ret, e);
 }
 
 static int parse_boot_source(const json_t *o, struct config *c, struct err *e)
@@ -208,8 +215,8 @@ static int parse_vsock(const json_t *o, struct config *c, struct err *e)
 		rc = json_get_u64(o, path, "guest_cid", true, 3, UINT32_MAX - 1,
 				  &cid, e);
 	if (rc == 0)
-		rc = json_get_string(o, path, "uds_path", true,
-				     SUN_PATH_MAX - 11, &c->vsock_uds_path, e);
+		rc = get_name(o, path, "uds_path", true, SUN_PATH_MAX - 11,
+			      &c->vsock_uds_path, e);
 	c->has_vsock = true;
 	c->guest_cid = (uint32_t)cid;
 	return rc;
@@ -222,8 +229,8 @@ static int parse_backend(const json_t *o, const char *path,
 		json_only_fields(o, path, FIELDS("socket_path", "log_path"), e);
 
 	if (rc == 0)
-		rc = json_get_string(o, path, "socket_path", false,
-				     SUN_PATH_MAX, &b->socket_path, e);
+		rc = get_name(o, path, "socket_path", false, SUN_PATH_MAX,
+			      &b->socket_path, e);
 	if (rc == 0)
 		rc = get_path(o, path, "log_path", false, &b->log_path, e);
 	return rc;
@@ -251,8 +258,8 @@ static int parse_control(const json_t *o, struct config *c, struct err *e)
 	int rc = json_only_fields(o, "control", FIELDS("socket_path"), e);
 
 	if (rc == 0)
-		rc = json_get_string(o, "control", "socket_path", true,
-				     SUN_PATH_MAX, &c->control_socket_path, e);
+		rc = get_name(o, "control", "socket_path", true, SUN_PATH_MAX,
+			      &c->control_socket_path, e);
 	return rc;
 }
 
@@ -267,12 +274,30 @@ static int parse_status(const json_t *o, struct config *c, struct err *e)
 
 static int parse_debug_exit(const json_t *o, struct config *c, struct err *e)
 {
+	static const struct {
+		uint16_t first, last;
+		const char *owner;
+	} taken[] = {
+		{ PORT_PIC1, PORT_PIC1 + 1, "an interrupt controller" },
+		{ PORT_PIC2, PORT_PIC2 + 1, "an interrupt controller" },
+		{ PORT_I8042_DATA, PORT_I8042_DATA, "the keyboard" },
+		{ PORT_I8042_COMMAND, PORT_I8042_COMMAND, "the keyboard" },
+		{ PORT_CMOS, PORT_CMOS + 1, "the clock" },
+		{ PORT_COM1, PORT_COM1 + 7, "the serial port" },
+		{ PORT_POWER, PORT_POWER + 2, "ACPI" },
+		{ PORT_RESET_CONTROL, PORT_RESET_CONTROL, "the reset control" },
+	};
 	uint64_t port = 0;
 	int rc = json_only_fields(o, "debug-exit", FIELDS("port"), e);
 
 	if (rc == 0)
 		rc = json_get_u64(o, "debug-exit", "port", true, 1, 0xffff,
 				  &port, e);
+	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(taken); i++)
+		if (port >= taken[i].first && port <= taken[i].last)
+			return err_set(e, ERR_INVALID, "config_invalid", 0,
+				       "debug-exit.port %#x belongs to %s",
+				       (unsigned)port, taken[i].owner);
 	c->debug_exit_port = (uint16_t)port;
 	return rc;
 }

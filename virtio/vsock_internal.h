@@ -32,7 +32,8 @@
 
 enum {
 	VSOCK_LINE_MAX = 32,
-	VSOCK_BASE_MAX = 96,
+	/* With NUL; "_", ten digits and NUL still fit into a sun_path. */
+	VSOCK_BASE_MAX = 97,
 	VSOCK_HASH = 256, /* buckets; a power of two */
 	VSOCK_ORPHANS = 64, /* resets owed to packets without a slot */
 	VSOCK_BUDGET = 256 /* packets per turn and direction */

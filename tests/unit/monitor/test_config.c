@@ -120,6 +120,20 @@ static const struct {
 	  "\"uds_path\":\"v\"}}",
 	  "guest_cid" },
 	{ "{" BOOT "," MACHINE ",\"debug-exit\":{\"port\":65536}}", "port" },
+	{ "{" BOOT "," MACHINE ",\"debug-exit\":{\"port\":1020}}",
+	  "the serial port" },
+	{ "{" BOOT "," MACHINE ",\"debug-exit\":{\"port\":1536}}", "ACPI" },
+	{ "{" BOOT "," MACHINE ",\"network-interfaces\":[{\"iface_id\":\"n\","
+	  "\"guest_mac\":\"06:00:00:00:00:01\",\"host_dev_name\":\"t\","
+	  "\"mtu\":65522}]}",
+	  "mtu" },
+	{ "{" BOOT "," MACHINE ",\"control\":{\"socket_path\":\"\"}}",
+	  "control.socket_path is empty" },
+	{ "{" BOOT "," MACHINE ",\"serial\":{\"socket_path\":\"\"}}",
+	  "serial.socket_path is empty" },
+	{ "{" BOOT "," MACHINE ",\"vsock\":{\"guest_cid\":3,"
+	  "\"uds_path\":\"\"}}",
+	  "vsock.uds_path is empty" },
 	{ "{" BOOT "," MACHINE ",\"control\":{}}", "socket_path" },
 	{ "{" BOOT "," MACHINE ",\"console\":{}}", "console" },
 };
