@@ -1,45 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/unit/test.h"
+#include "tests/unit/tmpdir.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/file.h"
-
-struct fixture {
-	char dir[64];
-	int fd;
-};
-
-static int setup(void **state)
-{
-	static struct fixture f;
-
-	(void)snprintf(f.dir, sizeof(f.dir), "/tmp/vmd-test-file-XXXXXX");
-	if (!mkdtemp(f.dir))
-		return -1;
-	f.fd = open(f.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	*state = &f;
-	return f.fd < 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	(void)close(f->fd);
-	return file_remove_tree(AT_FDCWD, f->dir, NULL);
-}
 
 static void test_file_replace_is_whole_and_leaves_no_rest(void **state)
 {
-	struct fixture *f = *state;
+	struct tmpdir *f = *state;
 	AUTO(free) char *data = NULL;
 	size_t len = 0;
 	struct stat st;
@@ -53,13 +23,13 @@ static void test_file_replace_is_whole_and_leaves_no_rest(void **state)
 	assert_int_equal(st.st_mode & 0777, 0640);
 	assert_int_equal(unlinkat(f->fd, "x", 0), 0);
 	/* The directory is empty: no temporary file stayed. */
-	assert_int_equal(rmdir(f->dir), 0);
-	assert_int_equal(mkdir(f->dir, 0700), 0);
+	assert_int_equal(rmdir(f->path), 0);
+	assert_int_equal(mkdir(f->path, 0700), 0);
 }
 
 static void test_file_read_refuses_large_and_odd_files(void **state)
 {
-	struct fixture *f = *state;
+	struct tmpdir *f = *state;
 	AUTO(free) char *data = NULL;
 	size_t len = 0;
 	struct err e = ERR_INIT;
@@ -75,12 +45,12 @@ static void test_file_read_refuses_large_and_odd_files(void **state)
 
 static void test_file_remove_tree_does_not_follow_links(void **state)
 {
-	struct fixture *f = *state;
+	struct tmpdir *f = *state;
 	char path[128];
 
 	assert_int_equal(mkdirat(f->fd, "keep", 0700), 0);
 	assert_int_equal(file_replace(f->fd, "keep/x", "1", 1, 0600, NULL), 0);
-	(void)snprintf(path, sizeof(path), "%s/gone/a/b/c", f->dir);
+	(void)snprintf(path, sizeof(path), "%s/gone/a/b/c", f->path);
 	assert_int_equal(file_make_dirs(path, 0700, NULL), 0);
 	assert_int_equal(symlinkat("../../keep", f->fd, "gone/a/link"), 0);
 	assert_int_equal(file_replace(f->fd, "gone/a/b/f", "1", 1, 0600, NULL),
@@ -93,7 +63,7 @@ static void test_file_remove_tree_does_not_follow_links(void **state)
 
 static void test_file_copy_sparse_keeps_content_and_holes(void **state)
 {
-	struct fixture *f = *state;
+	struct tmpdir *f = *state;
 	AUTO(fd) int src = openat(f->fd, "s", O_RDWR | O_CREAT, 0600);
 	AUTO(fd) int dst = openat(f->fd, "d", O_RDWR | O_CREAT, 0600);
 	char got[4] = "";
@@ -122,13 +92,12 @@ static void test_file_write_reports_full_disk(void **state)
 
 int main(void)
 {
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_file_replace_is_whole_and_leaves_no_rest),
-		T(test_file_read_refuses_large_and_odd_files),
-		T(test_file_remove_tree_does_not_follow_links),
-		T(test_file_copy_sparse_keeps_content_and_holes),
-		T(test_file_write_reports_full_disk),
+		TMPDIR_TEST(test_file_replace_is_whole_and_leaves_no_rest),
+		TMPDIR_TEST(test_file_read_refuses_large_and_odd_files),
+		TMPDIR_TEST(test_file_remove_tree_does_not_follow_links),
+		TMPDIR_TEST(test_file_copy_sparse_keeps_content_and_holes),
+		TMPDIR_TEST(test_file_write_reports_full_disk),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,46 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/unit/test.h"
+#include "tests/unit/tmpdir.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/file.h"
 #include "base/sock.h"
-
-struct fixture {
-	char dir[64];
-	int fd;
-};
-
-static int setup(void **state)
-{
-	static struct fixture f;
-
-	(void)snprintf(f.dir, sizeof(f.dir), "/tmp/vmd-test-sock-XXXXXX");
-	if (!mkdtemp(f.dir))
-		return -1;
-	f.fd = open(f.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	*state = &f;
-	return f.fd < 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	(void)close(f->fd);
-	return file_remove_tree(AT_FDCWD, f->dir, NULL);
-}
 
 static void test_sock_listen_replaces_stale_but_not_live(void **state)
 {
-	struct fixture *f = *state;
+	struct tmpdir *f = *state;
 	AUTO(fd) int first = -1;
 	AUTO(fd) int second = -1;
 	AUTO(fd) int client = -1;
@@ -65,7 +35,7 @@ static void test_sock_listen_replaces_stale_but_not_live(void **state)
 
 static void test_sock_fds_travel(void **state)
 {
-	struct fixture *f = *state;
+	struct tmpdir *f = *state;
 	int pair[2], got[2] = { -1, -1 };
 	size_t count = 1;
 	char byte;
@@ -101,11 +71,10 @@ static void test_sock_peer_says_who(void **state)
 
 int main(void)
 {
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_sock_listen_replaces_stale_but_not_live),
-		T(test_sock_fds_travel),
-		T(test_sock_peer_says_who),
+		TMPDIR_TEST(test_sock_listen_replaces_stale_but_not_live),
+		TMPDIR_TEST(test_sock_fds_travel),
+		TMPDIR_TEST(test_sock_peer_says_who),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -197,24 +197,9 @@ int rig_teardown(void **state)
 	return 0;
 }
 
-uint64_t rig_deadline(void)
-{
-	return clock_mono_ms() + 10000;
-}
-
-void rig_turn(struct rig *r, uint64_t end, const char *cond)
-{
-	if (clock_mono_ms() > end)
-		fail_msg("not within 10 s: %s", cond);
-	(void)loop_run_once(r->loop, 5);
-}
-
 void rig_settle(struct rig *r)
 {
-	uint64_t end = rig_deadline();
-
-	while (loop_run_once(r->loop, 20) > 0)
-		assert_true(clock_mono_ms() < end);
+	UNTIL(10000, loop_run_once(r->loop, 20) == 0, 0);
 }
 
 bool rig_swept(const struct rig *r)

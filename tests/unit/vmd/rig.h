@@ -10,6 +10,7 @@
 
 #include "api/schema.h"
 #include "fake_engine.h"
+#include "tests/unit/until.h"
 #include "vmd/http.h"
 #include "vmd/vm.h"
 
@@ -38,13 +39,8 @@ void rig_file(const struct rig *r, const char *name, const char *text);
 void rig_drop(struct rig *r);
 void rig_start(struct rig *r);
 
-/* Runs the loop until cond holds; the deadline makes a hang a failure. */
-#define RIG_UNTIL(r, cond)                               \
-	for (uint64_t end_ = rig_deadline(); !(cond);) { \
-		rig_turn(r, end_, #cond);                \
-	}
-uint64_t rig_deadline(void);
-void rig_turn(struct rig *r, uint64_t end, const char *cond);
+/* Runs the loop until cond holds. */
+#define RIG_UNTIL(r, cond) UNTIL(10000, cond, loop_run_once((r)->loop, 5))
 /* No sweep of the image store is under way. */
 bool rig_swept(const struct rig *r);
 /* Runs the loop until it has nothing to do. */
