@@ -6,14 +6,8 @@
 #ifndef TESTS_UNIT_VMD_ENGINES_AGENT_SESSION_RIG_H
 #define TESTS_UNIT_VMD_ENGINES_AGENT_SESSION_RIG_H
 
-#include "tests/unit/test.h"
-
-#include "base/clock.h"
+#include "tests/unit/until.h"
 #include "vmd/agent_session.h"
-
-enum {
-	DEADLINE_MS = 10000
-};
 
 struct session_rig {
 	struct loop *loop;
@@ -62,14 +56,7 @@ void agent_u32s(struct session_rig *f, uint8_t type, uint8_t channel,
 void agent_ack(struct session_rig *f, uint16_t version);
 
 /* Runs both sides until cond holds; the deadline makes a hang a failure. */
-#define RUN_UNTIL(f, cond)                                     \
-	do {                                                   \
-		uint64_t end_ = clock_mono_ms() + DEADLINE_MS; \
-		while (!(cond)) {                              \
-			assert_true(clock_mono_ms() < end_);   \
-			(void)loop_run_once((f)->loop, 1);     \
-			agent_read(f);                         \
-		}                                              \
-	} while (0)
+#define RUN_UNTIL(f, cond) \
+	UNTIL(10000, cond, (loop_run_once((f)->loop, 1), agent_read(f)))
 
 #endif

@@ -3,186 +3,46 @@
  * vmd/engine_microvm.c with scripts in vmd-monitor's place, and the choice
  * between the engines by what the probe says.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include "engine_rig.h"
 
-#include <cmocka.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
 
 #include "base/cleanup.h"
-#include "base/clock.h"
-#include "base/file.h"
 #include "base/json.h"
 #include "base/sock.h"
-#include "vmd/engine.h"
 #include "vmd/host.h"
-
-enum {
-	DEADLINE_MS = 20000,
-	SKIPPED = 77
-};
 
 #define GOOD "{\"usable\":true,\"mips\":900.5,\"api\":12,\"reason\":\"\"}"
 
-struct fixture {
-	char dir[40];
-	char *path;
-	struct loop *loop;
-	struct engine_vm *vm;
-	struct vm_launch launch;
-	unsigned int processes, running, agents, ended, warnings;
-	pid_t passt;
-	int agent_fd;
-	enum vm_end end;
-	struct err err;
-};
-
-static void on_process(void *ctx, const struct vm_process *p)
-{
-	struct fixture *f = ctx;
-
-	if (!strcmp(p->role, "passt")) {
-		f->passt = p->pid;
-		return;
-	}
-	assert_string_equal(p->role, "monitor");
-	f->processes++;
-}
-
-static void on_running(void *ctx)
-{
-	((struct fixture *)ctx)->running++;
-}
-
-static void on_agent(void *ctx, int fd)
-{
-	struct fixture *f = ctx;
-
-	f->agents++;
-	close_fd(&f->agent_fd);
-	f->agent_fd = fd;
-}
-
-static void on_console(void *ctx, const void *data, size_t len)
-{
-	(void)ctx;
-	(void)data;
-	(void)len;
-}
-
-static void on_ended(void *ctx, enum vm_end end, const struct err *e)
-{
-	struct fixture *f = ctx;
-
-	f->ended++;
-	f->end = end;
-	f->err = *e;
-}
-
-static void on_warning(void *ctx, const struct err *e)
-{
-	struct fixture *f = ctx;
-
-	f->warnings++;
-	f->err = *e;
-}
-
-static const struct engine_events events = {
-	on_process, on_running, on_agent, on_console, on_ended, on_warning
-};
-
 /* The probe answers `probe`; a start runs `body` in the run directory. */
-static void fake_monitor(const struct fixture *f, const char *probe,
+static void fake_monitor(const struct engine_rig *f, const char *probe,
 			 const char *body)
 {
-	char path[80];
-	FILE *out;
+	char text[768];
 
-	(void)snprintf(path, sizeof(path), "%s/vmd-monitor", f->dir);
-	out = fopen(path, "we");
-	assert_non_null(out);
-	assert_true(fprintf(out,
-			    "#!/bin/sh\nif [ \"$1\" = --probe-kvm ]; then\n"
-			    "echo noise >&2\necho '%s'\nexit 0\nfi\n%s\n",
-			    probe, body) > 0);
-	assert_int_equal(fclose(out), 0);
-	assert_int_equal(chmod(path, 0755), 0);
-	host_forget();
+	(void)snprintf(text, sizeof(text),
+		       "if [ \"$1\" = --probe-kvm ]; then\n"
+		       "echo noise >&2\necho '%s'\nexit 0\nfi\n%s",
+		       probe, body);
+	engine_rig_program(f, "vmd-monitor", text);
 }
 
 static int setup(void **state)
 {
-	struct fixture *f = calloc(1, sizeof(*f));
-	char path[128];
+	struct engine_rig *f = engine_rig_new(&engine_microvm);
 
-	assert_non_null(f);
-	(void)strcpy(f->dir, "/tmp/vmd-test-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	f->path = strdup(getenv("PATH"));
-	f->agent_fd = -1;
-	(void)snprintf(path, sizeof(path), "%s:/usr/bin:/bin", f->dir);
-	assert_int_equal(setenv("PATH", path, 1), 0);
-	f->loop = loop_new(NULL);
-	f->launch = (struct vm_launch){
-		.id = "test",
-		.name = "test",
-		.vcpus = 2,
-		.memory_bytes = 256u << 20,
-		.kernel_path = "/proc/self/exe",
-		.run_path = f->dir,
-		.run_dirfd = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
-	};
+	f->launch.vcpus = 2;
 	*state = f;
 	return 0;
 }
 
-static int teardown(void **state)
+static void start(struct engine_rig *f)
 {
-	struct fixture *f = *state;
-
-	if (f->vm && !f->ended)
-		engine_microvm.kill(f->vm);
-	if (f->vm)
-		engine_microvm.release(f->vm);
-	(void)setenv("PATH", f->path, 1);
-	host_forget();
-	close_fd(&f->agent_fd);
-	loop_free(f->loop);
-	(void)close(f->launch.run_dirfd);
-	(void)file_remove_tree(AT_FDCWD, f->dir, NULL);
-	free(f->path);
-	free(f);
-	return 0;
+	engine_rig_start(f);
+	assert_non_null(engine_rig_process(f, "monitor"));
 }
-
-static void start(struct fixture *f)
-{
-	struct err e = ERR_INIT;
-
-	assert_int_equal(engine_microvm.start(f->loop, &f->launch, &events, f,
-					      &f->vm, &e),
-			 0);
-	assert_int_equal(f->processes, 1);
-}
-
-#define RUN_UNTIL(f, cond)                                     \
-	do {                                                   \
-		uint64_t end_ = clock_mono_ms() + DEADLINE_MS; \
-		while (!(cond)) {                              \
-			assert_true(clock_mono_ms() < end_);   \
-			(void)loop_run_once((f)->loop, 10);    \
-		}                                              \
-	} while (0)
 
 static void test_choice_follows_the_probe(void **state)
 {
@@ -196,7 +56,7 @@ static void test_choice_follows_the_probe(void **state)
 		  "qemu", "it stopped" },
 		{ "not json", "qemu", "probe of vmd-monitor failed" },
 	};
-	struct fixture *f = *state;
+	struct engine_rig *f = *state;
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		const struct engine_ops *engine = NULL;
@@ -217,7 +77,7 @@ static void test_choice_follows_the_probe(void **state)
 
 static void test_unknown_engine_is_refused(void **state)
 {
-	struct fixture *f = *state;
+	struct engine_rig *f = *state;
 	const struct engine_ops *engine;
 	char reason[256];
 	struct err e = ERR_INIT;
@@ -247,7 +107,7 @@ static void test_end_comes_from_the_status_file(void **state)
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		char body[256];
-		struct fixture *f;
+		struct engine_rig *f;
 		void *inner;
 
 		(void)setup(&inner);
@@ -259,14 +119,14 @@ static void test_end_comes_from_the_status_file(void **state)
 		RUN_UNTIL(f, f->ended);
 		assert_int_equal(f->end, cases[i].end);
 		assert_string_equal(f->err.code, cases[i].code);
-		(void)teardown(&inner);
+		(void)engine_rig_teardown(&inner);
 	}
 	(void)state;
 }
 
 static void test_monitor_without_a_record_gives_its_last_words(void **state)
 {
-	struct fixture *f = *state;
+	struct engine_rig *f = *state;
 
 	fake_monitor(f, GOOD, "echo 'no such ioctl' >&2; exit 6");
 	start(f);
@@ -278,7 +138,7 @@ static void test_monitor_without_a_record_gives_its_last_words(void **state)
 
 static void test_kill_ends_as_killed(void **state)
 {
-	struct fixture *f = *state;
+	struct engine_rig *f = *state;
 
 	fake_monitor(f, GOOD, "exec sleep 100");
 	start(f);
@@ -289,7 +149,7 @@ static void test_kill_ends_as_killed(void **state)
 
 static void test_config_says_what_it_must(void **state)
 {
-	struct fixture *f = *state;
+	struct engine_rig *f = *state;
 	AUTO(json) json_t *j = NULL;
 	AUTO(free) char *text = NULL;
 	const json_t *o;
@@ -326,7 +186,7 @@ static void test_config_says_what_it_must(void **state)
 /* The guest calls port 1024; after that we are the ones who call. */
 static void test_agent_is_reached_both_ways(void **state)
 {
-	struct fixture *f = *state;
+	struct engine_rig *f = *state;
 	AUTO(fd) int listen_fd = -1;
 	AUTO(fd) int guest = -1;
 	AUTO(fd) int called = -1;
@@ -356,7 +216,7 @@ static void test_agent_is_reached_both_ways(void **state)
 static void test_running_comes_from_the_control_socket(void **state)
 {
 	static const char answer[] = "{\"state\":\"running\",\"vcpus\":2}\n";
-	struct fixture *f = *state;
+	struct engine_rig *f = *state;
 	AUTO(fd) int listen_fd = -1;
 	AUTO(fd) int control = -1;
 	char text[64] = "";
@@ -383,31 +243,22 @@ static void test_running_comes_from_the_control_socket(void **state)
 static void test_lost_passt_is_told(void **state)
 {
 	static const char answer[] = "{\"state\":\"running\",\"vcpus\":2}\n";
-	struct fixture *f = *state;
+	struct engine_rig *f = *state;
 	AUTO(fd) int listen_fd = -1;
 	AUTO(fd) int control = -1;
-	char path[80];
-	FILE *out;
 
-	(void)snprintf(path, sizeof(path), "%s/passt", f->dir);
-	out = fopen(path, "we");
-	assert_non_null(out);
-	assert_true(fputs("#!/bin/sh\necho last words\nexec sleep 100\n",
-			  out) >= 0);
-	assert_int_equal(fclose(out), 0);
-	assert_int_equal(chmod(path, 0755), 0);
+	engine_rig_program(f, "passt", "echo last words\nexec sleep 100");
 	fake_monitor(f, GOOD, "exec sleep 100");
 	assert_int_equal(sock_listen_unix(f->launch.run_dirfd, "control.sock",
 					  0600, &listen_fd, NULL),
 			 0);
 	f->launch.network = true;
 	start(f);
-	assert_true(f->passt > 0);
 	RUN_UNTIL(f, sock_accept(listen_fd, &control) == 0);
 	assert_int_equal(send(control, answer, sizeof(answer) - 1, 0),
 			 sizeof(answer) - 1);
 	RUN_UNTIL(f, f->running);
-	assert_int_equal(kill(f->passt, SIGKILL), 0);
+	assert_int_equal(kill(engine_rig_process(f, "passt")->pid, SIGKILL), 0);
 	RUN_UNTIL(f, f->warnings);
 	assert_string_equal(f->err.code, "network_lost");
 	assert_int_equal(f->ended, 0);
@@ -417,7 +268,8 @@ static void test_lost_passt_is_told(void **state)
 	assert_int_equal(f->warnings, 1);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) \
+	cmocka_unit_test_setup_teardown(name, setup, engine_rig_teardown)
 
 int main(void)
 {

@@ -1,24 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmd/qmp.c against a fake QEMU on a socket pair. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "tests/unit/until.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#include <cmocka.h>
-
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/sock.h"
 #include "vmd/qmp.h"
 
 #define GREETING "{\"QMP\":{\"version\":{},\"capabilities\":[]}}\r\n"
 
 enum {
-	DEADLINE_MS = 10000,
 	TIMEOUT_MS = 300
 };
 
@@ -72,15 +66,8 @@ static void on_reply(void *ctx, const json_t *ret, const struct err *e)
 
 static const struct qmp_ops ops = { on_ready, on_event, on_closed };
 
-#define RUN_UNTIL(f, cond)                                     \
-	do {                                                   \
-		uint64_t end_ = clock_mono_ms() + DEADLINE_MS; \
-		while (!(cond)) {                              \
-			assert_true(clock_mono_ms() < end_);   \
-			(void)loop_run_once((f)->loop, 1);     \
-			take(f);                               \
-		}                                              \
-	} while (0)
+#define RUN_UNTIL(f, cond) \
+	UNTIL(10000, cond, (loop_run_once((f)->loop, 1), take(f)))
 
 static void take(struct fixture *f)
 {
@@ -258,13 +245,11 @@ static void test_endless_line_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	static char a[65536];
-	uint64_t end = clock_mono_ms() + DEADLINE_MS;
 
 	memset(a, 'a', sizeof(a));
-	while (!f->closed) {
-		assert_true(clock_mono_ms() < end);
+	UNTIL(10000, f->closed, loop_run_once(f->loop, 1))
+	{
 		(void)send(f->fd, a, sizeof(a), MSG_NOSIGNAL | MSG_DONTWAIT);
-		(void)loop_run_once(f->loop, 1);
 	}
 	assert_string_equal(f->closed_err.code, "qmp_protocol");
 }
