@@ -47,11 +47,8 @@ static int filter_calls(struct err *e)
 	return 0;
 }
 
-int lockdown_enter(struct err *e)
+int lockdown_drop_privilege(struct err *e)
 {
-	/* The C library reads /etc/localtime when it is first asked for a
-	 * date: a log record after lock-down must not be that. */
-	tzset();
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		return failed(e, errno, "no_new_privs");
 	capng_clear(CAPNG_SELECT_ALL);
@@ -59,5 +56,13 @@ int lockdown_enter(struct err *e)
 	if (capng_apply(CAPNG_SELECT_CAPS) != 0)
 		return failed(e, errno ? errno : EPERM,
 			      "dropping capabilities");
+	return 0;
+}
+
+int lockdown_enter(struct err *e)
+{
+	/* The C library reads /etc/localtime when it is first asked for a
+	 * date: a log record after lock-down must not be that. */
+	tzset();
 	return filter_calls(e);
 }

@@ -10,6 +10,12 @@
 #include "base/err.h"
 
 /*
+ * Gives up all capabilities, of this thread and of those that it creates later:
+ * before the first one. Code lockdown_failed.
+ */
+int lockdown_drop_privilege(struct err *e);
+
+/*
  * All threads must exist. A system call off the list kills the process (SIGSYS).
  * Code lockdown_failed.
  */

@@ -7,10 +7,11 @@
  *  2 config      must read and check all of it; must not open what it names
  *  3 resources   must open every file, socket and device; must not trust them
  *  4 guest       must load kernel and tables; must not start anything
- *  5 threads     must create every thread; must not run the guest
- *  6 lock-down   must drop all privilege; nothing is opened by path after it
- *  7 run         must survive whatever the guest does
- *  8 end         must say how it ended; must not wait for the guest
+ *  5 privilege   must drop all of it: threads keep what they are born with
+ *  6 threads     must create every thread; must not run the guest
+ *  7 lock-down   must filter system calls; nothing is opened by path after it
+ *  8 run         must survive whatever the guest does
+ *  9 end         must say how it ended; must not wait for the guest
  */
 #include <getopt.h>
 #include <malloc.h>
@@ -171,7 +172,7 @@ static const struct {
 	[MACHINE_END_ERROR] = { "error", EXIT_HOST_ERROR },
 };
 
-/* Stage 8 for a machine that ran. */
+/* Stage 9 for a machine that ran. */
 static int report_end(const struct machine *m, const char *id,
 		      struct status_file *status)
 {
@@ -191,7 +192,7 @@ static int report_end(const struct machine *m, const char *id,
 	return code;
 }
 
-/* Stages 3 to 7. */
+/* Stages 3 to 8. */
 static int run(const struct options *o, const struct config *config,
 	       struct loop *loop, struct machine **m, struct control **control,
 	       struct err *e)
@@ -204,6 +205,8 @@ static int run(const struct options *o, const struct config *config,
 		rc = control_new(*m, config->control_socket_path, control, e);
 	if (rc == 0)
 		rc = machine_load_guest(*m, e);
+	if (rc == 0 && !o->no_lockdown)
+		rc = lockdown_drop_privilege(e);
 	if (rc == 0)
 		rc = machine_start_threads(*m, e);
 	if (rc == 0 && !o->no_lockdown)
