@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -26,6 +27,7 @@ int status_open(struct status_file *f, const char *path, struct err *e)
 	const char *slash = strrchr(path, '/');
 	const char *name = slash ? slash + 1 : path;
 	AUTO(free) char *dir = NULL;
+	struct stat st;
 
 	if (strlen(name) >= sizeof(f->name) || *name == '\0')
 		return cannot(path, ENAMETOOLONG, e);
@@ -37,6 +39,11 @@ int status_open(struct status_file *f, const char *path, struct err *e)
 	f->dir_fd = open(dir, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
 	if (f->dir_fd < 0)
 		return cannot(path, errno, e);
+	/* What an earlier run left must not pass for this one's end. */
+	if (fstatat(f->dir_fd, f->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    !S_ISREG(st.st_mode))
+		return cannot(path, EEXIST, e);
+	(void)unlinkat(f->dir_fd, f->name, 0);
 	f->fd = openat(f->dir_fd, f->temporary,
 		       O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
 		       0644);

@@ -31,7 +31,10 @@ struct status_file {
 		.dir_fd = -1, .fd = -1 \
 	}
 
-/* Before lock-down: afterwards only the rename needs the directory. */
+/*
+ * Before lock-down: afterwards only the rename needs the directory. The record
+ * of an earlier run is removed, so that a run without an end has none.
+ */
 int status_open(struct status_file *f, const char *path, struct err *e);
 /*
  * Writes the record and moves it into place: a reader sees all of it or none.
