@@ -5,16 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
+#include "base/parse.h"
 
 bool api_percent_decode(const char *text, size_t len, char *out, size_t room)
 {
@@ -24,8 +15,9 @@ bool api_percent_decode(const char *text, size_t len, char *out, size_t room)
 		char c = text[i];
 
 		if (c == '%') {
-			int hi = len - i > 2 ? hex_digit(text[i + 1]) : -1;
-			int lo = hi >= 0 ? hex_digit(text[i + 2]) : -1;
+			int hi =
+				len - i > 2 ? parse_hex_digit(text[i + 1]) : -1;
+			int lo = hi >= 0 ? parse_hex_digit(text[i + 2]) : -1;
 
 			if (lo < 0)
 				return false;

@@ -100,7 +100,7 @@ int parse_duration_ms(const char *text, const char *what, uint64_t *ret_ms,
 			       "250ms, 30s or 10m", ret_ms, e);
 }
 
-static int hex_digit(char c)
+int parse_hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
@@ -118,8 +118,8 @@ int parse_mac(const char *text, uint8_t ret_mac[6], struct err *e)
 	bool ok = strlen(text) == 17;
 
 	for (size_t i = 0; ok && i < 6; i++) {
-		int hi = hex_digit(text[i * 3]);
-		int lo = hex_digit(text[i * 3 + 1]);
+		int hi = parse_hex_digit(text[i * 3]);
+		int lo = parse_hex_digit(text[i * 3 + 1]);
 
 		ok = hi >= 0 && lo >= 0 && (i == 5 || text[i * 3 + 2] == ':');
 		mac[i] = (uint8_t)(((unsigned)hi << 4 | (unsigned)lo) & 0xff);

@@ -20,6 +20,9 @@ int parse_size(const char *text, const char *what, uint64_t *ret_bytes,
 int parse_duration_ms(const char *text, const char *what, uint64_t *ret_ms,
 		      struct err *e);
 
+/* The value of a hexadecimal digit in either case, -1 for anything else. */
+int parse_hex_digit(char c);
+
 /* "aa:bb:cc:dd:ee:ff" to six bytes; refuses multicast and all-zero. */
 int parse_mac(const char *text, uint8_t ret_mac[6], struct err *e);
 

@@ -110,6 +110,17 @@ int process_signal_group(const struct process *p, int sig)
 	return 0;
 }
 
+char *process_exit_text(const struct process_exit *x, char buf[static 48])
+{
+	if (x->known && x->signal)
+		(void)snprintf(buf, 48, "was ended by signal %d", x->signal);
+	else if (x->known)
+		(void)snprintf(buf, 48, "exited with status %d", x->status);
+	else
+		(void)strcpy(buf, "ended");
+	return buf;
+}
+
 bool process_reap(struct process *p, struct process_exit *ret)
 {
 	siginfo_t info = { .si_pid = 0 };

@@ -78,6 +78,9 @@ struct process_exit {
 	int signal; /* the signal that ended it, or 0 */
 };
 
+/* "was ended by signal 9", "exited with status 1" or "ended"; buf. */
+char *process_exit_text(const struct process_exit *x, char buf[static 48]);
+
 /* true when it has ended (reaped if it is our child); never blocks. */
 bool process_reap(struct process *p, struct process_exit *ret);
 

@@ -19,7 +19,9 @@ enum {
 	SOCK_BACKLOG = 64
 };
 
-static int fill_address(int dirfd, const char *name, struct sockaddr_un *ret)
+/* A socket, and the address that dirfd/name is. */
+static int unix_socket(int dirfd, const char *name, int *ret_fd,
+		       struct sockaddr_un *ret, struct err *e)
 {
 	int n;
 
@@ -30,25 +32,21 @@ static int fill_address(int dirfd, const char *name, struct sockaddr_un *ret)
 	else
 		n = snprintf(ret->sun_path, sizeof(ret->sun_path),
 			     "/proc/self/fd/%d/%s", dirfd, name);
-	return n < 0 || (size_t)n >= sizeof(ret->sun_path) ? -ENAMETOOLONG : 0;
-}
-
-static int unix_socket(void)
-{
-	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (n < 0 || (size_t)n >= sizeof(ret->sun_path))
+		return err_sys(e, ENAMETOOLONG, "socket %s", name);
+	*ret_fd =
+		socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	return *ret_fd < 0 ? err_sys(e, errno, "socket") : 0;
 }
 
 int sock_connect_unix(int dirfd, const char *name, int *ret_fd, struct err *e)
 {
-	AUTO(fd) int fd = unix_socket();
+	AUTO(fd) int fd = -1;
 	struct sockaddr_un addr;
-	int rc;
+	int rc = unix_socket(dirfd, name, &fd, &addr, e);
 
-	if (fd < 0)
-		return err_sys(e, errno, "socket");
-	rc = fill_address(dirfd, name, &addr);
 	if (rc < 0)
-		return err_sys(e, -rc, "socket %s", name);
+		return rc;
 	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 		return err_sys(e, errno, "connect to %s", name);
 	*ret_fd = take_fd(&fd);
@@ -80,16 +78,12 @@ static int clear_stale(int dirfd, const char *name, struct err *e)
 int sock_listen_unix(int dirfd, const char *name, mode_t mode, int *ret_fd,
 		     struct err *e)
 {
-	AUTO(fd) int fd = unix_socket();
+	AUTO(fd) int fd = -1;
 	struct sockaddr_un addr;
-	int rc;
+	int rc = unix_socket(dirfd, name, &fd, &addr, e);
 
-	if (fd < 0)
-		return err_sys(e, errno, "socket");
-	rc = fill_address(dirfd, name, &addr);
-	if (rc < 0)
-		return err_sys(e, -rc, "socket %s", name);
-	rc = clear_stale(dirfd, name, e);
+	if (rc == 0)
+		rc = clear_stale(dirfd, name, e);
 	if (rc < 0)
 		return rc;
 	/* The mode of the descriptor is what bind() gives the file: it is never

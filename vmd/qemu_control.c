@@ -92,19 +92,13 @@ bool qemu_logged_end(int dirfd, enum vm_end *ret_end, struct err *ret_err)
 
 void qemu_set_died(struct err *e, int dirfd, const struct process_exit *x)
 {
-	char tail[400], how[48] = "ended";
+	char tail[400], how[48];
 
 	engine_log_tail(dirfd, "qemu.log", tail, sizeof(tail));
-	if (x && x->known && x->signal)
-		(void)snprintf(how, sizeof(how), "was ended by signal %d",
-			       x->signal);
-	else if (x && x->known)
-		(void)snprintf(how, sizeof(how), "exited with status %d",
-			       x->status);
 	(void)err_set(e, ERR_UNAVAILABLE, "qemu_died", 0,
 		      "QEMU %s without the guest having asked for it; its "
 		      "last lines: %s",
-		      how, tail);
+		      x ? process_exit_text(x, how) : "ended", tail);
 }
 
 static void quit(struct qemu_vm *q)
