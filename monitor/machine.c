@@ -45,19 +45,25 @@ void machine_end(struct machine *m, enum machine_end why, const char *text)
 /* --- exits of vCPUs, on their threads --- */
 
 /* After the end nothing reaches a device any more; the vCPU is on its way. */
+static void on_exit_to(struct machine *m, struct bus *bus, uint64_t addr,
+		       void *data, uint32_t len, bool write)
+{
+	lock(m);
+	if (atomic_load(&m->ending))
+		memset(data, 0xff, write ? 0 : len);
+	else if (write)
+		bus_write(bus, addr, data, len);
+	else
+		bus_read(bus, addr, data, len);
+	unlock(m);
+}
+
 static void on_io(void *ctx, uint16_t port, void *data, uint32_t len,
 		  bool write)
 {
 	struct machine *m = ctx;
 
-	lock(m);
-	if (atomic_load(&m->ending))
-		memset(data, 0xff, write ? 0 : len);
-	else if (write)
-		bus_write(&m->ports, port, data, len);
-	else
-		bus_read(&m->ports, port, data, len);
-	unlock(m);
+	on_exit_to(m, &m->ports, port, data, len, write);
 }
 
 static void on_mmio(void *ctx, uint64_t gpa, void *data, uint32_t len,
@@ -65,14 +71,7 @@ static void on_mmio(void *ctx, uint64_t gpa, void *data, uint32_t len,
 {
 	struct machine *m = ctx;
 
-	lock(m);
-	if (atomic_load(&m->ending))
-		memset(data, 0xff, write ? 0 : len);
-	else if (write)
-		bus_write(&m->mmio, gpa, data, len);
-	else
-		bus_read(&m->mmio, gpa, data, len);
-	unlock(m);
+	on_exit_to(m, &m->mmio, gpa, data, len, write);
 }
 
 static void on_vcpu_ended(void *ctx, enum vcpu_end why, const char *text)

@@ -10,7 +10,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "virtio/net_wire.h"
@@ -49,10 +51,9 @@ struct net_backend_ops {
 	int (*flush)(struct net_backend *b);
 	/* The driver's features are final: what next_frame may give. */
 	int (*set_features)(struct net_backend *b, uint64_t features);
-	/* Closes the descriptor. */
-	void (*free)(struct net_backend *b);
 };
 
+/* The first member of what net_*_new() allocates. */
 struct net_backend {
 	const struct net_backend_ops *ops;
 	int fd;
@@ -63,10 +64,13 @@ struct net_backend {
 int net_tap_new(int fd, struct net_backend **ret, struct err *e);
 int net_stream_new(int fd, struct net_backend **ret, struct err *e);
 
+/* Closes the descriptor. */
 static inline void net_backend_free(struct net_backend *b)
 {
-	if (b)
-		b->ops->free(b);
+	if (!b)
+		return;
+	(void)close(b->fd);
+	free(b);
 }
 
 #endif

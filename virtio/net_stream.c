@@ -161,12 +161,6 @@ static int stream_set_features(struct net_backend *b, uint64_t features)
 	return 0;
 }
 
-static void stream_free(struct net_backend *b)
-{
-	(void)close(b->fd);
-	free(b);
-}
-
 static const struct net_backend_ops stream_ops = {
 	.name = "stream",
 	.next_frame = stream_next_frame,
@@ -174,7 +168,6 @@ static const struct net_backend_ops stream_ops = {
 	.send = stream_send,
 	.flush = stream_flush,
 	.set_features = stream_set_features,
-	.free = stream_free,
 };
 
 int net_stream_new(int fd, struct net_backend **ret, struct err *e)

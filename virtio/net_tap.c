@@ -116,12 +116,6 @@ static int tap_set_features(struct net_backend *b, uint64_t features)
 	return ioctl(b->fd, TUNSETOFFLOAD, offload) < 0 ? -errno : 0;
 }
 
-static void tap_free(struct net_backend *b)
-{
-	(void)close(b->fd);
-	free(b);
-}
-
 static const struct net_backend_ops tap_ops = {
 	.name = "tap",
 	.next_frame = tap_next_frame,
@@ -129,7 +123,6 @@ static const struct net_backend_ops tap_ops = {
 	.send = tap_send,
 	.flush = tap_flush,
 	.set_features = tap_set_features,
-	.free = tap_free,
 };
 
 int net_tap_new(int fd, struct net_backend **ret, struct err *e)
