@@ -9,11 +9,10 @@
 #include <linux/virtio_mmio.h>
 #include <string.h>
 
+#include "tests/fuzz/input.h"
 #include "victim.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum {
 	OP_WRITE_REGISTER,
@@ -33,19 +32,6 @@ enum {
 	TABLE = 0x90000
 };
 
-struct input {
-	const uint8_t *at, *end;
-};
-
-static uint64_t take(struct input *in, size_t len)
-{
-	uint64_t v = 0;
-
-	for (size_t i = 0; i < len && in->at < in->end; i++)
-		v |= (uint64_t)*in->at++ << (8 * i);
-	return v;
-}
-
 static uint64_t take_address(struct input *in)
 {
 	static const uint64_t near[] = { 0,
@@ -55,7 +41,7 @@ static uint64_t take_address(struct input *in)
 					 FAKE_HIGH_GPA,
 					 FAKE_HIGH_GPA + FAKE_HIGH_LEN - 128,
 					 UINT64_MAX - 128 };
-	uint64_t which = take(in, 1), offset = take(in, 1);
+	uint64_t which = take(in), offset = take(in);
 
 	return near[which % 7] + offset;
 }
@@ -64,23 +50,23 @@ static struct vring_desc take_desc(struct input *in)
 {
 	struct vring_desc desc = { .addr = take_address(in) };
 
-	desc.len = (uint32_t)take(in, 2);
+	desc.len = (uint32_t)take_le(in, 2);
 	if (desc.len > 0xff00)
 		desc.len <<= 16;
-	desc.flags = (uint16_t)take(in, 1);
-	desc.next = (uint16_t)take(in, 1);
+	desc.flags = (uint16_t)take(in);
+	desc.next = (uint16_t)take(in);
 	return desc;
 }
 
 static void access_register(struct victim *v, struct input *in, bool write)
 {
 	static const uint32_t widths[] = { 4, 4, 4, 1, 2, 8 };
-	uint64_t offset = take(in, 1) * 4, value;
-	uint32_t len = widths[take(in, 1) % 6];
+	uint64_t offset = take(in) * 4, value;
+	uint32_t len = widths[take(in) % 6];
 
 	if (len != 4)
-		offset += take(in, 2);
-	value = take(in, len);
+		offset += take_le(in, 2);
+	value = take_le(in, len);
 	if (write)
 		virtio_mmio_write(&v->d.mmio, offset % VIRTIO_MMIO_LEN, &value,
 				  len);
@@ -114,7 +100,7 @@ static void step(struct victim *v, struct input *in)
 	struct vring_desc desc;
 	uint64_t at;
 
-	switch (take(in, 1) % OP_COUNT) {
+	switch (take(in) % OP_COUNT) {
 	case OP_WRITE_REGISTER:
 		access_register(v, in, true);
 		break;
@@ -122,24 +108,24 @@ static void step(struct victim *v, struct input *in)
 		access_register(v, in, false);
 		break;
 	case OP_POKE_RING:
-		at = 4096 + take(in, 2) % 16384;
-		*(uint8_t *)fake_ptr(d, at, 1) = (uint8_t)take(in, 1);
+		at = 4096 + take_le(in, 2) % 16384;
+		*(uint8_t *)fake_ptr(d, at, 1) = (uint8_t)take(in);
 		break;
 	case OP_POKE_BUFFER:
-		at = BUFFER + take(in, 1);
-		*(uint8_t *)fake_ptr(d, at, 1) = (uint8_t)take(in, 1);
+		at = BUFFER + take(in);
+		*(uint8_t *)fake_ptr(d, at, 1) = (uint8_t)take(in);
 		break;
 	case OP_DESCRIPTOR:
-		at = take(in, 1) % d->queues[q].size;
+		at = take(in) % d->queues[q].size;
 		fake_put_desc(d, q, (uint16_t)at, take_desc(in));
 		break;
 	case OP_TABLE_DESCRIPTOR:
-		at = TABLE + 16 * take(in, 1);
+		at = TABLE + 16 * take(in);
 		desc = take_desc(in);
 		memcpy(fake_ptr(d, at, 16), &desc, 16);
 		break;
 	case OP_OFFER:
-		fake_offer(d, q, (uint16_t)take(in, 1));
+		fake_offer(d, q, (uint16_t)take(in));
 		break;
 	case OP_KICK:
 		fake_kick(d, q);
@@ -165,7 +151,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct input in = { data, data + size };
 	struct victim v;
 
-	victim_init(&v, (enum victim_kind)(take(&in, 1) % VICTIM_KINDS));
+	victim_init(&v, (enum victim_kind)(take(&in) % VICTIM_KINDS));
 	start(&v);
 	for (int i = 0; i < 1000 && in.at < in.end; i++)
 		step(&v, &in);

@@ -19,37 +19,16 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "net_guest.h"
+#include "tests/fuzz/input.h"
 
 enum {
 	ACTIONS_MAX = 64,
 	TX_BUF_LEN = 68 * 1024
 };
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static struct net_guest g;
 static uint64_t first_free;
 static uint8_t frame[TX_BUF_LEN];
-
-struct input {
-	const uint8_t *at, *end;
-};
-
-static unsigned take(struct input *in)
-{
-	return in->at < in->end ? *in->at++ : 0;
-}
-
-static size_t take_bytes(struct input *in, void *dst, size_t len)
-{
-	size_t have = (size_t)(in->end - in->at);
-
-	if (len > have)
-		len = have;
-	memcpy(dst, in->at, len);
-	in->at += len;
-	return len;
-}
 
 static void start_driver(unsigned features)
 {

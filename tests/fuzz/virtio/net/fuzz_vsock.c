@@ -21,6 +21,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/sock.h"
+#include "tests/fuzz/input.h"
 #include "vsock_guest.h"
 
 enum {
@@ -29,34 +30,12 @@ enum {
 	ACTIONS_MAX = 64
 };
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static struct vsock_guest g;
 static uint64_t first_free;
 static int clients[CLIENTS] = { -1, -1, -1, -1 };
 static int listen_fd;
 static struct vsock_packet last;
 static uint8_t scratch[64 * 1024];
-
-struct input {
-	const uint8_t *at, *end;
-};
-
-static unsigned take(struct input *in)
-{
-	return in->at < in->end ? *in->at++ : 0;
-}
-
-static size_t take_bytes(struct input *in, void *dst, size_t len)
-{
-	size_t have = (size_t)(in->end - in->at);
-
-	if (len > have)
-		len = have;
-	memcpy(dst, in->at, len);
-	in->at += len;
-	return len;
-}
 
 static void finish(void)
 {
