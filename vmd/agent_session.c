@@ -75,7 +75,7 @@ static void on_fail_timer(struct loop_timer *timer)
 /* From inside a call of the owner: the callbacks come from the loop. */
 static void fail_later(struct agent_session *s)
 {
-	loop_timer_arm(&s->fail_timer, 0);
+	loop_timer_arm_soon(&s->fail_timer);
 }
 
 static bool failing(const struct agent_session *s)

@@ -45,7 +45,7 @@ static void on_timer(struct loop_timer *timer)
 void http_kick(struct http *h)
 {
 	if (!h->closing && !h->running_mhd)
-		loop_timer_arm(&h->mhd_timer, 0);
+		loop_timer_arm_soon(&h->mhd_timer);
 }
 
 static void on_accept_again(struct loop_timer *timer)

@@ -144,7 +144,7 @@ static bool flush(struct qmp *q)
 				      "the connection to QEMU's monitor "
 				      "broke: %s",
 				      strerror(errno));
-			loop_timer_arm(&q->timer, 0);
+			loop_timer_arm_soon(&q->timer);
 			return false;
 		}
 		buf_consume(&q->out, (size_t)n);

@@ -309,7 +309,7 @@ int vm_create(struct daemon *d, json_t *body,
 	vm_life_begin(vm);
 	/* The answer goes out first; then the work begins. */
 	loop_timer_init(d->loop, &vm->deadline, first_step, vm);
-	loop_timer_arm(&vm->deadline, 0);
+	loop_timer_arm_soon(&vm->deadline);
 	*ret = vm;
 	return 0;
 }

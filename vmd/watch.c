@@ -47,7 +47,7 @@ void daemon_changed(struct daemon *d)
 	if (!d->notify.fn)
 		loop_timer_init(d->loop, &d->notify, run_watches, d);
 	if (!LIST_EMPTY(&d->watches) && !loop_timer_armed(&d->notify))
-		loop_timer_arm(&d->notify, 0);
+		loop_timer_arm_soon(&d->notify);
 }
 
 void daemon_bury(struct daemon *d, const char *id, const struct err *why,
