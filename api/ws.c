@@ -26,18 +26,41 @@
 
 enum {
 	HEAD_MAX = 16384,
-	BODY_MAX = 262144
+	BODY_MAX = 262144,
+	/* wslay works in steps of 4 KiB; the socket does not have to. */
+	IN_MAX = 65536,
+	OUT_MAX = 65536
 };
 
 struct api_ws {
 	int fd;
 	wslay_event_context_ptr wslay;
-	struct buf early; /* read behind the head of the answer */
+	struct buf in; /* read, not yet given to wslay */
+	struct buf out; /* taken from wslay, not yet written */
 	api_ws_message_fn *fn;
 	void *ctx;
 	bool paused;
 	bool ended; /* end of file, or a close frame came */
 };
+
+static ssize_t fill_in(struct api_ws *ws)
+{
+	uint8_t *at = buf_reserve(&ws->in, IN_MAX);
+	ssize_t n = at ? recv(ws->fd, at, IN_MAX, 0) : -1;
+
+	if (n > 0)
+		buf_commit(&ws->in, (size_t)n);
+	return n;
+}
+
+static ssize_t take_in(struct api_ws *ws, uint8_t *data, size_t len)
+{
+	if (len > buf_len(&ws->in))
+		len = buf_len(&ws->in);
+	memcpy(data, buf_head(&ws->in), len);
+	buf_consume(&ws->in, len);
+	return (ssize_t)len;
+}
 
 static ssize_t on_recv(wslay_event_context_ptr wslay, uint8_t *data, size_t len,
 		       int flags, void *user)
@@ -46,16 +69,11 @@ static ssize_t on_recv(wslay_event_context_ptr wslay, uint8_t *data, size_t len,
 	ssize_t n;
 
 	(void)flags;
-	if (buf_len(&ws->early) > 0) {
-		if (len > buf_len(&ws->early))
-			len = buf_len(&ws->early);
-		memcpy(data, buf_head(&ws->early), len);
-		buf_consume(&ws->early, len);
-		return (ssize_t)len;
-	}
-	n = ws->paused ? -1 : recv(ws->fd, data, len, 0);
+	if (!ws->paused && buf_len(&ws->in) > 0)
+		return take_in(ws, data, len);
+	n = ws->paused ? -1 : fill_in(ws);
 	if (n > 0)
-		return n;
+		return take_in(ws, data, len);
 	if (ws->paused || (n < 0 && (errno == EAGAIN || errno == EINTR))) {
 		wslay_event_set_error(wslay, WSLAY_ERR_WOULDBLOCK);
 		return -1;
@@ -65,23 +83,55 @@ static ssize_t on_recv(wslay_event_context_ptr wslay, uint8_t *data, size_t len,
 	return -1;
 }
 
+/* What wslay has made goes out. 0, also when some has to wait; -1: broken. */
+static int flush_out(struct api_ws *ws)
+{
+	while (buf_len(&ws->out) > 0) {
+		ssize_t n = send(ws->fd, buf_head(&ws->out), buf_len(&ws->out),
+				 MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EAGAIN ? 0 : -1;
+		buf_consume(&ws->out, (size_t)n);
+	}
+	return 0;
+}
+
 static ssize_t on_send(wslay_event_context_ptr wslay, const uint8_t *data,
 		       size_t len, int flags, void *user)
 {
 	struct api_ws *ws = user;
-	ssize_t n;
+	size_t room = OUT_MAX - buf_len(&ws->out);
+	int rc = 0;
 
 	(void)flags;
-	n = send(ws->fd, data, len, MSG_NOSIGNAL);
-	if (n >= 0)
-		return n;
-	if (errno == EAGAIN || errno == EINTR) {
-		wslay_event_set_error(wslay, WSLAY_ERR_WOULDBLOCK);
-		return -1;
+	if (room == 0) {
+		rc = flush_out(ws);
+		room = OUT_MAX - buf_len(&ws->out);
 	}
-	/* The reading side still has the server's last words. */
-	wslay_event_set_error(wslay, WSLAY_ERR_CALLBACK_FAILURE);
+	if (len > room)
+		len = room;
+	if (rc == 0 && len > 0 && buf_append(&ws->out, data, len) == 0)
+		return (ssize_t)len;
+	/* Broken, the reading side still has the server's last words. */
+	wslay_event_set_error(wslay, rc == 0 && room == 0
+					     ? WSLAY_ERR_WOULDBLOCK
+					     : WSLAY_ERR_CALLBACK_FAILURE);
 	return -1;
+}
+
+/* Frames and pongs that wait, into the socket. A wslay error, or 0. */
+static int send_frames(struct api_ws *ws)
+{
+	int rc = 0;
+
+	if (wslay_event_want_write(ws->wslay))
+		rc = wslay_event_send(ws->wslay);
+	if (rc == 0 && flush_out(ws) < 0)
+		rc = WSLAY_ERR_CALLBACK_FAILURE;
+	return rc;
 }
 
 /* Masking keys must not be predictable (RFC 6455, 10.3). */
@@ -231,27 +281,27 @@ static int shake_hands(struct api_ws *ws, const char *path,
 	if (rc < 0)
 		return rc;
 	for (;;) {
-		end = buf_len(&ws->early) < 4
+		end = buf_len(&ws->in) < 4
 			      ? NULL
-			      : memmem(buf_head(&ws->early),
-				       buf_len(&ws->early), "\r\n\r\n", 4);
+			      : memmem(buf_head(&ws->in), buf_len(&ws->in),
+				       "\r\n\r\n", 4);
 		if (end)
 			break;
-		if (buf_len(&ws->early) > HEAD_MAX)
+		if (buf_len(&ws->in) > HEAD_MAX)
 			return err_set(e, ERR_PROTOCOL, "bad_handshake", 0,
 				       "the daemon's answer has too long a "
 				       "head");
-		rc = read_more(ws->fd, &ws->early, deadline_ms, e);
+		rc = read_more(ws->fd, &ws->in, deadline_ms, e);
 		if (rc < 0)
 			return rc;
 	}
-	head = (size_t)((const uint8_t *)end - buf_head(&ws->early)) + 4;
-	rc = api_ws_check_answer((const char *)buf_head(&ws->early), head,
-				 accept, &length, e);
-	buf_consume(&ws->early, head);
+	head = (size_t)((const uint8_t *)end - buf_head(&ws->in)) + 4;
+	rc = api_ws_check_answer((const char *)buf_head(&ws->in), head, accept,
+				 &length, e);
+	buf_consume(&ws->in, head);
 	if (rc < 0 || rc == 101)
 		return rc < 0 ? rc : 0;
-	return refused(ws->fd, &ws->early, rc, length, deadline_ms, e);
+	return refused(ws->fd, &ws->in, rc, length, deadline_ms, e);
 }
 
 static struct api_ws *ws_new(int fd, api_ws_message_fn *fn, void *ctx,
@@ -265,7 +315,8 @@ static struct api_ws *ws_new(int fd, api_ws_message_fn *fn, void *ctx,
 		return NULL;
 	}
 	ws->fd = fd;
-	ws->early.limit = HEAD_MAX + BODY_MAX;
+	ws->in.limit = HEAD_MAX + BODY_MAX;
+	ws->out.limit = OUT_MAX;
 	ws->fn = fn;
 	ws->ctx = ctx;
 	return ws;
@@ -327,12 +378,13 @@ void api_ws_free(struct api_ws *ws)
 		if (!ws->ended &&
 		    wslay_event_queue_close(
 			    ws->wslay, WSLAY_CODE_NORMAL_CLOSURE, NULL, 0) == 0)
-			(void)wslay_event_send(ws->wslay);
+			(void)send_frames(ws);
 		wslay_event_context_free(ws->wslay);
 	}
 	if (ws->fd >= 0)
 		(void)close(ws->fd);
-	buf_done(&ws->early);
+	buf_done(&ws->in);
+	buf_done(&ws->out);
 	free(ws);
 }
 
@@ -345,7 +397,7 @@ short api_ws_events(const struct api_ws *ws)
 {
 	short events = ws->paused ? 0 : POLLIN;
 
-	if (wslay_event_want_write(ws->wslay))
+	if (wslay_event_want_write(ws->wslay) || buf_len(&ws->out) > 0)
 		events |= POLLOUT;
 	return events;
 }
@@ -360,8 +412,8 @@ int api_ws_handle(struct api_ws *ws, struct err *e)
 	int rc = wslay_event_recv(ws->wslay);
 
 	/* Pongs and the answer to a close are queued by wslay itself. */
-	if (rc == 0 && wslay_event_want_write(ws->wslay))
-		rc = wslay_event_send(ws->wslay);
+	if (rc == 0)
+		rc = send_frames(ws);
 	if (rc == WSLAY_ERR_NOMEM)
 		return err_sys(e, ENOMEM, "WebSocket");
 	if (ws->ended || rc != 0)
@@ -396,5 +448,5 @@ int api_ws_send(struct api_ws *ws, bool text, const void *data, size_t len)
 
 size_t api_ws_queued(const struct api_ws *ws)
 {
-	return wslay_event_get_queued_msg_length(ws->wslay);
+	return wslay_event_get_queued_msg_length(ws->wslay) + buf_len(&ws->out);
 }

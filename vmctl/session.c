@@ -24,7 +24,7 @@
 
 enum {
 	HANDSHAKE_MS = 30000,
-	INPUT_CHUNK = 16384,
+	INPUT_CHUNK = 32768,
 	INPUT_QUEUE_HIGH = 131072, /* then standard input waits */
 	SPINNER_MS = 250,
 	ESCAPE_KEY = 0x1d, /* Ctrl-] */

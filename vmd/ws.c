@@ -10,6 +10,11 @@
 
 #include "base/cleanup.h"
 
+enum {
+	WS_READ_MAX = 65536, /* with one call */
+	WS_HEAD_MAX = 14, /* RFC 6455, 5.2 */
+};
+
 struct ws {
 	wslay_event_context_ptr wslay;
 	struct loop *loop;
@@ -17,8 +22,12 @@ struct ws {
 	struct loop_timer closing;
 	struct loop_timer pump; /* work that must not run inside a caller */
 	int fd;
-	uint8_t *extra;
-	size_t extra_at, extra_len;
+	/* Read and not yet looked at; frames are parsed in small steps. */
+	uint8_t *in;
+	size_t in_at, in_len, in_size;
+	/* The head of a frame, kept to be sent with its payload. */
+	uint8_t head[WS_HEAD_MAX];
+	size_t head_len;
 	const struct ws_ops *ops;
 	void *ctx;
 	void (*finish)(void *data);
@@ -41,7 +50,7 @@ static void release(struct ws *ws)
 		wslay_event_context_free(ws->wslay);
 	if (ws->finish)
 		ws->finish(ws->finish_data);
-	free(ws->extra);
+	free(ws->in);
 	free(ws->scratch);
 	free(ws);
 }
@@ -76,6 +85,21 @@ void ws_abort(struct ws *ws)
 	leave(ws);
 }
 
+static bool may_read(const struct ws *ws)
+{
+	return !ws->freed && !ws->paused && ws_queued(ws) <= WS_QUEUE_HIGH;
+}
+
+static ssize_t take_in(struct ws *ws, uint8_t *buf, size_t len)
+{
+	size_t left = ws->in_len - ws->in_at;
+	size_t n = len < left ? len : left;
+
+	memcpy(buf, ws->in + ws->in_at, n);
+	ws->in_at += n;
+	return (ssize_t)n;
+}
+
 static ssize_t on_recv(wslay_event_context_ptr wslay, uint8_t *buf, size_t len,
 		       int flags, void *data)
 {
@@ -83,23 +107,20 @@ static ssize_t on_recv(wslay_event_context_ptr wslay, uint8_t *buf, size_t len,
 	ssize_t n;
 
 	(void)flags;
-	if (ws->freed || ws->paused || ws_queued(ws) > WS_QUEUE_HIGH) {
+	if (!may_read(ws)) {
 		wslay_event_set_error(wslay, WSLAY_ERR_WOULDBLOCK);
 		return -1;
 	}
-	if (ws->extra_at < ws->extra_len) {
-		size_t left = ws->extra_len - ws->extra_at;
-
-		n = (ssize_t)(len < left ? len : left);
-		memcpy(buf, ws->extra + ws->extra_at, (size_t)n);
-		ws->extra_at += (size_t)n;
-		return n;
-	}
+	if (ws->in_at < ws->in_len)
+		return take_in(ws, buf, len);
 	do
-		n = recv(ws->fd, buf, len, 0);
+		n = recv(ws->fd, ws->in, ws->in_size, 0);
 	while (n < 0 && errno == EINTR);
-	if (n > 0)
-		return n;
+	if (n > 0) {
+		ws->in_at = 0;
+		ws->in_len = (size_t)n;
+		return take_in(ws, buf, len);
+	}
 	if (n < 0 && errno == EAGAIN) {
 		wslay_event_set_error(wslay, WSLAY_ERR_WOULDBLOCK);
 	} else {
@@ -109,21 +130,45 @@ static ssize_t on_recv(wslay_event_context_ptr wslay, uint8_t *buf, size_t len,
 	return -1;
 }
 
+/* Bytes of buf that were sent, the head before them; -1 and errno. */
+static ssize_t send_with_head(struct ws *ws, const uint8_t *buf, size_t len)
+{
+	struct iovec parts[2] = {
+		{ .iov_base = ws->head, .iov_len = ws->head_len },
+		{ .iov_base = (uint8_t *)(uintptr_t)buf, .iov_len = len },
+	};
+	struct msghdr msg = { .msg_iov = parts, .msg_iovlen = 2 };
+	size_t head;
+	ssize_t n;
+
+	do
+		n = sendmsg(ws->fd, &msg, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return n;
+	ws->wrote = true;
+	head = (size_t)n < ws->head_len ? (size_t)n : ws->head_len;
+	ws->head_len -= head;
+	memmove(ws->head, ws->head + head, ws->head_len);
+	return n - (ssize_t)head;
+}
+
 static ssize_t on_send(wslay_event_context_ptr wslay, const uint8_t *buf,
 		       size_t len, int flags, void *data)
 {
 	struct ws *ws = data;
 	ssize_t n;
 
-	(void)flags;
-	do
-		n = send(ws->fd, buf, len, MSG_NOSIGNAL);
-	while (n < 0 && errno == EINTR);
-	if (n >= 0) {
-		ws->wrote = true;
-		return n;
+	/* A client that gets the head alone would be woken for nothing. */
+	if ((flags & WSLAY_MSG_MORE) && len <= WS_HEAD_MAX - ws->head_len) {
+		memcpy(ws->head + ws->head_len, buf, len);
+		ws->head_len += len;
+		return (ssize_t)len;
 	}
-	if (errno == EAGAIN) {
+	n = send_with_head(ws, buf, len);
+	if (n > 0)
+		return n;
+	if (n == 0 || errno == EAGAIN) {
 		wslay_event_set_error(wslay, WSLAY_ERR_WOULDBLOCK);
 	} else {
 		ws->broken = true;
@@ -191,10 +236,10 @@ static void send_close(struct ws *ws)
 		ws->broken = true;
 }
 
-static void pump(struct ws *ws)
+static void pump(struct ws *ws, bool readable)
 {
 	ws->busy++;
-	if (!ws->freed && wslay_event_recv(ws->wslay) != 0)
+	if (!ws->freed && readable && wslay_event_recv(ws->wslay) != 0)
 		ws->broken = true;
 	if (!ws->freed && !ws->broken && wslay_event_send(ws->wslay) != 0)
 		ws->broken = true;
@@ -209,6 +254,10 @@ static void pump(struct ws *ws)
 		ws_abort(ws);
 	if (!ws->freed)
 		update(ws);
+	/* What was read already makes no event. */
+	if (!ws->freed && ws->in_at < ws->in_len && may_read(ws) &&
+	    wslay_event_want_read(ws->wslay))
+		loop_timer_arm_soon(&ws->pump);
 	leave(ws);
 }
 
@@ -221,12 +270,12 @@ static void on_socket(struct loop_source *source, uint32_t events)
 	if ((events & (EPOLLHUP | EPOLLERR)) ||
 	    ((events & EPOLLRDHUP) && (ws->paused || !(events & EPOLLIN))))
 		ws->broken = true;
-	pump(ws);
+	pump(ws, events & ~(uint32_t)EPOLLOUT);
 }
 
 static void on_pump(struct loop_timer *timer)
 {
-	pump(timer->data);
+	pump(timer->data, true);
 }
 
 static void on_close_timeout(struct loop_timer *timer)
@@ -234,7 +283,7 @@ static void on_close_timeout(struct loop_timer *timer)
 	struct ws *ws = timer->data;
 
 	ws->broken = true;
-	pump(ws);
+	pump(ws, false);
 }
 
 struct ws *ws_new(struct loop *loop, int fd, const void *extra, size_t len,
@@ -252,18 +301,20 @@ struct ws *ws_new(struct loop *loop, int fd, const void *extra, size_t len,
 		.source = LOOP_SOURCE_INIT,
 		.finish = finish,
 		.finish_data = data,
-		.extra = malloc(len ? len : 1),
-		.extra_len = len,
+		.in_len = len,
+		.in_size = len > WS_READ_MAX ? len : WS_READ_MAX,
 	};
 	loop_timer_init(loop, &ws->closing, on_close_timeout, ws);
 	loop_timer_init(loop, &ws->pump, on_pump, ws);
-	if (!ws->extra ||
+	/* Its pages come with the bytes: most sockets get few. */
+	ws->in = malloc(ws->in_size);
+	if (!ws->in ||
 	    wslay_event_context_server_init(&ws->wslay, &callbacks, ws) != 0) {
 		ws->wslay = NULL;
 		ws_free(ws);
 		return NULL;
 	}
-	memcpy(ws->extra, extra ? extra : "", len);
+	memcpy(ws->in, extra ? extra : "", len);
 	wslay_event_config_set_max_recv_msg_length(ws->wslay, WS_MESSAGE_MAX);
 	if (loop_add(loop, &ws->source, fd, EPOLLRDHUP, on_socket, ws) < 0) {
 		ws_free(ws);
@@ -276,7 +327,7 @@ void ws_start(struct ws *ws, const struct ws_ops *ops, void *ctx)
 {
 	ws->ops = ops;
 	ws->ctx = ctx;
-	loop_timer_arm(&ws->pump, 0);
+	loop_timer_arm_soon(&ws->pump);
 }
 
 bool ws_send(struct ws *ws, bool text, int prefix, const void *data, size_t len)
@@ -322,7 +373,7 @@ void ws_pause(struct ws *ws, bool paused)
 		return;
 	ws->paused = paused;
 	if (!paused)
-		loop_timer_arm(&ws->pump, 0);
+		loop_timer_arm_soon(&ws->pump);
 	update(ws);
 }
 
@@ -338,6 +389,6 @@ void ws_close(struct ws *ws, uint16_t code, const char *reason)
 	/* A client that is cut off is not waited for; an exit status is. */
 	if (code != 1000)
 		loop_timer_arm(&ws->closing, WS_CLOSE_MS);
-	loop_timer_arm(&ws->pump, 0);
+	loop_timer_arm_soon(&ws->pump);
 	update(ws);
 }
