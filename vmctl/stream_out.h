@@ -2,7 +2,9 @@
 /*
  * Output that waits for one of our standard descriptors. They stay in blocking
  * mode (they are shared with other processes): a write happens only after poll()
- * said so, and to a pipe at most PIPE_BUF bytes at once, which then fit.
+ * said so. A pipe is opened once more, by us and non-blocking; anything else that
+ * could block, and a pipe that may not be opened, gets at most PIPE_BUF bytes at
+ * once, which then fit.
  */
 #ifndef VMCTL_STREAM_OUT_H
 #define VMCTL_STREAM_OUT_H
@@ -14,8 +16,9 @@
 #include "base/buf.h"
 
 struct stream_out {
-	int fd;
-	bool regular; /* a file: never blocks for long, any size */
+	int fd; /* to poll and write */
+	int own_fd; /* the pipe as we opened it; -1 */
+	size_t chunk; /* most bytes of one write */
 	bool closed; /* the reader is gone: output is dropped */
 	struct buf pending;
 };
