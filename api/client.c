@@ -5,11 +5,11 @@
  */
 #include "api/client.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "api/libcurl.h"
 #include "api/problem.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
@@ -45,11 +45,9 @@ struct api_client *api_client_new(const char *socket_path, struct err *e)
 {
 	struct api_client *c = calloc(1, sizeof(*c));
 
-	if (c) {
+	if (c)
 		c->socket_path = strdup(socket_path);
-		c->curl = curl_easy_init();
-	}
-	if (c && c->socket_path && c->curl)
+	if (c && c->socket_path)
 		return c;
 	api_client_free(c);
 	(void)err_sys(e, ENOMEM, "HTTP client");
@@ -60,9 +58,25 @@ void api_client_free(struct api_client *c)
 {
 	if (!c)
 		return;
-	curl_easy_cleanup(c->curl);
+	if (c->curl)
+		libcurl.easy_cleanup(c->curl);
 	free(c->socket_path);
 	free(c);
+}
+
+/* The handle of the next request, without what the last one had set. */
+static int begin(struct api_client *c, struct err *e)
+{
+	int rc = libcurl_load(e);
+
+	if (rc < 0)
+		return rc;
+	if (!c->curl)
+		c->curl = libcurl.easy_init();
+	if (!c->curl)
+		return err_sys(e, ENOMEM, "HTTP client");
+	libcurl.easy_reset(c->curl);
+	return 0;
 }
 
 const char *api_client_socket(const struct api_client *c)
@@ -81,8 +95,8 @@ static long call_status(const struct call *call)
 {
 	long status = 0;
 
-	(void)curl_easy_getinfo(call->client->curl, CURLINFO_RESPONSE_CODE,
-				&status);
+	(void)libcurl.easy_getinfo(call->client->curl, CURLINFO_RESPONSE_CODE,
+				   &status);
 	return status;
 }
 
@@ -154,24 +168,25 @@ static int perform(struct call *call, const char *path, struct err *e)
 		return err_sys(e, ENOMEM, "request");
 	}
 	c->interrupted = false;
-	(void)curl_easy_setopt(c->curl, CURLOPT_URL, url);
-	(void)curl_easy_setopt(c->curl, CURLOPT_UNIX_SOCKET_PATH,
-			       c->socket_path);
-	(void)curl_easy_setopt(c->curl, CURLOPT_PROTOCOLS_STR, "http");
-	(void)curl_easy_setopt(c->curl, CURLOPT_NOSIGNAL, 1L);
-	(void)curl_easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT, 10L);
-	(void)curl_easy_setopt(c->curl, CURLOPT_USERAGENT,
-			       "vmctl/" VMD_VERSION);
-	(void)curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, on_body);
-	(void)curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, call);
-	(void)curl_easy_setopt(c->curl, CURLOPT_ERRORBUFFER, message);
-	(void)curl_easy_setopt(c->curl, CURLOPT_NOPROGRESS, 0L);
-	(void)curl_easy_setopt(c->curl, CURLOPT_XFERINFOFUNCTION, on_progress);
-	(void)curl_easy_setopt(c->curl, CURLOPT_XFERINFODATA, c);
-	rc = curl_easy_perform(c->curl);
-	(void)curl_easy_setopt(c->curl, CURLOPT_ERRORBUFFER, NULL);
+	(void)libcurl.easy_setopt(c->curl, CURLOPT_URL, url);
+	(void)libcurl.easy_setopt(c->curl, CURLOPT_UNIX_SOCKET_PATH,
+				  c->socket_path);
+	(void)libcurl.easy_setopt(c->curl, CURLOPT_PROTOCOLS_STR, "http");
+	(void)libcurl.easy_setopt(c->curl, CURLOPT_NOSIGNAL, 1L);
+	(void)libcurl.easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT, 10L);
+	(void)libcurl.easy_setopt(c->curl, CURLOPT_USERAGENT,
+				  "vmctl/" VMD_VERSION);
+	(void)libcurl.easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, on_body);
+	(void)libcurl.easy_setopt(c->curl, CURLOPT_WRITEDATA, call);
+	(void)libcurl.easy_setopt(c->curl, CURLOPT_ERRORBUFFER, message);
+	(void)libcurl.easy_setopt(c->curl, CURLOPT_NOPROGRESS, 0L);
+	(void)libcurl.easy_setopt(c->curl, CURLOPT_XFERINFOFUNCTION,
+				  on_progress);
+	(void)libcurl.easy_setopt(c->curl, CURLOPT_XFERINFODATA, c);
+	rc = libcurl.easy_perform(c->curl);
+	(void)libcurl.easy_setopt(c->curl, CURLOPT_ERRORBUFFER, NULL);
 	status = call_status(call);
-	(void)curl_easy_getinfo(c->curl, CURLINFO_OS_ERRNO, &sys);
+	(void)libcurl.easy_getinfo(c->curl, CURLINFO_OS_ERRNO, &sys);
 	if (c->interrupted)
 		return err_set(e, ERR_CANCELLED, "interrupted", EINTR,
 			       "interrupted");
@@ -190,7 +205,8 @@ static int perform(struct call *call, const char *path, struct err *e)
 	if (rc != CURLE_OK)
 		return err_set(e, ERR_UNAVAILABLE, "bad_answer", 0,
 			       "the daemon at %s broke off: %s", c->socket_path,
-			       message[0] ? message : curl_easy_strerror(rc));
+			       message[0] ? message
+					  : libcurl.easy_strerror(rc));
 	return 0;
 }
 
@@ -209,26 +225,28 @@ int api_client_call(struct api_client *c, const char *method, const char *path,
 		*ret = NULL;
 	if (body && !text)
 		return err_sys(e, ENOMEM, "request");
+	rc = begin(c, e);
+	if (rc < 0)
+		return rc;
 	call.answer.limit = ANSWER_MAX;
-	curl_easy_reset(c->curl);
-	(void)curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, method);
-	headers = curl_slist_append(headers, "Expect:");
+	(void)libcurl.easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, method);
+	headers = libcurl.slist_append(headers, "Expect:");
 	if (text) {
-		headers = curl_slist_append(headers,
-					    "Content-Type: application/json");
-		(void)curl_easy_setopt(c->curl, CURLOPT_POSTFIELDSIZE_LARGE,
-				       (curl_off_t)strlen(text));
-		(void)curl_easy_setopt(c->curl, CURLOPT_POSTFIELDS, text);
+		headers = libcurl.slist_append(
+			headers, "Content-Type: application/json");
+		(void)libcurl.easy_setopt(c->curl, CURLOPT_POSTFIELDSIZE_LARGE,
+					  (curl_off_t)strlen(text));
+		(void)libcurl.easy_setopt(c->curl, CURLOPT_POSTFIELDS, text);
 	}
 	if (key) {
 		(void)snprintf(key_header, sizeof(key_header),
 			       "Idempotency-Key: %.128s", key);
-		headers = curl_slist_append(headers, key_header);
+		headers = libcurl.slist_append(headers, key_header);
 	}
-	(void)curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, headers);
+	(void)libcurl.easy_setopt(c->curl, CURLOPT_HTTPHEADER, headers);
 	rc = perform(&call, path, e);
-	(void)curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, NULL);
-	curl_slist_free_all(headers);
+	(void)libcurl.easy_setopt(c->curl, CURLOPT_HTTPHEADER, NULL);
+	libcurl.slist_free_all(headers);
 	answer = call.answer;
 	if (rc < 0 || !ret || buf_len(&answer) == 0)
 		return rc;
@@ -245,10 +263,11 @@ int api_client_download(struct api_client *c, const char *path,
 			api_sink_fn *sink, void *ctx, struct err *e)
 {
 	struct call call = { .client = c, .e = e, .sink = sink, .ctx = ctx };
-	int rc;
+	int rc = begin(c, e);
 
+	if (rc < 0)
+		return rc;
 	call.answer.limit = PROBLEM_MAX;
-	curl_easy_reset(c->curl);
 	rc = perform(&call, path, e);
 	buf_done(&call.answer);
 	return rc;
@@ -261,20 +280,22 @@ int api_client_upload(struct api_client *c, const char *path,
 		.client = c, .e = e, .source = source, .ctx = ctx
 	};
 	struct curl_slist *headers = NULL;
-	int rc;
+	int rc = begin(c, e);
 
+	if (rc < 0)
+		return rc;
 	call.answer.limit = PROBLEM_MAX;
-	curl_easy_reset(c->curl);
 	/* Expect: 100-continue stays: a refusal comes before the data. */
-	headers = curl_slist_append(headers, "Content-Type: application/x-tar");
-	headers = curl_slist_append(headers, "Transfer-Encoding: chunked");
-	(void)curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, headers);
-	(void)curl_easy_setopt(c->curl, CURLOPT_UPLOAD, 1L);
-	(void)curl_easy_setopt(c->curl, CURLOPT_READFUNCTION, on_read);
-	(void)curl_easy_setopt(c->curl, CURLOPT_READDATA, &call);
+	headers = libcurl.slist_append(headers,
+				       "Content-Type: application/x-tar");
+	headers = libcurl.slist_append(headers, "Transfer-Encoding: chunked");
+	(void)libcurl.easy_setopt(c->curl, CURLOPT_HTTPHEADER, headers);
+	(void)libcurl.easy_setopt(c->curl, CURLOPT_UPLOAD, 1L);
+	(void)libcurl.easy_setopt(c->curl, CURLOPT_READFUNCTION, on_read);
+	(void)libcurl.easy_setopt(c->curl, CURLOPT_READDATA, &call);
 	rc = perform(&call, path, e);
-	(void)curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, NULL);
-	curl_slist_free_all(headers);
+	(void)libcurl.easy_setopt(c->curl, CURLOPT_HTTPHEADER, NULL);
+	libcurl.slist_free_all(headers);
 	buf_done(&call.answer);
 	return rc;
 }

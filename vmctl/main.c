@@ -12,8 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <curl/curl.h>
-
 #include "vmctl/ctx.h"
 #include "vmctl/help.h"
 
@@ -111,10 +109,7 @@ int main(int argc, char **argv)
 	}
 	if (argc >= 2 && strcmp(argv[1], "help") == 0)
 		argv[1] = help_option;
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-		return EXIT_ERROR;
 	status = dispatch(argc, argv, &args);
 	args_done(&args);
-	curl_global_cleanup();
 	return status;
 }

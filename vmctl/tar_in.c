@@ -5,8 +5,6 @@
  */
 #include "vmctl/tar_in.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -16,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "vmctl/libarchive.h"
 
 enum {
 	BLOCK = 65536
@@ -59,8 +58,8 @@ bool tar_in_path(const char *path, char top[static 256], const char *name,
 
 static int fail(struct archive *a, struct err *e, const char *what)
 {
-	const char *why = archive_error_string(a);
-	int sys = archive_errno(a);
+	const char *why = la.archive_error_string(a);
+	int sys = la.archive_errno(a);
 
 	return err_set(e, sys == ENOSPC ? ERR_NO_SPACE : ERR_INTERNAL,
 		       sys == ENOSPC ? "disk_full" : "copy_failed",
@@ -80,19 +79,19 @@ static int hostile(struct err *e, const char *path)
 static int make_safe(struct archive_entry *entry, char top[static 256],
 		     const char *name, struct err *e)
 {
-	const char *path = archive_entry_pathname(entry);
-	const char *link = archive_entry_hardlink(entry);
+	const char *path = la.archive_entry_pathname(entry);
+	const char *link = la.archive_entry_hardlink(entry);
 	char safe[PATH_MAX];
 
 	if (!path || !tar_in_path(path, top, name, safe, sizeof(safe)))
 		return hostile(e, path ? path : "");
-	archive_entry_set_pathname(entry, safe);
+	la.archive_entry_set_pathname(entry, safe);
 	if (link) {
 		if (!tar_in_path(link, top, name, safe, sizeof(safe)))
 			return hostile(e, link);
-		archive_entry_set_hardlink(entry, safe);
+		la.archive_entry_set_hardlink(entry, safe);
 	} else {
-		switch (archive_entry_filetype(entry)) {
+		switch (la.archive_entry_filetype(entry)) {
 		case AE_IFREG:
 		case AE_IFDIR:
 		case AE_IFLNK:
@@ -101,8 +100,8 @@ static int make_safe(struct archive_entry *entry, char top[static 256],
 			return 1;
 		}
 	}
-	archive_entry_set_perm(entry, archive_entry_perm(entry) & 0777);
-	archive_entry_set_fflags(entry, 0, 0);
+	la.archive_entry_set_perm(entry, la.archive_entry_perm(entry) & 0777);
+	la.archive_entry_set_fflags(entry, 0, 0);
 	return 0;
 }
 
@@ -114,7 +113,7 @@ static int copy_data(struct archive *in, struct archive *out, const char *path,
 		const void *data;
 		size_t len;
 		la_int64_t offset;
-		int rc = archive_read_data_block(in, &data, &len, &offset);
+		int rc = la.archive_read_data_block(in, &data, &len, &offset);
 
 		if (rc == ARCHIVE_EOF)
 			return 0;
@@ -123,7 +122,7 @@ static int copy_data(struct archive *in, struct archive *out, const char *path,
 				e, ERR_PROTOCOL, "bad_archive", 0,
 				"the guest's archive is broken at %.200s",
 				path);
-		if (archive_write_data_block(out, data, len, offset) < 0)
+		if (la.archive_write_data_block(out, data, len, offset) < 0)
 			return fail(out, e, path);
 		*bytes += len;
 		if (progress)
@@ -139,55 +138,60 @@ static int extract(struct archive *in, struct archive *out, const char *name,
 
 	for (;;) {
 		struct archive_entry *entry;
-		int rc = archive_read_next_header(in, &entry);
+		int rc = la.archive_read_next_header(in, &entry);
 
 		if (rc == ARCHIVE_EOF)
 			break;
 		if (rc < ARCHIVE_WARN)
 			return err_set(e, ERR_PROTOCOL, "bad_archive", 0,
 				       "the guest's archive is broken: %s",
-				       archive_error_string(in));
+				       la.archive_error_string(in));
 		rc = make_safe(entry, top, name, e);
 		if (rc < 0)
 			return rc;
 		if (rc > 0)
 			continue;
-		if (archive_write_header(out, entry) < ARCHIVE_OK)
-			return fail(out, e, archive_entry_pathname(entry));
-		rc = copy_data(in, out, archive_entry_pathname(entry), &bytes,
-			       progress, e);
+		if (la.archive_write_header(out, entry) < ARCHIVE_OK)
+			return fail(out, e, la.archive_entry_pathname(entry));
+		rc = copy_data(in, out, la.archive_entry_pathname(entry),
+			       &bytes, progress, e);
 		if (rc < 0)
 			return rc;
 	}
 	if (!top[0])
 		return err_set(e, ERR_PROTOCOL, "bad_archive", 0,
 			       "the guest sent an empty archive");
-	return archive_write_close(out) == ARCHIVE_OK ? 0 : fail(out, e, name);
+	return la.archive_write_close(out) == ARCHIVE_OK ? 0
+							 : fail(out, e, name);
 }
 
 static int extract_here(int fd, const char *name,
 			void (*progress)(uint64_t bytes), struct err *e)
 {
-	struct archive *in = archive_read_new();
-	struct archive *out = archive_write_disk_new();
-	int rc = -ENOMEM;
+	struct archive *in, *out;
+	int rc = libarchive_load(e);
 
+	if (rc < 0)
+		return rc;
+	rc = -ENOMEM;
+	in = la.archive_read_new();
+	out = la.archive_write_disk_new();
 	if (in && out) {
-		(void)archive_read_support_format_tar(in);
-		(void)archive_write_disk_set_options(
+		(void)la.archive_read_support_format_tar(in);
+		(void)la.archive_write_disk_set_options(
 			out, ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_TIME |
 				     ARCHIVE_EXTRACT_SECURE_SYMLINKS |
 				     ARCHIVE_EXTRACT_SECURE_NODOTDOT |
 				     ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS);
-		if (archive_read_open_fd(in, fd, BLOCK) == ARCHIVE_OK)
+		if (la.archive_read_open_fd(in, fd, BLOCK) == ARCHIVE_OK)
 			rc = extract(in, out, name, progress, e);
 		else
 			rc = fail(in, e, "the archive");
 	} else {
 		(void)err_sys(e, ENOMEM, "tar");
 	}
-	(void)archive_read_free(in);
-	(void)archive_write_free(out);
+	(void)la.archive_read_free(in);
+	(void)la.archive_write_free(out);
 	return rc;
 }
 
@@ -220,16 +224,19 @@ int tar_in_extract(int fd, const char *target, void (*progress)(uint64_t bytes),
 
 int tar_first_is_directory(const void *data, size_t len)
 {
-	struct archive *in = archive_read_new();
 	struct archive_entry *entry;
+	struct archive *in;
 	int rc = -1;
 
+	if (libarchive_load(NULL) < 0)
+		return -1;
+	in = la.archive_read_new();
 	if (!in)
 		return -1;
-	(void)archive_read_support_format_tar(in);
-	if (archive_read_open_memory(in, data, len) == ARCHIVE_OK &&
-	    archive_read_next_header(in, &entry) >= ARCHIVE_WARN)
-		rc = archive_entry_filetype(entry) == AE_IFDIR;
-	(void)archive_read_free(in);
+	(void)la.archive_read_support_format_tar(in);
+	if (la.archive_read_open_memory(in, data, len) == ARCHIVE_OK &&
+	    la.archive_read_next_header(in, &entry) >= ARCHIVE_WARN)
+		rc = la.archive_entry_filetype(entry) == AE_IFDIR;
+	(void)la.archive_read_free(in);
 	return rc;
 }

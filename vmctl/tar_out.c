@@ -5,8 +5,6 @@
  */
 #include "vmctl/tar_out.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/checked.h"
+#include "vmctl/libarchive.h"
 
 enum {
 	CHUNK = 65536,
@@ -40,14 +39,14 @@ static la_ssize_t on_write(struct archive *a, void *ctx, const void *data,
 
 	if (buf_append(&t->ready, data, len) == 0)
 		return (la_ssize_t)len;
-	archive_set_error(a, ENOMEM, "out of memory");
+	la.archive_set_error(a, ENOMEM, "out of memory");
 	return -1;
 }
 
 static int fail(struct archive *a, struct err *e, const char *what)
 {
-	const char *why = archive_error_string(a);
-	int sys = archive_errno(a);
+	const char *why = la.archive_error_string(a);
+	int sys = la.archive_errno(a);
 
 	return err_set(e, sys == EACCES ? ERR_PERMISSION : ERR_INTERNAL,
 		       "read_failed", sys > 0 ? sys : EIO, "cannot read %s: %s",
@@ -60,29 +59,33 @@ static int start(struct tar_out *t, struct err *e)
 
 	if (lstat(t->source, &st) < 0)
 		return err_sys(e, errno, "cannot read %s", t->source);
-	t->disk = archive_read_disk_new();
-	t->tar = archive_write_new();
-	t->entry = archive_entry_new();
-	t->links = archive_entry_linkresolver_new();
+	t->disk = la.archive_read_disk_new();
+	t->tar = la.archive_write_new();
+	t->entry = la.archive_entry_new();
+	t->links = la.archive_entry_linkresolver_new();
 	if (!t->disk || !t->tar || !t->entry || !t->links)
 		return err_sys(e, ENOMEM, "tar");
-	archive_entry_linkresolver_set_strategy(
+	la.archive_entry_linkresolver_set_strategy(
 		t->links, ARCHIVE_FORMAT_TAR_PAX_RESTRICTED);
 	/* The link that was named is followed, as cp -r does. */
-	(void)archive_read_disk_set_symlink_hybrid(t->disk);
-	if (archive_write_set_format_pax_restricted(t->tar) != ARCHIVE_OK ||
-	    archive_write_set_bytes_per_block(t->tar, 0) != ARCHIVE_OK ||
-	    archive_write_open(t->tar, t, NULL, on_write, NULL) != ARCHIVE_OK)
+	(void)la.archive_read_disk_set_symlink_hybrid(t->disk);
+	if (la.archive_write_set_format_pax_restricted(t->tar) != ARCHIVE_OK ||
+	    la.archive_write_set_bytes_per_block(t->tar, 0) != ARCHIVE_OK ||
+	    la.archive_write_open(t->tar, t, NULL, on_write, NULL) !=
+		    ARCHIVE_OK)
 		return fail(t->tar, e, "tar");
-	if (archive_read_disk_open(t->disk, t->source) != ARCHIVE_OK)
+	if (la.archive_read_disk_open(t->disk, t->source) != ARCHIVE_OK)
 		return fail(t->disk, e, t->source);
 	return 0;
 }
 
 struct tar_out *tar_out_new(const char *source, const char *name, struct err *e)
 {
-	struct tar_out *t = calloc(1, sizeof(*t));
+	struct tar_out *t;
 
+	if (libarchive_load(e) < 0)
+		return NULL;
+	t = calloc(1, sizeof(*t));
 	if (!t) {
 		(void)err_sys(e, ENOMEM, "tar");
 		return NULL;
@@ -105,13 +108,13 @@ void tar_out_free(struct tar_out *t)
 {
 	if (!t)
 		return;
-	archive_entry_free(t->entry);
+	la.archive_entry_free(t->entry);
 	if (t->links)
-		archive_entry_linkresolver_free(t->links);
-	(void)archive_read_free(t->disk);
+		la.archive_entry_linkresolver_free(t->links);
+	(void)la.archive_read_free(t->disk);
 	if (t->tar)
-		(void)archive_write_fail(t->tar);
-	(void)archive_write_free(t->tar);
+		(void)la.archive_write_fail(t->tar);
+	(void)la.archive_write_free(t->tar);
 	buf_done(&t->ready);
 	free(t->source);
 	free(t->name);
@@ -136,31 +139,31 @@ static int rename_path(const struct tar_out *t, const char *path, char **ret)
 static int send_header(struct tar_out *t, struct err *e)
 {
 	struct archive_entry *entry = t->entry, *spare = NULL;
-	const char *link = archive_entry_hardlink(entry);
+	const char *link = la.archive_entry_hardlink(entry);
 	char *path = NULL;
 
-	archive_entry_set_uid(entry, 0);
-	archive_entry_set_gid(entry, 0);
-	archive_entry_set_uname(entry, NULL);
-	archive_entry_set_gname(entry, NULL);
-	archive_entry_acl_clear(entry);
-	archive_entry_xattr_clear(entry);
-	archive_entry_sparse_clear(entry);
-	if (rename_path(t, archive_entry_pathname(entry), &path) < 0)
+	la.archive_entry_set_uid(entry, 0);
+	la.archive_entry_set_gid(entry, 0);
+	la.archive_entry_set_uname(entry, NULL);
+	la.archive_entry_set_gname(entry, NULL);
+	la.archive_entry_acl_clear(entry);
+	la.archive_entry_xattr_clear(entry);
+	la.archive_entry_sparse_clear(entry);
+	if (rename_path(t, la.archive_entry_pathname(entry), &path) < 0)
 		return err_sys(e, ENOMEM, "tar");
-	archive_entry_set_pathname(entry, path);
+	la.archive_entry_set_pathname(entry, path);
 	free(path);
 	if (!link)
-		archive_entry_linkify(t->links, &entry, &spare);
-	t->size = archive_entry_filetype(entry) == AE_IFREG
-			  ? archive_entry_size(entry)
+		la.archive_entry_linkify(t->links, &entry, &spare);
+	t->size = la.archive_entry_filetype(entry) == AE_IFREG
+			  ? la.archive_entry_size(entry)
 			  : 0;
-	if (archive_entry_hardlink(entry))
+	if (la.archive_entry_hardlink(entry))
 		t->size = 0;
 	t->written = 0;
 	t->in_file = t->size > 0;
-	if (archive_write_header(t->tar, entry) < ARCHIVE_WARN)
-		return fail(t->tar, e, archive_entry_pathname(entry));
+	if (la.archive_write_header(t->tar, entry) < ARCHIVE_WARN)
+		return fail(t->tar, e, la.archive_entry_pathname(entry));
 	return 0;
 }
 
@@ -168,21 +171,21 @@ static int next_entry(struct tar_out *t, struct err *e)
 {
 	int rc;
 
-	archive_entry_clear(t->entry);
-	rc = archive_read_next_header2(t->disk, t->entry);
+	la.archive_entry_clear(t->entry);
+	rc = la.archive_read_next_header2(t->disk, t->entry);
 	if (rc == ARCHIVE_EOF) {
 		t->ended = true;
-		return archive_write_close(t->tar) == ARCHIVE_OK
+		return la.archive_write_close(t->tar) == ARCHIVE_OK
 			       ? 0
 			       : fail(t->tar, e, "tar");
 	}
 	if (rc != ARCHIVE_OK)
 		return fail(t->disk, e,
-			    archive_entry_pathname(t->entry)
-				    ? archive_entry_pathname(t->entry)
+			    la.archive_entry_pathname(t->entry)
+				    ? la.archive_entry_pathname(t->entry)
 				    : t->source);
-	(void)archive_read_disk_descend(t->disk);
-	switch (archive_entry_filetype(t->entry)) {
+	(void)la.archive_read_disk_descend(t->disk);
+	switch (la.archive_entry_filetype(t->entry)) {
 	case AE_IFREG:
 	case AE_IFDIR:
 	case AE_IFLNK:
@@ -191,7 +194,7 @@ static int next_entry(struct tar_out *t, struct err *e)
 		(void)fprintf(stderr,
 			      "vmctl: warning: %s is left out: neither file, "
 			      "directory nor link\n",
-			      archive_entry_pathname(t->entry));
+			      la.archive_entry_pathname(t->entry));
 		return 0;
 	}
 }
@@ -206,7 +209,7 @@ static int send_zeros(struct tar_out *t, int64_t to, struct err *e)
 
 		if (n > CHUNK)
 			n = CHUNK;
-		if (archive_write_data(t->tar, zeros, (size_t)n) < 0)
+		if (la.archive_write_data(t->tar, zeros, (size_t)n) < 0)
 			return fail(t->tar, e, "tar");
 		t->written += n;
 	}
@@ -216,10 +219,10 @@ static int send_zeros(struct tar_out *t, int64_t to, struct err *e)
 static int next_data(struct tar_out *t, struct err *e)
 {
 	static char chunk[CHUNK];
-	la_ssize_t n = archive_read_data(t->disk, chunk, sizeof(chunk));
+	la_ssize_t n = la.archive_read_data(t->disk, chunk, sizeof(chunk));
 
 	if (n < 0)
-		return fail(t->disk, e, archive_entry_sourcepath(t->entry));
+		return fail(t->disk, e, la.archive_entry_sourcepath(t->entry));
 	if (n == 0) {
 		int rc = send_zeros(t, t->size, e);
 
@@ -228,7 +231,7 @@ static int next_data(struct tar_out *t, struct err *e)
 	}
 	if (n > t->size - t->written) /* it grew */
 		n = (la_ssize_t)(t->size - t->written);
-	if (n > 0 && archive_write_data(t->tar, chunk, (size_t)n) < 0)
+	if (n > 0 && la.archive_write_data(t->tar, chunk, (size_t)n) < 0)
 		return fail(t->tar, e, "tar");
 	t->written += n;
 	t->bytes += (uint64_t)n;
