@@ -252,14 +252,10 @@ static void on_input(struct loop_source *source, uint32_t events)
 		want_input(b, false);
 }
 
-static void on_client(struct loop_source *source, uint32_t events)
+static void on_client(void *ctx, int fd)
 {
-	struct backend *b = source->data;
-	int fd;
+	struct backend *b = ctx;
 
-	(void)events;
-	if (sock_accept(b->listen_fd, &fd) < 0)
-		return;
 	drop_client(b);
 	b->in_fd = b->out_fd = fd;
 	if (loop_add(b->loop, &b->in, fd, EPOLLIN, on_input, b) < 0)
@@ -294,9 +290,8 @@ static int open_socket(struct backend *b, const char *path, struct err *e)
 		if (rc < 0)
 			return err_wrap(e, rc, "console socket %s", path);
 	}
-	b->listen_fd = fd;
 	b->is_socket = true;
-	rc = loop_add(b->loop, &b->listener, fd, EPOLLIN, on_client, b);
+	rc = listener_open(&b->listener, b->loop, fd, on_client, b);
 	if (rc < 0)
 		return err_set(e, ERR_INVALID, "serial_failed", -rc,
 			       "%s is not a listening socket", path);
@@ -329,14 +324,13 @@ int backend_open(struct backend *b, const struct config_backend *config,
 	*b = (struct backend){ .loop = loop,
 			       .input = input,
 			       .ctx = ctx,
-			       .listen_fd = -1,
 			       .in_fd = -1,
 			       .out_fd = -1,
 			       .log_fd = -1,
-			       .listener = LOOP_SOURCE_INIT,
 			       .in = LOOP_SOURCE_INIT,
 			       .out = LOOP_SOURCE_INIT,
 			       .pending = BUF_INIT(BACKEND_CLIENT_MAX) };
+	listener_init(&b->listener);
 	loop_timer_init(loop, &b->flush, on_flush, b);
 	if (config->log_path)
 		rc = open_log(b, config->log_path, e);
@@ -358,8 +352,7 @@ void backend_close(struct backend *b)
 		(void)tcsetattr(STDIN_FILENO, TCSANOW, &b->saved_tty);
 	drop_client(b);
 	loop_timer_disarm(&b->flush);
-	loop_remove(&b->listener);
-	close_fd(&b->listen_fd);
+	listener_close(&b->listener);
 	close_fd(&b->log_fd);
 	buf_done(&b->pending);
 	b->loop = NULL;

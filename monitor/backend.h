@@ -25,7 +25,7 @@
 #include <termios.h>
 
 #include "base/buf.h"
-#include "base/loop.h"
+#include "base/listener.h"
 #include "monitor/config.h"
 
 enum {
@@ -38,12 +38,12 @@ struct backend {
 	/* Input for the guest: returns how many bytes were taken. */
 	size_t (*input)(void *ctx, const uint8_t *data, size_t len);
 	void *ctx;
-	int listen_fd;
 	int in_fd, out_fd; /* the client or stdio; -1: nobody */
 	bool is_socket;
 	int log_fd;
 	uint64_t log_len, log_punched;
-	struct loop_source listener, in, out;
+	struct listener listener;
+	struct loop_source in, out;
 	struct loop_timer flush;
 	uint8_t gather[BACKEND_GATHER];
 	size_t gathered;

@@ -164,14 +164,10 @@ static void on_request(struct loop_source *source, uint32_t events)
 		hang_up(client);
 }
 
-static void on_connect(struct loop_source *source, uint32_t events)
+static void on_connect(void *ctx, int fd)
 {
-	struct control *c = source->data;
-	int fd;
+	struct control *c = ctx;
 
-	(void)events;
-	if (sock_accept(c->listen_fd, &fd) < 0)
-		return;
 	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
 		struct control_client *client = &c->clients[i];
 
@@ -191,7 +187,7 @@ int control_new(struct machine *m, const char *path, struct control **ret,
 		struct err *e)
 {
 	struct control *c = calloc(1, sizeof(*c));
-	int rc = 0;
+	int rc = 0, fd;
 
 	if (!c)
 		return err_set(e, ERR_LIMIT, "no_memory", 0, "out of memory");
@@ -201,16 +197,16 @@ int control_new(struct machine *m, const char *path, struct control **ret,
 		c->clients[i].fd = -1;
 		c->clients[i].source = (struct loop_source)LOOP_SOURCE_INIT;
 	}
-	c->listen_fd = config_inherited_fd(path);
-	if (c->listen_fd >= 0) {
-		(void)file_set_cloexec(c->listen_fd, true);
-		(void)file_set_nonblock(c->listen_fd);
+	listener_init(&c->listener);
+	fd = config_inherited_fd(path);
+	if (fd >= 0) {
+		(void)file_set_cloexec(fd, true);
+		(void)file_set_nonblock(fd);
 	} else {
-		rc = sock_listen_unix(AT_FDCWD, path, 0600, &c->listen_fd, e);
+		rc = sock_listen_unix(AT_FDCWD, path, 0600, &fd, e);
 	}
 	if (rc == 0)
-		rc = loop_add(m->loop, &c->listener, c->listen_fd, EPOLLIN,
-			      on_connect, c);
+		rc = listener_open(&c->listener, m->loop, fd, on_connect, c);
 	if (rc < 0) {
 		control_free(c);
 		return err_wrap(e, rc, "control socket %s", path);
@@ -225,7 +221,6 @@ void control_free(struct control *c)
 		return;
 	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
 		hang_up(&c->clients[i]);
-	loop_remove(&c->listener);
-	close_fd(&c->listen_fd);
+	listener_close(&c->listener);
 	free(c);
 }

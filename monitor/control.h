@@ -15,6 +15,7 @@
 #ifndef MONITOR_CONTROL_H
 #define MONITOR_CONTROL_H
 
+#include "base/listener.h"
 #include "monitor/machine.h"
 
 enum {
@@ -32,8 +33,7 @@ struct control_client {
 
 struct control {
 	struct machine *machine;
-	int listen_fd;
-	struct loop_source listener;
+	struct listener listener;
 	struct control_client clients[CONTROL_CLIENTS_MAX];
 };
 

@@ -23,14 +23,10 @@ static void end_call(struct vsock_link *l)
 	l->used = 0;
 }
 
-static void on_listen(struct loop_source *source, uint32_t events)
+static void on_guest(void *ctx, int fd)
 {
-	struct vsock_link *l = source->data;
-	int fd = -1;
+	struct vsock_link *l = ctx;
 
-	(void)events;
-	if (sock_accept(l->listen_fd, &fd) < 0)
-		return;
 	end_call(l);
 	l->fn(l->ctx, fd);
 }
@@ -68,26 +64,27 @@ static void on_answer(struct loop_source *source, uint32_t events)
 
 void vsock_link_init(struct vsock_link *l)
 {
-	*l = (struct vsock_link){ .dirfd = -1, .listen_fd = -1, .call_fd = -1 };
-	l->listen_source.fd = l->call_source.fd = -1;
+	*l = (struct vsock_link){ .dirfd = -1,
+				  .call_fd = -1,
+				  .call_source = LOOP_SOURCE_INIT };
+	listener_init(&l->listener);
 }
 
 int vsock_link_open(struct vsock_link *l, struct loop *loop, int dirfd,
 		    vsock_link_fn *fn, void *ctx, struct err *e)
 {
 	char name[32];
-	int rc;
+	int fd = -1, rc;
 
 	l->loop = loop;
 	l->dirfd = dirfd;
 	l->fn = fn;
 	l->ctx = ctx;
 	(void)snprintf(name, sizeof(name), "vsock.sock_%d", WIRE_VSOCK_PORT);
-	rc = sock_listen_unix(dirfd, name, 0600, &l->listen_fd, e);
+	rc = sock_listen_unix(dirfd, name, 0600, &fd, e);
 	if (rc < 0)
 		return rc;
-	rc = loop_add(loop, &l->listen_source, l->listen_fd, EPOLLIN, on_listen,
-		      l);
+	rc = listener_open(&l->listener, loop, fd, on_guest, l);
 	return rc < 0 ? err_sys(e, -rc, "cannot watch %s", name) : 0;
 }
 
@@ -117,6 +114,5 @@ void vsock_link_close(struct vsock_link *l)
 	if (!l->loop)
 		return;
 	end_call(l);
-	loop_remove(&l->listen_source);
-	close_fd(&l->listen_fd);
+	listener_close(&l->listener);
 }

@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "base/loop.h"
+#include "base/listener.h"
 
 /* A byte stream to the agent; fd is owned by the receiver. */
 typedef void vsock_link_fn(void *ctx, int fd);
@@ -22,8 +22,9 @@ typedef void vsock_link_fn(void *ctx, int fd);
 struct vsock_link {
 	struct loop *loop;
 	int dirfd; /* borrowed */
-	int listen_fd, call_fd;
-	struct loop_source listen_source, call_source;
+	int call_fd;
+	struct listener listener;
+	struct loop_source call_source;
 	uint64_t call_ms; /* when the call was made */
 	size_t used;
 	char answer[32];

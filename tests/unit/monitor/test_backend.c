@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -75,6 +76,29 @@ static int connect_client(struct host *h)
 	assert_int_equal(sock_connect_unix(AT_FDCWD, h->socket, &fd, &e), 0);
 	assert_true(loop_run_once(h->loop, 1000) > 0);
 	return fd;
+}
+
+/* Out of descriptors the console waits, the loop does not spin. */
+static void test_client_waits_for_a_descriptor(void **state)
+{
+	struct host *h = *state;
+	AUTO(fd) int client = -1;
+	struct rlimit before, none;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(sock_connect_unix(AT_FDCWD, h->socket, &client, &e),
+			 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = before;
+	none.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	(void)loop_run_once(h->loop, 0);
+	assert_int_equal(loop_run_once(h->loop, 5), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(h->backend.in_fd, -1);
+	assert_true(loop_run_once(h->loop, 2000) > 0); /* the pause ends */
+	assert_true(loop_run_once(h->loop, 2000) > 0);
+	assert_true(h->backend.in_fd >= 0);
 }
 
 static void test_output_reaches_log_and_client(void **state)
@@ -287,6 +311,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
+		TEST(test_client_waits_for_a_descriptor),
 		TEST(test_output_reaches_log_and_client),
 		TEST(test_output_without_newline_comes_soon),
 		TEST(test_new_client_replaces_the_old),
