@@ -110,17 +110,6 @@ int process_signal_group(const struct process *p, int sig)
 	return 0;
 }
 
-char *process_exit_text(const struct process_exit *x, char buf[static 48])
-{
-	if (x->known && x->signal)
-		(void)snprintf(buf, 48, "was ended by signal %d", x->signal);
-	else if (x->known)
-		(void)snprintf(buf, 48, "exited with status %d", x->status);
-	else
-		(void)strcpy(buf, "ended");
-	return buf;
-}
-
 bool process_reap(struct process *p, struct process_exit *ret)
 {
 	siginfo_t info = { .si_pid = 0 };
@@ -142,6 +131,32 @@ bool process_reap(struct process *p, struct process_exit *ret)
 	struct pollfd pfd = { .fd = p->pidfd, .events = POLLIN };
 
 	return poll(&pfd, 1, 0) > 0;
+}
+
+const char *process_exit_text(const struct process_exit *exit,
+			      char buf[static 128])
+{
+	const char *name, *meaning;
+
+	if (!exit || !exit->known) {
+		/* Only the parent is told; that was an earlier daemon. */
+		(void)snprintf(buf, 128,
+			       "ended, how is unknown (it was not our child)");
+	} else if (!exit->signal) {
+		(void)snprintf(buf, 128, "exited with status %d", exit->status);
+	} else {
+		name = sigabbrev_np(exit->signal);
+		meaning = sigdescr_np(exit->signal);
+		if (exit->signal == SIGSYS)
+			meaning = "a system call that its filter forbids";
+		else if (exit->signal == SIGKILL)
+			meaning = "by somebody on this host, or by its kernel "
+				  "for want of memory";
+		(void)snprintf(buf, 128, "was killed by signal %d (SIG%s: %s)",
+			       exit->signal, name ? name : "?",
+			       meaning ? meaning : "?");
+	}
+	return buf;
 }
 
 int process_wait(struct process *p, uint64_t timeout_ms,

@@ -78,8 +78,10 @@ struct process_exit {
 	int signal; /* the signal that ended it, or 0 */
 };
 
-/* "was ended by signal 9", "exited with status 1" or "ended"; buf. */
-char *process_exit_text(const struct process_exit *x, char buf[static 48]);
+/* How it ended, to follow its name in a sentence ("was killed by signal 11
+ * (SIGSEGV: Segmentation fault)"); exit NULL or not known says so. Returns buf. */
+const char *process_exit_text(const struct process_exit *exit,
+			      char buf[static 128]);
 
 /* true when it has ended (reaped if it is our child); never blocks. */
 bool process_reap(struct process *p, struct process_exit *ret);

@@ -114,13 +114,13 @@ static bool recorded_end(int dirfd, enum vm_end *ret_end, struct err *ret_err)
 
 static void set_died(struct err *e, int dirfd, const struct process_exit *x)
 {
-	char tail[400], how[48];
+	char tail[400], how[128];
 
 	engine_log_tail(dirfd, "monitor.log", tail, sizeof(tail));
 	(void)err_set(e, ERR_UNAVAILABLE, "monitor_died", 0,
 		      "vmd-monitor %s and left no record of why; its last "
 		      "lines: %s",
-		      x ? process_exit_text(x, how) : "ended", tail);
+		      process_exit_text(x, how), tail);
 }
 
 static void main_exit(struct engine_vm *vm, const struct process_exit *x)

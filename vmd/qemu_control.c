@@ -92,13 +92,13 @@ bool qemu_logged_end(int dirfd, enum vm_end *ret_end, struct err *ret_err)
 
 void qemu_set_died(struct err *e, int dirfd, const struct process_exit *x)
 {
-	char tail[400], how[48];
+	char tail[400], how[128];
 
 	engine_log_tail(dirfd, "qemu.log", tail, sizeof(tail));
 	(void)err_set(e, ERR_UNAVAILABLE, "qemu_died", 0,
 		      "QEMU %s without the guest having asked for it; its "
 		      "last lines: %s",
-		      x ? process_exit_text(x, how) : "ended", tail);
+		      process_exit_text(x, how), tail);
 }
 
 static void quit(struct qemu_vm *q)

@@ -140,6 +140,9 @@ static void adopt(struct vm *vm)
 		run_path = NULL;
 		rc = err_sys(&e, ENOMEM, "adopting");
 	}
+	/* A panic and a reboot both end as a reset: the console tells. */
+	if (rc == 0)
+		vm_console_load(vm);
 	if (rc == 0)
 		rc = vm->engine->adopt(vm->daemon->loop, vm->row.id,
 				       vm->run_dirfd, run_path, vm->processes,

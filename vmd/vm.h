@@ -121,6 +121,8 @@ uint64_t vm_ready_timeout_ms(const struct vm *vm);
 /* vm_events.c: the engine's and the agent's callbacks. */
 extern const struct engine_events vm_engine_events;
 void vm_console_tail(const struct vm *vm, char *buf, size_t size);
+/* What the guest wrote while no daemon listened, from the log of this run. */
+void vm_console_load(struct vm *vm);
 size_t vm_console_replay(const struct vm *vm, uint8_t *buf, size_t size);
 
 /* vm_end.c */

@@ -4,8 +4,10 @@
  * the console is guest data: sizes are bounded by agent_session and the ring.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/checked.h"
@@ -200,6 +202,25 @@ static void on_console(void *ctx, const void *data, size_t len)
 		next = LIST_NEXT(u, link); /* u may remove itself */
 		u->output(u, data, len);
 	}
+}
+
+void vm_console_load(struct vm *vm)
+{
+	AUTO(fd)
+	int fd = openat(vm->run_dirfd, "console.log",
+			O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	uint8_t tail[CONSOLE_KEEP_BYTES];
+	struct stat st;
+	ssize_t n;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return;
+	n = pread(fd, tail, sizeof(tail),
+		  st.st_size > CONSOLE_KEEP_BYTES
+			  ? st.st_size - CONSOLE_KEEP_BYTES
+			  : 0);
+	if (n > 0)
+		on_console(vm, tail, (size_t)n);
 }
 
 static void on_ended(void *ctx, enum vm_end end, const struct err *e)

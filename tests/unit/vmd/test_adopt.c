@@ -75,6 +75,46 @@ static void test_ends_while_away_are_told(void **state)
 	assert_int_equal(rig_entries(r, "state/vms"), 2);
 }
 
+static void append_console(struct rig *r, const char *id, const char *text)
+{
+	char path[160];
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "%s/run/vms/%s/console.log", r->dir,
+		       id);
+	f = fopen(path, "ae");
+	assert_non_null(f);
+	assert_true(fputs(text, f) >= 0);
+	assert_int_equal(fclose(f), 0);
+}
+
+/* Both ask for a reset: the console's log tells them apart. */
+static void test_panic_while_away_is_no_reboot(void **state)
+{
+	struct rig *r = *state;
+	struct answer a;
+	AUTO(free) char *panic = rig_create(r, "\"name\":\"panic\"", &a);
+	AUTO(free) char *reboot = NULL;
+
+	answer_done(&a);
+	reboot = rig_create(r, "\"name\":\"reboot\"", &a);
+	answer_done(&a);
+	rig_drop(r);
+	append_console(r, panic,
+		       "[ 8.0] Kernel panic - not syncing: sysrq\r\n");
+	append_console(r, reboot, "[ 8.0] reboot: Restarting system\r\n");
+	fake_end(panic, VM_END_RESET);
+	fake_end(reboot, VM_END_RESET);
+	rig_start(r);
+	RIG_UNTIL(r, is_ready(r, reboot));
+	assert_int_equal(fake_starts, 3);
+	rig_call(r, "GET", "/v1/vms/panic", "", NULL, &a);
+	assert_string_equal(answer_text(&a, "state"), "failed");
+	assert_string_equal(answer_text(&a, "error.code"), "guest_crashed");
+	assert_non_null(strstr(answer_text(&a, "error.detail"), "sysrq"));
+	answer_done(&a);
+}
+
 static void test_cannot_be_judged_is_unknown(void **state)
 {
 	struct rig *r = *state;
@@ -226,6 +266,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(test_running_vms_are_adopted),
 		RIG_TEST(test_ends_while_away_are_told),
+		RIG_TEST(test_panic_while_away_is_no_reboot),
 		RIG_TEST(test_cannot_be_judged_is_unknown),
 		RIG_TEST(test_half_made_vm_is_rolled_back),
 		RIG_TEST(test_orphans_are_swept),

@@ -5,12 +5,17 @@
  */
 #include "engine_rig.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "base/json.h"
+#include "base/process.h"
 #include "base/sock.h"
 #include "vmd/host.h"
 
@@ -134,6 +139,76 @@ static void test_monitor_without_a_record_gives_its_last_words(void **state)
 	assert_string_equal(f->err.code, "monitor_died");
 	assert_non_null(strstr(f->err.msg, "status 6"));
 	assert_non_null(strstr(f->err.msg, "no such ioctl"));
+}
+
+/* What ends it from outside leaves no record: the signal is the reason. */
+static void test_killed_monitor_names_the_signal(void **state)
+{
+	static const struct {
+		const char *signal, *text;
+	} cases[] = {
+		{ "SYS", "was killed by signal 31 (SIGSYS: a system call that "
+			 "its filter forbids)" },
+		{ "SEGV", "was killed by signal 11 (SIGSEGV: " },
+		{ "KILL", "was killed by signal 9 (SIGKILL: by somebody on "
+			  "this host, or by its kernel for want of memory)" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char body[64];
+		struct engine_rig *f;
+		void *inner;
+
+		(void)setup(&inner);
+		f = inner;
+		(void)snprintf(body, sizeof(body),
+			       "echo last words >&2; kill -%s $$; sleep 100",
+			       cases[i].signal);
+		fake_monitor(f, GOOD, body);
+		start(f);
+		RUN_UNTIL(f, f->ended);
+		assert_int_equal(f->end, VM_END_FAILED);
+		assert_string_equal(f->err.code, "monitor_died");
+		assert_non_null(strstr(f->err.msg, cases[i].text));
+		assert_non_null(strstr(f->err.msg, "last words"));
+		(void)engine_rig_teardown(&inner);
+	}
+	(void)state;
+}
+
+/* A monitor that an earlier daemon started: nobody tells us how it ended. */
+static void test_killed_adopted_monitor_is_not_guessed(void **state)
+{
+	struct engine_rig *f = *state;
+	struct vm_process *p = &f->processes[f->process_count++];
+	enum vm_end end = VM_END_POWEROFF;
+	AUTO(free) char *text = NULL;
+	struct err e = ERR_INIT;
+	char command[128];
+	size_t len;
+
+	(void)snprintf(command, sizeof(command),
+		       "sleep 100 >/dev/null 2>&1 & echo $! >%s/pid",
+		       f->dir.path);
+	assert_int_equal(system(command), 0); /* not our child */
+	assert_int_equal(file_read(f->launch.run_dirfd, "pid", 32, &text, &len,
+				   NULL),
+			 0);
+	(void)strcpy(p->role, "monitor");
+	p->pid = (pid_t)strtol(text, NULL, 10);
+	assert_int_equal(process_start_time(p->pid, &p->start_time), 0);
+	assert_int_equal(engine_rig_adopt(f, &end, &e), 0);
+	assert_int_equal(kill(p->pid, SIGSYS), 0);
+	RUN_UNTIL(f, f->ended);
+	assert_int_equal(f->end, VM_END_FAILED);
+	assert_string_equal(f->err.code, "monitor_died");
+	assert_non_null(strstr(f->err.msg, "how is unknown"));
+	/* The same when it had ended before a daemon looked. */
+	engine_microvm.release(f->vm);
+	f->vm = NULL;
+	assert_int_equal(engine_rig_adopt(f, &end, &e), -ESRCH);
+	assert_int_equal(end, VM_END_FAILED);
+	assert_non_null(strstr(e.msg, "how is unknown"));
 }
 
 static void test_kill_ends_as_killed(void **state)
@@ -278,6 +353,8 @@ int main(void)
 		TEST(test_unknown_engine_is_refused),
 		cmocka_unit_test(test_end_comes_from_the_status_file),
 		TEST(test_monitor_without_a_record_gives_its_last_words),
+		cmocka_unit_test(test_killed_monitor_names_the_signal),
+		TEST(test_killed_adopted_monitor_is_not_guessed),
 		TEST(test_kill_ends_as_killed),
 		TEST(test_config_says_what_it_must),
 		TEST(test_agent_is_reached_both_ways),

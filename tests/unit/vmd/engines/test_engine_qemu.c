@@ -100,7 +100,7 @@ static void test_killed_qemu_is_told_from_a_power_off(void **state)
 	fake_qemu(f, "kill -9 $$");
 	start_and_end(f, false);
 	assert_int_equal(f->end, VM_END_FAILED);
-	assert_non_null(strstr(f->err.msg, "signal 9"));
+	assert_non_null(strstr(f->err.msg, "signal 9 (SIGKILL: "));
 }
 
 static void test_silent_exit_is_not_a_power_off(void **state)
