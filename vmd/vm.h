@@ -100,6 +100,9 @@ int admit_memory(struct daemon *d, const struct vm *vm, struct err *e);
 int admit_memory_ever(const struct vm *vm, struct err *e);
 int admit_disk(struct daemon *d, uint64_t bytes, struct err *e);
 int admit_ports(const struct vm *vm, struct err *e);
+/* kernel_check.c: unsupported kernel_wrong_arch when image or kernel are for
+ * another processor. */
+int admit_kernel(const struct image *image, const char *path, struct err *e);
 /* Memory that VMs of this daemon were promised and have not touched yet. */
 uint64_t memory_promised(struct daemon *d, const struct vm *except);
 

@@ -117,13 +117,15 @@ int vm_choose_engine(struct vm *vm, const struct image *image, struct err *e)
 	AUTO(free)
 	char *kernel =
 		image_store_blob_path(vm->daemon->images, &image->kernel);
+	int rc;
 
 	if (!kernel)
 		return err_sys(e, ENOMEM, "choosing an engine");
 	fill_launch(vm, image, &parts, &launch);
 	/* Its own link of the kernel does not exist yet. */
 	launch.kernel_path = kernel;
-	return choose(vm, &launch, e);
+	rc = admit_kernel(image, kernel, e);
+	return rc < 0 ? rc : choose(vm, &launch, e);
 }
 
 static int read_manifest(struct vm *vm, struct image *ret, struct err *e)
@@ -201,7 +203,9 @@ int vm_launch(struct vm *vm, struct err *e)
 	if (rc < 0)
 		return rc;
 	fill_launch(vm, &image, &parts, &launch);
-	rc = choose(vm, &launch, e);
+	rc = admit_kernel(&image, launch.kernel_path, e);
+	if (rc == 0)
+		rc = choose(vm, &launch, e);
 	if (rc == 0)
 		rc = admit_memory(vm->daemon, vm, e);
 	if (rc == 0)
