@@ -8,9 +8,14 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* Guest errors a second that reach the log, per device. */
+/*
+ * Failures a second that reach the log, per device, and how many of them at all
+ * before only every doubling of their number does: a guest can reset and fail
+ * for years, and the log is a file of the host.
+ */
 enum {
-	GUEST_ERRORS_LOGGED = 5
+	GUEST_ERRORS_LOGGED = 5,
+	FAILURES_LOGGED = 32
 };
 
 void virtio_device_init(struct virtio_device *dev,
@@ -39,18 +44,20 @@ void virtio_device_init(struct virtio_device *dev,
 
 void virtio_device_fail(struct virtio_device *dev, const char *fmt, ...)
 {
+	uint64_t nth = ++dev->failures;
 	char what[160];
 	va_list ap;
 
 	dev->guest_errors++;
-	if (log_rate_ok(&dev->guest_error_rate)) {
+	if ((nth <= FAILURES_LOGGED || !(nth & (nth - 1))) &&
+	    log_rate_ok(&dev->guest_error_rate)) {
 		va_start(ap, fmt);
 		(void)vsnprintf(what, sizeof(what), fmt, ap);
 		va_end(ap);
 		/* The guest's errors end here: this is their boundary. */
 		log_warn("virtio-%s: the guest broke a rule: %s; the device "
-			 "waits for its reset",
-			 dev->ops->name, what);
+			 "waits for its reset (failure %llu)",
+			 dev->ops->name, what, (unsigned long long)nth);
 	}
 	dev->active = false;
 	if (dev->failed)

@@ -76,6 +76,7 @@ struct virtio_device {
 	/* Guest errors since start; the log is rate-limited. */
 	uint64_t guest_errors;
 	struct log_rate guest_error_rate;
+	uint64_t failures; /* of those, the ones that ask for a reset */
 };
 
 /*

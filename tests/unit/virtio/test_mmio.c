@@ -354,6 +354,37 @@ static void test_mmio_registers_take_only_aligned_words(void **state)
 	assert_int_equal(status(), 0);
 }
 
+static unsigned logged;
+
+static void count_records(enum log_level level, const char *vm,
+			  const char *message)
+{
+	(void)level;
+	(void)vm;
+	(void)message;
+	logged++;
+}
+
+/* No limit by time stands in the way here, and yet the log stays short. */
+static void test_mmio_failures_without_end_do_not_fill_the_log(void **state)
+{
+	uint64_t first_free = d.next_free;
+
+	(void)state;
+	logged = 0;
+	probe.dev.guest_error_rate = (struct log_rate)LOG_RATE_INIT(UINT32_MAX);
+	log_set_sink(count_records);
+	for (unsigned i = 0; i < 100000; i++) {
+		fake_driver_start(&d, ~0ull);
+		virtio_device_fail(&probe.dev, "test");
+		assert_true(fake_needs_reset(&d));
+		d.next_free =
+			first_free; /* the rings of the last round are gone */
+	}
+	log_set_sink(NULL);
+	assert_in_range(logged, 1, 64);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -370,6 +401,7 @@ int main(void)
 		T(test_mmio_interrupt_is_a_level_until_acknowledged),
 		T(test_mmio_config_change_moves_the_generation),
 		T(test_mmio_failed_device_waits_for_its_reset),
+		T(test_mmio_failures_without_end_do_not_fill_the_log),
 		T(test_mmio_failed_driver_is_left_alone),
 		T(test_mmio_config_space_has_an_end),
 		T(test_mmio_config_writes_wait_for_features_ok),
