@@ -7,6 +7,7 @@
 
 #include <cap-ng.h>
 #include <errno.h>
+#include <jansson.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <string.h>
@@ -64,5 +65,7 @@ int lockdown_enter(struct err *e)
 	/* The C library reads /etc/localtime when it is first asked for a
 	 * date: a log record after lock-down must not be that. */
 	tzset();
+	/* So does the JSON library with /dev/urandom. */
+	json_object_seed(0);
 	return filter_calls(e);
 }
