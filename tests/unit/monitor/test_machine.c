@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "monitor/machine.h"
@@ -124,6 +125,41 @@ static void test_new_too_much_memory_refused(void **state)
 	take_down(&b);
 }
 
+/* Below, at and above the hole's lower end: one mapping, in order of gpa. */
+static void test_memory_is_split_at_the_hole(void **state)
+{
+	static const uint64_t sizes[] = {
+		UINT64_C(16) << 20,
+		GPA_HOLE_START - (1 << 20),
+		GPA_HOLE_START,
+		GPA_HOLE_START + (1 << 20),
+	};
+	struct kvm kvm = KVM_INIT;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(kvm_open(NULL, &kvm, &e), 0);
+	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+		uint64_t low = min_u64(sizes[i], GPA_HOLE_START);
+		uint64_t high = sizes[i] - low;
+		struct vm vm = VM_INIT;
+
+		if (vm_new(&kvm, sizes[i], &vm, &e) < 0)
+			fail_msg("%s", e.msg);
+		assert_int_equal(vm.mem.count, high ? 2 : 1);
+		assert_ptr_equal(guest_slice(&vm.mem, 0, low), vm.map);
+		assert_null(guest_slice(&vm.mem, low - 1, 2));
+		assert_null(guest_slice(&vm.mem, GPA_HOLE_END - 1, 1));
+		if (high)
+			assert_ptr_equal(guest_slice(&vm.mem, GPA_HOLE_END,
+						     high),
+					 (uint8_t *)vm.map + low);
+		assert_null(guest_slice(&vm.mem, GPA_HOLE_END, high + 1));
+		vm_done(&vm);
+	}
+	kvm_close(&kvm);
+}
+
 static void test_kvm_open_says_what_is_wrong(void **state)
 {
 	struct kvm kvm = KVM_INIT;
@@ -158,6 +194,7 @@ int main(void)
 		cmocka_unit_test(test_load_foreign_state_refused),
 		cmocka_unit_test(test_load_guest_without_kernel_says_so),
 		cmocka_unit_test(test_new_too_much_memory_refused),
+		cmocka_unit_test(test_memory_is_split_at_the_hole),
 		cmocka_unit_test(test_kvm_open_says_what_is_wrong),
 		cmocka_unit_test(test_probe_measures_something),
 	};
