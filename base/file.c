@@ -309,3 +309,15 @@ int file_set_cloexec(int fd, bool on)
 {
 	return fcntl(fd, F_SETFD, on ? FD_CLOEXEC : 0) < 0 ? -errno : 0;
 }
+
+int file_open_standard(void)
+{
+	for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF)
+			continue;
+		/* The lowest free number: the one that was just tried. */
+		if (open("/dev/null", O_RDONLY) < 0) /* stays open on purpose */
+			return -errno;
+	}
+	return 0;
+}

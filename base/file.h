@@ -52,4 +52,11 @@ int file_free_bytes(int fd, uint64_t *ret_bytes, struct err *e);
 int file_set_nonblock(int fd);
 int file_set_cloexec(int fd, bool on);
 
+/*
+ * First in main(): whoever started us may have closed 0, 1 or 2; the next file
+ * or socket that is opened would become our standard output. What was closed
+ * reads as empty and cannot be written to (EBADF). 0 or -errno.
+ */
+int file_open_standard(void);
+
 #endif

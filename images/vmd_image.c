@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "base/parse.h"
 #include "images/build.h"
 #include "images/clone.h"
@@ -230,6 +231,8 @@ int main(int argc, char **argv)
 	json_t *result = NULL;
 	int rc;
 
+	if (file_open_standard() < 0)
+		return 1;
 	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
 		(void)printf("vmd-image %s\n", VMD_VERSION);
 		return 0;

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "monitor/config.h"
 #include "monitor/control.h"
@@ -233,9 +234,11 @@ int main(int argc, char **argv)
 	struct loop *loop = NULL;
 	struct machine *m = NULL;
 	struct control *control = NULL;
-	int code = parse_options(argc, argv, &options);
-	int rc;
+	int code, rc;
 
+	if (file_open_standard() < 0)
+		return 1;
+	code = parse_options(argc, argv, &options);
 	if (code >= 0)
 		return code;
 	log_init("vmd-monitor", options.level, options.format);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "vmctl/ctx.h"
 #include "vmctl/help.h"
 
@@ -100,6 +101,8 @@ int main(int argc, char **argv)
 	struct args args;
 	int status;
 
+	if (file_open_standard() < 0)
+		return EXIT_ERROR;
 	/* A closed pipe is an error of write(), told by the exit status. */
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)setlocale(LC_CTYPE, "");

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "base/process.h"
 #include "base/sock.h"
 #include "vmd/host.h"
@@ -74,6 +75,16 @@ static int open_socket(const struct options *o, int *ret_fd, struct err *e)
 		return err_sys(e, errno, "opening the directory of %s",
 			       o->socket_path);
 	rc = sock_listen_unix(dirfd, name, 0660, ret_fd, e);
+	if (rc == -EADDRINUSE)
+		return err_set(e, ERR_CONFLICT, "address_in_use", EADDRINUSE,
+			       "another daemon listens on %s: stop it, or give "
+			       "this one another --socket (and --state-dir, "
+			       "--run-dir)",
+			       o->socket_path);
+	if (rc == -ENAMETOOLONG)
+		return err_sys(e, ENAMETOOLONG,
+			       "socket %s: give a shorter --socket",
+			       o->socket_path);
 	if (rc == 0 && geteuid() == 0 && privops_socket_group("vmd", &gid) == 0)
 		rc = privops_socket_share(dirfd, name, gid, e);
 	return rc;

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 
@@ -90,6 +92,27 @@ static void test_file_write_reports_full_disk(void **state)
 	assert_int_equal(file_write_full(full, "x", 1), -ENOSPC);
 }
 
+static void test_file_open_standard(void **state)
+{
+	pid_t child = fork();
+	int status;
+
+	(void)state;
+	assert_true(child >= 0);
+	if (child == 0) {
+		char byte;
+		bool ok;
+
+		(void)close(0);
+		(void)close(1);
+		ok = file_open_standard() == 0 && read(0, &byte, 1) == 0 &&
+		     write(1, "x", 1) < 0 && errno == EBADF;
+		_exit(ok && fcntl(2, F_GETFD) >= 0 ? 0 : 1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -98,6 +121,7 @@ int main(void)
 		TMPDIR_TEST(test_file_remove_tree_does_not_follow_links),
 		TMPDIR_TEST(test_file_copy_sparse_keeps_content_and_holes),
 		TMPDIR_TEST(test_file_write_reports_full_disk),
+		cmocka_unit_test(test_file_open_standard),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -169,6 +169,21 @@ class Cli(unittest.TestCase):
         self.assertEqual(child.stderr.read(), b"")
         child.stderr.close()
 
+    def test_closed_standard_files(self):
+        self.run_("create", "tiny", "--name", "closed")
+        for words in (["exec", "closed", "both", "0"], ["ls"], ["run", "tiny", "--", "both", "0"]):
+            for redirect in (">&-", ">/dev/full"):
+                with self.subTest(words=words, redirect=redirect):
+                    done = subprocess.run(["sh", "-c", 'exec "$@" ' + redirect, "sh", VMCTL, *words],
+                                          stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                          env=self.env, timeout=DEADLINE, check=False)
+                    self.assertEqual(done.returncode, 1 if words[0] == "ls" else 125)
+                    self.assertIn(b"standard output", done.stderr)
+        done = subprocess.run(["sh", "-c", 'exec "$@" <&-', "sh", VMCTL, "exec", "-i", "closed",
+                               "cat"], capture_output=True, env=self.env, timeout=DEADLINE,
+                              check=True)
+        self.assertEqual(done.stdout.decode().strip(), hashlib.sha256(b"").hexdigest())
+
     # ---- signals
 
     def interrupt(self, command, count):
@@ -403,6 +418,20 @@ class Cli(unittest.TestCase):
         self.assertIn("/missing", done.err)
         self.assertTrue(self.run_("cp", "o:/single", "-").stdout.startswith(b"single"))
 
+    def test_cp_out_replaces_no_other_kind(self):
+        out = tempfile.mkdtemp(dir=self.dir)
+        self.run_("create", "tiny", "--name", "kind")
+        with open(out + "/precious", "w", encoding="ascii") as f:
+            f.write("mine")
+        done = self.run_("cp", "kind:/dir", out + "/precious", status=1)
+        self.assertIn("'precious", done.err)
+        with open(out + "/precious", encoding="ascii") as f:
+            self.assertEqual(f.read(), "mine")
+        os.makedirs(out + "/dir/file")
+        done = self.run_("cp", "kind:/dir", out, status=1)
+        self.assertIn("cannot copy a file onto the directory 'dir/file'", done.err)
+        self.assertTrue(os.path.isdir(out + "/dir/file"))
+
     def test_cp_out_hostile_guest_cannot_leave_the_target(self):
         base = tempfile.mkdtemp(dir=self.dir)
         os.mkdir(base + "/outside")
@@ -426,10 +455,18 @@ class Cli(unittest.TestCase):
                             (["create", "tiny", "-p", "x"], "HOST_PORT"),
                             (["create", "tiny", "--memory", "lots"], "--memory"),
                             (["create", "tiny", "--cpus", "99"], "--cpus"),
+                            (["create", "tiny", "-p", "1:1", "--net=none"], "--net is none"),
+                            (["cp", "/etc/passwd", "vm:rel"], "vm:/rel"),
                             (["create", "tiny", "--name", "A b"], "name"), ([], "Usage")):
             with self.subTest(words):
                 self.assertIn(hint, self.run_(*words, status=2).err)
         self.assertIn("Usage", self.run_("help").out)
+
+    def test_empty_words_of_a_command(self):
+        self.run_("create", "tiny", "--name", "words")
+        for words, hint in ((["-e", "", "words", "x"], "--env ''"),
+                            (["words", "--", ""], "the command is empty")):
+            self.assertIn(hint, self.run_("exec", *words, status=125).err)
 
     def test_completion(self):
         script = self.run_("completion", "bash").stdout
