@@ -60,9 +60,9 @@ static char *files_path(const char *vm, const char *path, struct err *e)
 
 	if (path[0] != '/') {
 		(void)usage_error(e,
-				  "the path in the VM must be absolute: "
-				  "%.64s:/%.128s",
-				  vm, path);
+				  "the path in the VM must be absolute: write "
+				  "%.64s:/%.128s, not %.64s:%.128s",
+				  vm, path, vm, path);
 		return NULL;
 	}
 	if (!encoded || asprintf(&suffix, "/files?path=%s", encoded) < 0) {

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -105,6 +106,35 @@ static int make_safe(struct archive_entry *entry, char top[static 256],
 	return 0;
 }
 
+/* A file is replaced by a file only, a directory by nothing, as with cp(1). */
+static int check_kind(struct archive_entry *entry, struct err *e)
+{
+	const char *path = la.archive_entry_pathname(entry);
+	bool directory = la.archive_entry_filetype(entry) == AE_IFDIR;
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return errno != ENOTDIR
+			       ? 0
+			       : err_set(e, ERR_CONFLICT, "copy_failed",
+					 ENOTDIR,
+					 "cannot make '%.200s': a part of the "
+					 "path is no directory",
+					 path);
+	if (S_ISDIR(st.st_mode) == directory)
+		return 0;
+	if (directory)
+		return err_set(
+			e, ERR_CONFLICT, "copy_failed", ENOTDIR,
+			"cannot copy a directory onto '%.200s', which is "
+			"none: remove it, or name another destination",
+			path);
+	return err_set(e, ERR_CONFLICT, "copy_failed", EISDIR,
+		       "cannot copy a file onto the directory '%.200s': "
+		       "remove it, or name another destination",
+		       path);
+}
+
 static int copy_data(struct archive *in, struct archive *out, const char *path,
 		     uint64_t *bytes, void (*progress)(uint64_t bytes),
 		     struct err *e)
@@ -151,6 +181,9 @@ static int extract(struct archive *in, struct archive *out, const char *name,
 			return rc;
 		if (rc > 0)
 			continue;
+		rc = check_kind(entry, e);
+		if (rc < 0)
+			return rc;
 		if (la.archive_write_header(out, entry) < ARCHIVE_OK)
 			return fail(out, e, la.archive_entry_pathname(entry));
 		rc = copy_data(in, out, la.archive_entry_pathname(entry),
