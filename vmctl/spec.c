@@ -110,7 +110,7 @@ int spec_env(json_t *env, const char *text, struct err *e)
 {
 	const char *value;
 
-	if (strchr(text, '='))
+	if (!*text || strchr(text, '='))
 		return spec_pair(env, "--env", text, e);
 	value = getenv(text);
 	return value ? set_text(env, "--env", text, value, e) : 0;
@@ -123,6 +123,9 @@ int spec_command(json_t *object, const struct args *args, size_t first,
 	size_t cursor = 0;
 	const char *text;
 
+	if (first < args->operand_count && !args->operands[first][0])
+		return usage_error(e, "the command is empty: its first word "
+				      "names the program");
 	for (size_t i = first; i < args->operand_count; i++) {
 		if (!command) {
 			command = json_array();
