@@ -156,6 +156,75 @@ static int port_free(const char *address, uint16_t port, bool udp)
 	return 0;
 }
 
+static const char *port_text(const json_t *port, const char *field)
+{
+	return json_string_value(json_object_get(port, field));
+}
+
+static bool is_wildcard(const char *address)
+{
+	return strcmp(address, "0.0.0.0") == 0 || strcmp(address, "::") == 0;
+}
+
+/* Whether both cannot be listened on at the same time. */
+static bool ports_clash(const json_t *a, const json_t *b)
+{
+	const char *one = port_text(a, "host_address"),
+		   *two = port_text(b, "host_address");
+
+	if (strcmp(port_text(a, "protocol"), port_text(b, "protocol")) != 0 ||
+	    !json_equal(json_object_get(a, "host_port"),
+			json_object_get(b, "host_port")))
+		return false;
+	if (strcmp(one, two) == 0)
+		return true;
+	return !strchr(one, ':') == !strchr(two, ':') &&
+	       (is_wildcard(one) || is_wildcard(two));
+}
+
+/* The ports of one VM among each other; nobody listens on them yet. */
+static int check_twice(const json_t *ports, struct err *e)
+{
+	for (size_t i = 1; i < json_array_size(ports); i++) {
+		const json_t *port = json_array_get(ports, i);
+
+		for (size_t j = 0; j < i; j++)
+			if (ports_clash(port, json_array_get(ports, j)))
+				return err_set(
+					e, ERR_INVALID, "bad_value", 0,
+					"network.ports[%zu]: port %s:%d/%s of "
+					"the host is published already by "
+					"network.ports[%zu]",
+					i, port_text(port, "host_address"),
+					(int)json_integer_value(json_object_get(
+						port, "host_port")),
+					port_text(port, "protocol"), j);
+	}
+	return 0;
+}
+
+static int bind_error(int sys, const char *address, int port,
+		      const char *protocol, struct err *e)
+{
+	if (sys == EADDRINUSE)
+		return err_set(e, ERR_CONFLICT, "port_in_use", sys,
+			       "port %s:%d/%s of the host is in use: publish "
+			       "another one, or stop what listens there",
+			       address, port, protocol);
+	if (sys == EADDRNOTAVAIL)
+		return err_set(e, ERR_INVALID, "address_not_local", sys,
+			       "publishing port %s:%d/%s: %s is no address of "
+			       "this host; leave it out for 127.0.0.1",
+			       address, port, protocol, address);
+	if (sys == EACCES || sys == EPERM)
+		return err_set(e, ERR_PERMISSION, "port_permission", sys,
+			       "publishing port %s:%d/%s needs privilege: use "
+			       "a port above 1023",
+			       address, port, protocol);
+	return err_sys(e, sys, "publishing port %s:%d/%s of the host", address,
+		       port, protocol);
+}
+
 int admit_ports(const struct vm *vm, struct err *e)
 {
 	const json_t *ports =
@@ -163,27 +232,20 @@ int admit_ports(const struct vm *vm, struct err *e)
 	json_t *port;
 	size_t i;
 
+	if (check_twice(ports, e) < 0)
+		return -EINVAL;
+
 	json_array_foreach((json_t *)(uintptr_t)ports, i, port)
 	{
-		const char *address = json_string_value(
-			json_object_get(port, "host_address"));
-		const char *protocol =
-			json_string_value(json_object_get(port, "protocol"));
+		const char *address = port_text(port, "host_address");
+		const char *protocol = port_text(port, "protocol");
 		int number = (int)json_integer_value(
 			json_object_get(port, "host_port"));
 		int rc = port_free(address, (uint16_t)number,
 				   strcmp(protocol, "udp") == 0);
 
-		if (rc == -EADDRINUSE)
-			return err_set(e, ERR_CONFLICT, "port_in_use",
-				       EADDRINUSE,
-				       "port %s:%d/%s of the host is in use: "
-				       "publish another one",
-				       address, number, protocol);
 		if (rc < 0)
-			return err_sys(e, -rc,
-				       "publishing port %s:%d/%s of the host",
-				       address, number, protocol);
+			return bind_error(-rc, address, number, protocol, e);
 	}
 	return 0;
 }

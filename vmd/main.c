@@ -168,8 +168,11 @@ int main(int argc, char **argv)
 {
 	struct options options;
 	struct err e = ERR_INIT;
-	int rc = options_parse(&options, argc, argv, &e);
+	int rc;
 
+	if (file_open_standard() < 0)
+		return 1;
+	rc = options_parse(&options, argc, argv, &e);
 	if (rc > 0)
 		return 0;
 	if (rc < 0) {

@@ -216,6 +216,62 @@ static void test_port_in_use(void **state)
 	answer_done(&a);
 }
 
+static void test_a_port_published_twice(void **state)
+{
+	static const struct {
+		const char *first, *second;
+		int status;
+	} cases[] = {
+		{ "\"host_port\":18080", "\"host_port\":18080", 400 },
+		{ "\"host_port\":18080,\"host_address\":\"0.0.0.0\"",
+		  "\"host_port\":18080", 400 },
+		{ "\"host_port\":18080", "\"host_port\":18081", 202 },
+		{ "\"host_port\":18080",
+		  "\"host_port\":18080,\"protocol\":\"udp\"", 202 },
+		{ "\"host_port\":18080",
+		  "\"host_port\":18080,\"host_address\":\"127.0.0.2\"", 202 },
+	};
+	struct rig *r = *state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct answer a;
+		char body[400];
+
+		(void)snprintf(body, sizeof(body),
+			       "{\"image\":\"tiny\",\"start\":false,"
+			       "\"network\":{\"ports\":["
+			       "{%s,\"guest_port\":80},"
+			       "{%s,\"guest_port\":81}]}}",
+			       cases[i].first, cases[i].second);
+		rig_call(r, "POST", "/v1/vms", "", body, &a);
+		if (a.status != cases[i].status)
+			fail_msg("%s: %d %s", body, a.status, a.body);
+		if (a.status == 400) {
+			assert_string_equal(answer_code(&a), "bad_value");
+			assert_non_null(
+				strstr(answer_text(&a, "detail"), "18080/tcp"));
+		}
+		answer_done(&a);
+	}
+	assert_int_equal(r->d.vm_count, 3);
+}
+
+static void test_address_of_another_host(void **state)
+{
+	struct rig *r = *state;
+	struct answer a;
+
+	free(rig_create(r,
+			"\"network\":{\"ports\":[{\"host_port\":18080,"
+			"\"guest_port\":80,\"host_address\":"
+			"\"192.0.2.1\"}]}",
+			&a));
+	assert_string_equal(answer_code(&a), "address_not_local");
+	assert_non_null(strstr(answer_text(&a, "detail"), "192.0.2.1"));
+	answer_done(&a);
+	rig_assert_nothing_left(r);
+}
+
 static void test_memory_promised_counts(void **state)
 {
 	struct rig *r = *state;
@@ -266,6 +322,8 @@ int main(void)
 		RIG_TEST(test_cancel_of_a_starting_vm),
 		RIG_TEST(test_refusals),
 		RIG_TEST(test_port_in_use),
+		RIG_TEST(test_a_port_published_twice),
+		RIG_TEST(test_address_of_another_host),
 		RIG_TEST(test_memory_promised_counts),
 		RIG_TEST(test_idempotency_key),
 	};
