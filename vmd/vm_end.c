@@ -13,6 +13,7 @@
 #include "vmd/vm.h"
 
 enum {
+	REMOVE_AGAIN_MS = 2000,
 	PANIC_BYTES = 8192 /* the words and the call trace that follows them */
 };
 
@@ -41,6 +42,14 @@ static int remove_files(struct vm *vm, struct err *e)
 	return rc;
 }
 
+static void remove_again(struct loop_timer *timer)
+{
+	struct vm *vm = timer->data;
+
+	if (!vm->op && !vm->handle)
+		vm_destroy(vm, NULL);
+}
+
 void vm_remove(struct vm *vm, const struct err *why)
 {
 	struct err e = ERR_INIT;
@@ -53,6 +62,12 @@ void vm_remove(struct vm *vm, const struct err *why)
 		vm->row.error = e;
 		vm_set_state(vm, API_VM_FAILED, "%s", "it cannot be removed");
 		vm_finish(vm, &e);
+		/* Whoever wanted this one does not come back for it. */
+		if (vm->row.ephemeral) {
+			loop_timer_init(vm->daemon->loop, &vm->deadline,
+					remove_again, vm);
+			loop_timer_arm(&vm->deadline, REMOVE_AGAIN_MS);
+		}
 		return;
 	}
 	log_vm(LOG_LEVEL_INFO, vm->row.id, "%s: removed%s%s", vm->row.name,
