@@ -169,8 +169,10 @@ int vm_stop(struct vm *vm, uint64_t timeout_ms, bool force,
 	struct err why = ERR_INIT;
 	int rc;
 
-	/* Force ends what is under way; the waiting for a stop, too. */
-	if (force && vm->op && vm->handle) {
+	/* Force ends what is under way; the waiting for a stop, too. But not a
+	 * deletion: its VM ends anyway, and must not come back. */
+	if (force && vm->op && vm->handle &&
+	    strcmp(vm->op->row.kind, "vm_delete") != 0) {
 		(void)err_set(&why, ERR_CANCELLED, "operation_cancelled",
 			      ECANCELED, "VM '%s' was stopped by force",
 			      vm->row.name);

@@ -32,7 +32,7 @@ struct engine_vm {
 	struct loop_timer step;
 	struct fake_agent *agent;
 	unsigned stage;
-	bool dying;
+	bool dying, killed;
 	enum fake_fault fault;
 };
 
@@ -123,6 +123,10 @@ static void on_step(struct loop_timer *timer)
 {
 	struct engine_vm *vm = timer->data;
 
+	if (vm->killed) {
+		finish(vm, VM_END_KILLED);
+		return;
+	}
 	if (vm->dying) {
 		finish(vm, VM_END_POWEROFF);
 		return;
@@ -199,7 +203,8 @@ static int fake_start(struct loop *loop, const struct vm_launch *launch,
 	assert(w && !w->alive && access(launch->kernel_path, R_OK) == 0);
 	(void)snprintf(w->id, sizeof(w->id), "%s", launch->id);
 	w->has_end = false;
-	assert(process_spawn(&spec, &w->process, e) == 0);
+	if (process_spawn(&spec, &w->process, e) < 0)
+		return -EIO;
 	w->alive = true;
 	log = openat(launch->run_dirfd, "console.log",
 		     O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
@@ -246,6 +251,11 @@ static int fake_shutdown(struct engine_vm *vm, struct err *e)
 
 static void fake_kill(struct engine_vm *vm)
 {
+	if (vm->fault == FAKE_SLOW_KILL) {
+		vm->killed = true;
+		loop_timer_arm(&vm->step, 100);
+		return;
+	}
 	finish(vm, VM_END_KILLED);
 }
 

@@ -16,6 +16,7 @@ enum fake_fault {
 	FAKE_DIES_STARTING, /* ended(FAILED) instead of running() */
 	FAKE_NEVER_READY, /* runs, prints, no agent */
 	FAKE_IGNORES_SHUTDOWN, /* only kill() helps */
+	FAKE_SLOW_KILL, /* kill() takes a while, as a host may */
 	FAKE_ADOPT_FAILS, /* adopt() cannot tell */
 };
 

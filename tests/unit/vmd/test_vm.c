@@ -68,6 +68,52 @@ static void test_stop_forces_after_timeout(void **state)
 	rig_assert_nothing_left(r);
 }
 
+static void ask(struct rig *r, const char *method, const char *path,
+		const char *body, const char *code)
+{
+	struct answer a;
+
+	rig_call(r, method, path, "", body, &a);
+	if (strcmp(code, a.status == 202 ? "" : answer_code(&a)) != 0)
+		fail_msg("%s %s: %s", method, path, a.body);
+	answer_done(&a);
+}
+
+/* What is asked of a VM while its process is being ended. */
+static void test_verbs_while_it_is_killed(void **state)
+{
+	static const char force[] = "{\"force\":true}";
+	struct rig *r = *state;
+	struct answer a;
+
+	fake_fault = FAKE_SLOW_KILL;
+	free(rig_create(r, "\"name\":\"a\"", &a));
+	answer_done(&a);
+	/* A deletion cannot be turned into a stop or a start. */
+	ask(r, "DELETE", "/v1/vms/a?force=true", NULL, "");
+	ask(r, "POST", "/v1/vms/a/stop", force, "operation_running");
+	ask(r, "POST", "/v1/vms/a/start", NULL, "wrong_state");
+	ask(r, "POST", "/v1/vms/a/restart", NULL, "operation_running");
+	ask(r, "DELETE", "/v1/vms/a?force=true", NULL, "operation_running");
+	RIG_UNTIL(r, r->d.vm_count == 0);
+	rig_assert_nothing_left(r);
+	/* But a stop into a deletion. */
+	free(rig_create(r, "\"name\":\"b\"", &a));
+	answer_done(&a);
+	ask(r, "POST", "/v1/vms/b/stop", force, "");
+	ask(r, "POST", "/v1/vms/b/start", NULL, "wrong_state");
+	ask(r, "DELETE", "/v1/vms/b?force=true", NULL, "");
+	RIG_UNTIL(r, r->d.vm_count == 0);
+	rig_assert_nothing_left(r);
+	assert_int_equal(rig_rows(r, "SELECT count(*) FROM operation WHERE "
+				     "kind='vm_delete' AND state='succeeded'"),
+			 2);
+	assert_int_equal(rig_rows(r, "SELECT count(*) FROM operation WHERE "
+				     "state='running'"),
+			 0);
+	assert_int_equal(memory_promised(&r->d, NULL), 0);
+}
+
 static void test_guest_ends_by_itself(void **state)
 {
 	struct rig *r = *state;
@@ -141,6 +187,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(test_create_becomes_ready),
 		RIG_TEST(test_stop_forces_after_timeout),
+		RIG_TEST(test_verbs_while_it_is_killed),
 		RIG_TEST(test_guest_ends_by_itself),
 		RIG_TEST(test_main_command_ends_ephemeral),
 		RIG_TEST(test_lease_and_ttl),
