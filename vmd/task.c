@@ -274,6 +274,35 @@ static int watch_all(struct task *t, struct err *e)
 	return rc == 0 ? 0 : err_sys(e, -rc, "watching vmd-image");
 }
 
+/* The end of one that was killed and took longer than we waited. */
+static void on_killed(struct loop_source *source, uint32_t events)
+{
+	struct task *t = source->data;
+	struct process_exit end;
+
+	(void)events;
+	if (!process_reap(&t->process, &end))
+		return;
+	LIST_REMOVE(t, link);
+	/* Until now its staging directory was in use. */
+	if (t->stages)
+		daemon_sweep_images(t->daemon);
+	retire(t);
+}
+
+/* It may run, and its journal row may be there. */
+static void undo_start(struct task *t)
+{
+	if (t->process.pidfd < 0) {
+		task_free(t);
+		return;
+	}
+	if (!loop_source_active(&t->exit))
+		(void)loop_add(t->daemon->loop, &t->exit, t->process.pidfd,
+			       EPOLLIN, on_killed, t);
+	task_kill(t);
+}
+
 struct task *task_start(struct daemon *d, struct operation *op,
 			const char *const *args, task_done_fn *done, void *data,
 			struct err *e)
@@ -323,26 +352,8 @@ struct task *task_start(struct daemon *d, struct operation *op,
 		rc = watch_all(t, e);
 	if (rc == 0)
 		return t;
-	if (t->process.pidfd >= 0)
-		(void)process_signal_group(&t->process, SIGKILL);
-	task_free(t);
+	undo_start(t);
 	return NULL;
-}
-
-/* The end of one that was killed and took longer than we waited. */
-static void on_killed(struct loop_source *source, uint32_t events)
-{
-	struct task *t = source->data;
-	struct process_exit end;
-
-	(void)events;
-	if (!process_reap(&t->process, &end))
-		return;
-	LIST_REMOVE(t, link);
-	/* Until now its staging directory was in use. */
-	if (t->stages)
-		daemon_sweep_images(t->daemon);
-	retire(t);
 }
 
 pid_t task_pid(const struct task *t)
