@@ -1,25 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/unit/test.h"
+#include "tests/unit/tmpdir.h"
+#include "tests/unit/until.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
-#include "base/cleanup.h"
-#include "base/clock.h"
-#include "base/file.h"
 #include "base/listener.h"
 #include "base/sock.h"
 
 struct fixture {
-	char dir[64];
-	int dirfd;
+	struct tmpdir dir;
 	struct loop *loop;
 	struct listener listener;
-	unsigned accepted;
+	int clients[2];
+	unsigned client_count, accepted;
 	bool close_there;
 	struct rlimit limit;
 };
@@ -39,15 +33,14 @@ static int setup(void **state)
 	static struct fixture f;
 	int fd;
 
-	f = (struct fixture){ .dir = "/tmp/vmd-test-listener-XXXXXX" };
-	assert_non_null(mkdtemp(f.dir));
-	f.dirfd = open(f.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	f = (struct fixture){ .loop = NULL };
+	tmpdir_init(&f.dir);
 	f.loop = loop_new(NULL);
 	assert_non_null(f.loop);
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &f.limit), 0);
 	listener_init(&f.listener);
 	listener_close(&f.listener); /* harmless */
-	assert_int_equal(sock_listen_unix(f.dirfd, "s", 0600, &fd, NULL), 0);
+	assert_int_equal(sock_listen_unix(f.dir.fd, "s", 0600, &fd, NULL), 0);
 	assert_int_equal(listener_open(&f.listener, f.loop, fd, on_client, &f),
 			 0);
 	*state = &f;
@@ -61,16 +54,18 @@ static int teardown(void **state)
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &f->limit), 0);
 	listener_close(&f->listener);
 	loop_free(f->loop);
-	(void)close(f->dirfd);
-	return file_remove_tree(AT_FDCWD, f->dir, NULL);
+	while (f->client_count)
+		(void)close(f->clients[--f->client_count]);
+	tmpdir_done(&f->dir);
+	return 0;
 }
 
-static int connect_client(struct fixture *f)
+static void connect_client(struct fixture *f)
 {
-	int fd = -1;
-
-	assert_int_equal(sock_connect_unix(f->dirfd, "s", &fd, NULL), 0);
-	return fd;
+	assert_int_equal(sock_connect_unix(f->dir.fd, "s",
+					   &f->clients[f->client_count++],
+					   NULL),
+			 0);
 }
 
 static void allow_descriptors(struct fixture *f, bool allow)
@@ -83,19 +78,16 @@ static void allow_descriptors(struct fixture *f, bool allow)
 
 static void run_until(struct fixture *f, unsigned accepted)
 {
-	uint64_t end = clock_mono_ms() + 10000;
-
-	while (f->accepted < accepted && clock_mono_ms() < end)
-		(void)loop_run_once(f->loop, 100);
+	UNTIL(10000, f->accepted >= accepted, loop_run_once(f->loop, 100));
 	assert_int_equal(f->accepted, accepted);
 }
 
 static void test_listener_accepts_each(void **state)
 {
 	struct fixture *f = *state;
-	AUTO(fd) int first = connect_client(f);
-	AUTO(fd) int second = connect_client(f);
 
+	connect_client(f);
+	connect_client(f);
 	run_until(f, 2);
 	assert_int_equal(loop_run_once(f->loop, 0), 0);
 }
@@ -103,10 +95,10 @@ static void test_listener_accepts_each(void **state)
 static void test_listener_without_descriptors_does_not_spin(void **state)
 {
 	struct fixture *f = *state;
-	AUTO(fd) int client = connect_client(f);
 	uint64_t end = clock_mono_ms() + 4 * (uint64_t)LISTENER_PAUSE_MS;
 	unsigned turns = 0;
 
+	connect_client(f);
 	allow_descriptors(f, false);
 	for (; clock_mono_ms() < end; turns++)
 		(void)loop_run_once(f->loop, LISTENER_PAUSE_MS);
@@ -120,14 +112,13 @@ static void test_listener_without_descriptors_does_not_spin(void **state)
 static void test_listener_closed_in_pause_or_callback(void **state)
 {
 	struct fixture *f = *state;
-	AUTO(fd) int client = connect_client(f);
-	AUTO(fd) int other = -1;
 
+	connect_client(f);
 	allow_descriptors(f, false);
 	(void)loop_run_once(f->loop, 0);
 	allow_descriptors(f, true);
 	f->close_there = true;
-	other = connect_client(f);
+	connect_client(f);
 	run_until(f, 1);
 	assert_int_equal(f->listener.fd, -1);
 	assert_int_equal(loop_run_once(f->loop, 2 * LISTENER_PAUSE_MS), 0);
@@ -138,7 +129,7 @@ static void test_listener_on_a_file_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct listener l;
-	int fd = openat(f->dirfd, "file", O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+	int fd = openat(f->dir.fd, "file", O_CREAT | O_RDWR | O_CLOEXEC, 0600);
 
 	listener_init(&l);
 	assert_int_equal(listener_open(&l, f->loop, fd, on_client, f), -EPERM);
