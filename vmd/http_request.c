@@ -101,7 +101,7 @@ static int check_length(struct request *r, struct err *e)
 	if (parse_u64(text, 0, UINT64_MAX, "Content-Length", &len, e) < 0)
 		return -EINVAL;
 	if (len > API_BODY_MAX)
-		return err_set(e, ERR_LIMIT, "body_too_large", 0,
+		return err_set(e, ERR_INVALID, "body_too_large", 0,
 			       "the body has %llu bytes, at most %d are taken",
 			       (unsigned long long)len, API_BODY_MAX);
 	return 0;
@@ -226,7 +226,7 @@ static void take_body(struct request *r, const char *data, size_t *size)
 			      r->route->path);
 		request_fail(r, &e);
 	} else if (buf_append(&r->raw, data, *size) < 0) {
-		(void)err_set(&e, ERR_LIMIT, "body_too_large", 0,
+		(void)err_set(&e, ERR_INVALID, "body_too_large", 0,
 			      "the body has more than %d bytes", API_BODY_MAX);
 		request_fail(r, &e);
 	}
