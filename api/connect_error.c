@@ -18,7 +18,7 @@ static const char *how_to_start(const char *socket_path)
 
 int api_connect_error(const char *socket_path, int sys, struct err *e)
 {
-	char group[64] = "its group";
+	char way[80] = "become a member of its group (then log in again)";
 	struct group entry, *found = NULL;
 	char space[1024];
 	struct stat st;
@@ -35,19 +35,27 @@ int api_connect_error(const char *socket_path, int sys, struct err *e)
 		return err_sys(e, sys, "cannot reach the daemon at %s",
 			       socket_path);
 	if (stat(socket_path, &st) == 0) {
-		if (getgrgid_r(st.st_gid, &entry, space, sizeof(space),
-			       &found) == 0 &&
-		    found)
-			(void)snprintf(group, sizeof(group),
-				       "the group '%.40s'", found->gr_name);
+		/* Never an invitation to join the group root. */
+		if (st.st_gid == 0 || !(st.st_mode & S_IWGRP))
+			(void)snprintf(way, sizeof(way),
+				       "ask for a group 'vmd' on this host and "
+				       "a restart of vmd");
+		else if (getgrgid_r(st.st_gid, &entry, space, sizeof(space),
+				    &found) == 0 &&
+			 found)
+			(void)snprintf(way, sizeof(way),
+				       "become a member of the group '%.20s' "
+				       "(then log in again)",
+				       found->gr_name);
 		else
-			(void)snprintf(group, sizeof(group), "the group %u",
+			(void)snprintf(way, sizeof(way),
+				       "become a member of the group %u (then "
+				       "log in again)",
 				       (unsigned)st.st_gid);
 	}
 	return err_set(e, ERR_PERMISSION, "socket_permission", sys,
 		       "permission denied: you (uid %u) may not use the "
 		       "daemon's socket %s; "
-		       "become a member of %s (then log in again), or use "
-		       "sudo, or run your own daemon with 'vmd &'",
-		       (unsigned)geteuid(), socket_path, group);
+		       "%s, or use sudo, or run your own daemon with 'vmd &'",
+		       (unsigned)geteuid(), socket_path, way);
 }

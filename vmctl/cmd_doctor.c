@@ -14,12 +14,20 @@
 #include "vmctl/host_checks.h"
 #include "vmctl/text.h"
 
+/* What no command mends is not missing but so: a note. */
+static const char *verdict(bool ok, const char *fix)
+{
+	if (ok)
+		return "ok";
+	return *fix ? "MISSING" : "note";
+}
+
 static void print_check(const char *kind, const char *name, bool ok,
 			const json_t *check)
 {
 	const char *fix = text_of(check, "fix");
 
-	(void)printf("%-8s%s%s", ok ? "ok" : "MISSING", kind, *kind ? " " : "");
+	(void)printf("%-8s%s%s", verdict(ok, fix), kind, *kind ? " " : "");
 	print_safe(stdout, name, 0);
 	(void)fputs(": ", stdout);
 	print_safe(stdout, text_of(check, "detail"), 0);

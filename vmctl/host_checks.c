@@ -7,12 +7,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "base/checked.h"
@@ -69,19 +69,18 @@ static void check_program(json_t *checks, const char *name, const char *program,
 
 static void check_capacity(json_t *checks)
 {
-	char size[24], detail[96];
-	struct sysinfo memory;
+	AUTO(file) FILE *f = fopen("/proc/meminfo", "re");
+	char size[24], detail[96], line[128];
 	struct statvfs disk;
-	uint64_t bytes;
+	uint64_t bytes, kib = 0;
 
-	if (sysinfo(&memory) == 0) {
-		bytes = ((uint64_t)memory.freeram + memory.bufferram) *
-			memory.mem_unit;
-		(void)snprintf(detail, sizeof(detail), "%s free",
-			       format_size(bytes, size));
-		add(checks, "memory", bytes >= MEMORY_LEAST, detail,
-		    "end programs that use memory");
-	}
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "MemAvailable: %" SCNu64 " kB", &kib) == 1)
+			break;
+	(void)snprintf(detail, sizeof(detail), "%s available",
+		       format_size(kib * 1024, size));
+	add(checks, "memory", kib * 1024 >= MEMORY_LEAST, detail,
+	    "end programs that use memory");
 	if (statvfs("/var/lib", &disk) == 0) {
 		bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
 		(void)snprintf(detail, sizeof(detail), "%s free in /var/lib",
@@ -152,12 +151,15 @@ static void check_speed(json_t *checks)
 		return;
 	reason = json_string_value(json_object_get(probe, "reason"));
 	usable = json_is_true(json_object_get(probe, "usable"));
-	(void)snprintf(detail, sizeof(detail),
-		       "%.0f million instructions/s%s%.200s",
-		       json_number_value(json_object_get(probe, "mips")),
-		       reason && *reason ? "; " : "", reason ? reason : "");
-	add(checks, "kvm speed", usable, detail,
-	    "none is needed: QEMU emulates, slower");
+	if (usable)
+		(void)snprintf(
+			detail, sizeof(detail), "%.0f million instructions/s",
+			json_number_value(json_object_get(probe, "mips")));
+	else
+		(void)snprintf(detail, sizeof(detail),
+			       "%.200s; QEMU emulates, slower",
+			       reason ? reason : "KVM cannot be used");
+	add(checks, "kvm speed", usable, detail, NULL);
 }
 
 json_t *host_checks_new(void)
@@ -167,19 +169,18 @@ json_t *host_checks_new(void)
 
 	if (!host)
 		return NULL;
-	check_device(checks, "kvm", "/dev/kvm", "modprobe kvm",
-		     "usermod -aG kvm USER, then log in again");
+	check_device(checks, "kvm", "/dev/kvm", "sudo modprobe kvm",
+		     "sudo usermod -aG kvm $USER, then log in again");
 	check_speed(checks);
 	check_program(checks, "qemu", "qemu-system-x86_64",
-		      "apt install qemu-system-x86");
-	check_program(checks, "passt", "passt", "apt install passt");
-	check_device(checks, "tun", "/dev/net/tun", "modprobe tun",
-		     "run vmd as root");
-	check_program(checks, "vmd", "vmd", "meson install -C build");
+		      "sudo apt install qemu-system-x86");
+	check_program(checks, "passt", "passt", "sudo apt install passt");
+	check_device(checks, "tun", "/dev/net/tun", "sudo modprobe tun", NULL);
+	check_program(checks, "vmd", "vmd", "sudo meson install -C build");
 	check_program(checks, "vmd-monitor", "vmd-monitor",
-		      "meson install -C build");
+		      "sudo meson install -C build");
 	check_program(checks, "mmdebstrap", "mmdebstrap",
-		      "apt install mmdebstrap");
+		      "sudo apt install mmdebstrap");
 	add(checks, "cgroup",
 	    access("/sys/fs/cgroup/cgroup.controllers", R_OK) == 0,
 	    "version 2 in /sys/fs/cgroup",

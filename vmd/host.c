@@ -64,7 +64,7 @@ static bool open_kvm(struct host_kvm *k)
 		(void)snprintf(k->reason, sizeof(k->reason),
 			       "no permission to open /dev/kvm");
 		(void)snprintf(k->fix, sizeof(k->fix),
-			       "sudo adduser $USER kvm, then log in again");
+			       "sudo usermod -aG kvm $USER, then log in again");
 	} else if (errno == ENOENT) {
 		(void)snprintf(k->reason, sizeof(k->reason),
 			       "this host has no /dev/kvm: no hardware "

@@ -50,7 +50,7 @@ static void check_engines(struct list *l)
 	c->ok = host_monitor();
 	SAY(c->detail, "%s", c->ok ? host_monitor() : "not found");
 	if (!c->ok)
-		SAY(c->fix, "meson install -C build");
+		SAY(c->fix, "sudo meson install -C build");
 	/* Without KVM it is the only engine. */
 	c = add(l, "qemu", !k->usable);
 	c->ok = q->usable;
@@ -114,7 +114,8 @@ static void check_tun(struct list *l)
 	    "/dev/net/tun does not work (%s): no tap networks; user-mode "
 	    "networks need none",
 	    strerror(errno));
-	SAY(c->fix, "sudo modprobe tun");
+	if (fd < 0 && errno != EACCES && errno != EPERM)
+		SAY(c->fix, "sudo modprobe tun");
 }
 
 static void check_memory(struct list *l)
