@@ -163,6 +163,9 @@ static int check_string(const struct api_field *f, const json_t *value,
 	if (memchr(s, '\0', len))
 		return err_set(e, ERR_INVALID, "bad_value", 0,
 			       "%s contains a NUL character", path);
+	if (len < min && min == 1)
+		return err_set(e, ERR_INVALID, "out_of_range", 0,
+			       "%s must not be empty", path);
 	if (len < min)
 		return err_set(e, ERR_INVALID, "out_of_range", 0,
 			       "%s must have at least %" PRIu64 " bytes", path,
@@ -261,8 +264,14 @@ static int check_map(const struct api_field *f, const json_t *value,
 
 		(void)snprintf(at, sizeof(at), "%s.%.64s", path, key);
 		if (env ? !env_name_ok(key) : !label_key_ok(key, strlen(key)))
-			return err_set(e, ERR_INVALID, "bad_value", 0,
-				       "%s: that is not a possible name", at);
+			return err_set(
+				e, ERR_INVALID, "bad_value", 0,
+				env ? "%s: not the name of a variable: "
+				      "letters, digits and _, no digit "
+				      "first"
+				    : "%s: not the name of a label: 1 to "
+				      "63 of A-Z a-z 0-9 . _ / -",
+				at);
 		rc = check_string(f, json_object_iter_value(iter), 0,
 				  f->item_max, at, e);
 		if (rc < 0)

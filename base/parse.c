@@ -69,8 +69,11 @@ static int parse_with_unit(const char *text, const struct unit *units,
 		return 0;
 	}
 	return err_set(e, ERR_INVALID, "bad_unit", 0,
-		       "%s: unknown unit in '%.40s', write it as %s", what,
-		       text, example);
+		       *p == '.' || *p == ','
+			       ? "%s: '%.40s' is not a whole number of a unit, "
+				 "write it as %s"
+			       : "%s: unknown unit in '%.40s', write it as %s",
+		       what, text, example);
 }
 
 int parse_size(const char *text, const char *what, uint64_t *ret_bytes,
@@ -85,7 +88,8 @@ int parse_size(const char *text, const char *what, uint64_t *ret_bytes,
 	};
 
 	return parse_with_unit(text, units, ARRAY_LEN(units), what,
-			       "512M or 2G", ret_bytes, e);
+			       "512M or 2G (K, M, G, T or MiB …, 1024 each)",
+			       ret_bytes, e);
 }
 
 int parse_duration_ms(const char *text, const char *what, uint64_t *ret_ms,
@@ -97,7 +101,7 @@ int parse_duration_ms(const char *text, const char *what, uint64_t *ret_ms,
 	};
 
 	return parse_with_unit(text, units, ARRAY_LEN(units), what,
-			       "250ms, 30s or 10m", ret_ms, e);
+			       "30s, 10m, 2h or 1d", ret_ms, e);
 }
 
 int parse_hex_digit(char c)

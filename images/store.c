@@ -129,13 +129,13 @@ int image_store_read_manifest(const struct image_store *s, const char *name,
 		e = &own;
 	if (!parse_name_ok(name))
 		return err_set(e, ERR_NOT_FOUND, "image_not_found", ENOENT,
-			       "There is no image '%.80s'", name);
+			       "there is no image '%.80s'", name);
 	(void)snprintf(file, sizeof(file), "%s%s", name, suffix);
 	rc = file_read(s->manifests_fd, file, MANIFEST_BYTES_MAX, &text, &len,
 		       e);
 	if (rc == -ENOENT)
 		return err_set(e, ERR_NOT_FOUND, "image_not_found", ENOENT,
-			       "There is no image '%s'", name);
+			       "there is no image '%s'", name);
 	if (!rc)
 		rc = json_parse_strict(text, len, file, &j, e);
 	if (!rc)
@@ -312,7 +312,7 @@ static int find_by_id(struct image_store *s, const char *prefix,
 	}
 	if (!found)
 		return err_set(e, ERR_NOT_FOUND, "image_not_found", ENOENT,
-			       "There is no image '%s'", prefix);
+			       "there is no image '%s'", prefix);
 	*ret = *found;
 	return 0;
 }

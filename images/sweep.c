@@ -140,12 +140,12 @@ int image_store_remove(struct image_store *s, const char *name, struct err *e)
 
 	if (!parse_name_ok(name))
 		return err_set(e, ERR_NOT_FOUND, "image_not_found", ENOENT,
-			       "There is no image '%.80s'", name);
+			       "there is no image '%.80s'", name);
 	(void)snprintf(file, sizeof(file), "%s.json", name);
 	if (unlinkat(s->manifests_fd, file, 0) < 0) {
 		if (errno == ENOENT)
 			return err_set(e, ERR_NOT_FOUND, "image_not_found",
-				       ENOENT, "There is no image '%s'", name);
+				       ENOENT, "there is no image '%s'", name);
 		return err_sys(e, errno, "remove image '%s'", name);
 	}
 	(void)fsync(s->manifests_fd);

@@ -154,6 +154,35 @@ static int read_letters(struct reader *r, const char *word)
 	return 0;
 }
 
+/* What the same thing is called elsewhere; what is not near by its letters. */
+static const struct {
+	const char *word, *command;
+} synonyms[] = {
+	{ "ps", "ls" },		 { "list", "ls" },
+	{ "info", "inspect" },	 { "show", "inspect" },
+	{ "get", "inspect" },	 { "delete", "rm" },
+	{ "destroy", "rm" },	 { "remove", "rm" },
+	{ "del", "rm" },	 { "shell", "exec" },
+	{ "ssh", "exec" },	 { "launch", "run" },
+	{ "new", "create" },	 { "init", "create" },
+	{ "kill", "stop" },	 { "shutdown", "stop" },
+	{ "poweroff", "stop" },	 { "reboot", "restart" },
+	{ "attach", "console" }, { "log", "logs" },
+	{ "copy", "cp" },	 { "push", "cp" },
+	{ "pull", "cp" },	 { "images", "image ls" },
+	{ "rmi", "image rm" },	 { "build", "image build" },
+	{ "op", "operation" },	 { "check", "doctor" },
+};
+
+static const char *synonym(const char *group, const char *word)
+{
+	for (size_t i = 0; i < sizeof(synonyms) / sizeof(synonyms[0]); i++)
+		if (strcmp(synonyms[i].word, word) == 0 &&
+		    (!group || command_find(group, synonyms[i].command)))
+			return synonyms[i].command;
+	return NULL;
+}
+
 static int unknown_command(struct reader *r, const char *group,
 			   const char *word)
 {
@@ -172,13 +201,21 @@ static int unknown_command(struct reader *r, const char *group,
 		else if (n == 0 || strcmp(list[n - 1], c->group) != 0)
 			list[n++] = c->group;
 	}
-	near = suggest(word, list);
-	return err_set(r->e, ERR_INVALID, "usage", 0,
-		       "there is no command '%s%s%.64s'%s%s%s; see 'vmctl "
-		       "%s%s--help'",
-		       group ? group : "", group ? " " : "", word,
-		       near ? "; did you mean '" : "", near ? near : "",
-		       near ? "'?" : "", group ? group : "", group ? " " : "");
+	near = synonym(group, word);
+	if (!near)
+		near = suggest(word, list);
+	if (near)
+		return err_set(r->e, ERR_INVALID, "usage", 0,
+			       "there is no command '%s%s%.64s'; did you mean "
+			       "'%s%s%s'? See 'vmctl %s%s--help'",
+			       group ? group : "", group ? " " : "", word,
+			       group ? group : "", group ? " " : "", near,
+			       group ? group : "", group ? " " : "");
+	return err_set(
+		r->e, ERR_INVALID, "usage", 0,
+		"there is no command '%s%s%.64s'; see 'vmctl %s%s--help'",
+		group ? group : "", group ? " " : "", word, group ? group : "",
+		group ? " " : "");
 }
 
 static int read_command(struct reader *r, const char *word)
@@ -239,8 +276,9 @@ static int check_operands(struct reader *r)
 			       a->command->operands);
 	if (a->operand_count > a->command->max)
 		return err_set(r->e, ERR_INVALID, "usage", 0,
-			       "too many arguments ('%.64s'); usage: %s %s",
+			       "too many arguments ('%.64s'); usage: %s%s%s",
 			       a->operands[a->command->max], command,
+			       a->command->operands[0] ? " " : "",
 			       a->command->operands);
 	return 0;
 }

@@ -218,7 +218,10 @@ static int to_fd(void *ctx, const void *data, size_t len, struct err *e)
 	const struct download *d = ctx;
 	int rc = file_write_full(d->fd, data, len);
 
-	return rc < 0 ? err_sys(e, -rc, "copy") : 0;
+	return rc < 0 ? err_sys(e, -rc,
+				d->fd == STDOUT_FILENO ? "standard output"
+						       : "copy")
+		      : 0;
 }
 
 static void *download_main(void *ctx)

@@ -27,7 +27,11 @@ static void cells(const json_t *op, char (*out)[CELL_MAX])
 	(void)snprintf(out[4], CELL_MAX, "%s",
 		       format_age(text_of(op, "created_at"), clock_wall_ms(),
 				  age));
-	if (total > 0)
+	/* The last step of what has ended is no news. */
+	if (strcmp(text_of(op, "state"), "running") != 0)
+		(void)snprintf(out[5], CELL_MAX, "%.70s",
+			       text_of(json_object_get(op, "error"), "detail"));
+	else if (total > 0)
 		(void)snprintf(out[5], CELL_MAX, "%.60s %u%%",
 			       text_of(progress, "step"),
 			       (unsigned)((double)done * 100 / (double)total));
@@ -38,8 +42,9 @@ static void cells(const json_t *op, char (*out)[CELL_MAX])
 
 int cmd_operation_ls(struct ctx *ctx, const struct args *args)
 {
-	static const char *const headings[] = { "ID",	    "KIND", "STATE",
-						"RESOURCE", "AGE",  "STEP" };
+	static const char *const headings[] = { "ID",	 "KIND",
+						"STATE", "RESOURCE",
+						"AGE",	 "STEP OR ERROR" };
 	const struct list_spec spec = { .path = "/v1/operations?limit=1000",
 					.name = "id",
 					.headings = headings,

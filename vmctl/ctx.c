@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/parse.h"
+#include "vmctl/hint.h"
 #include "vmctl/term.h"
 #include "vmctl/text.h"
 
@@ -45,22 +46,29 @@ void interrupt_catch(struct ctx *ctx)
 	api_client_set_interrupt(ctx->client, was_interrupted, NULL);
 }
 
+static bool own_socket(const char *dir, const char *rest, char out[static 512])
+{
+	if (!dir || dir[0] != '/')
+		return false;
+	(void)snprintf(out, 512, "%s%s", dir, rest);
+	return access(out, F_OK) == 0;
+}
+
 const char *ctx_socket_path(const char *option, char out[static 512])
 {
-	static const char system_socket[] = "/run/vmd/vmd.sock";
 	const char *env = getenv("VMD_SOCKET");
-	const char *run = getenv("XDG_RUNTIME_DIR");
 
 	if (option || (env && *env)) {
 		(void)snprintf(out, 512, "%s", option ? option : env);
 		return out;
 	}
-	if (geteuid() != 0 && run && *run) {
-		(void)snprintf(out, 512, "%s/vmd/vmd.sock", run);
-		if (access(out, F_OK) == 0)
-			return out;
-	}
-	(void)snprintf(out, 512, "%s", system_socket);
+	/* Where vmd puts it by itself, for a user that is not root. */
+	if (geteuid() != 0 &&
+	    (own_socket(getenv("XDG_RUNTIME_DIR"), "/vmd/vmd.sock", out) ||
+	     own_socket(getenv("XDG_STATE_HOME"), "/vmd/run/vmd.sock", out) ||
+	     own_socket(getenv("HOME"), "/.local/state/vmd/run/vmd.sock", out)))
+		return out;
+	(void)snprintf(out, 512, "/run/vmd/vmd.sock");
 	return out;
 }
 
@@ -75,8 +83,12 @@ int usage_error(struct err *e, const char *fmt, ...)
 	return err_set(e, ERR_INVALID, "usage", 0, "%s", text);
 }
 
-int ctx_fail(const struct ctx *ctx, const struct err *e)
+int ctx_fail(const struct ctx *ctx, const struct err *error)
 {
+	struct err copy = *error, *e = &copy;
+
+	hint_options(e);
+	hint_near_name(ctx, e);
 	progress_clear();
 	(void)fflush(stdout);
 	(void)fputs("vmctl: ", stderr);
@@ -147,7 +159,8 @@ char *ctx_path(const char *collection, const char *name, const char *suffix,
 	return NULL;
 }
 
-int ctx_get(struct ctx *ctx, const char *path, json_t **ret, struct err *e)
+int ctx_get(const struct ctx *ctx, const char *path, json_t **ret,
+	    struct err *e)
 {
 	int rc = api_client_call(ctx->client, "GET", path, NULL, NULL, ret, e);
 

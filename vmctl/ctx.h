@@ -39,7 +39,7 @@ const char *ctx_socket_path(const char *option, char out[static 512]);
 
 /* Prints "vmctl: message" on stderr, control characters removed, and returns the
  * exit status that fits: 125 for run and exec, else 1 (2 for usage). */
-int ctx_fail(const struct ctx *ctx, const struct err *e);
+int ctx_fail(const struct ctx *ctx, const struct err *error);
 /* ERR_INVALID with code usage. */
 int usage_error(struct err *e, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -59,7 +59,8 @@ char *ctx_path(const char *collection, const char *name, const char *suffix,
 	       struct err *e);
 
 /* One call without a body for an answer; see api_client_call(). */
-int ctx_get(struct ctx *ctx, const char *path, json_t **ret, struct err *e);
+int ctx_get(const struct ctx *ctx, const char *path, json_t **ret,
+	    struct err *e);
 
 /* Duration and size options; absent leaves *ret. */
 int option_seconds(const struct args *a, const char *option, uint64_t *ret,

@@ -15,7 +15,8 @@ enum {
 	PAGES_MAX = 1000
 };
 
-int list_fetch(struct ctx *ctx, const char *path, json_t **ret, struct err *e)
+int list_fetch(const struct ctx *ctx, const char *path, json_t **ret,
+	       struct err *e)
 {
 	AUTO(json) json_t *all = json_array();
 	AUTO(free) char *cursor = NULL;

@@ -22,7 +22,8 @@ struct list_spec {
 };
 
 /* Fetches all pages. *ret is an array. */
-int list_fetch(struct ctx *ctx, const char *path, json_t **ret, struct err *e);
+int list_fetch(const struct ctx *ctx, const char *path, json_t **ret,
+	       struct err *e);
 /* Exit status. */
 int list_print(struct ctx *ctx, const struct list_spec *spec);
 

@@ -48,20 +48,11 @@ static int read_output(struct ctx *ctx, const struct args *args, struct err *e)
 	return 0;
 }
 
-static int run_command(struct ctx *ctx, const struct args *args)
+/* Output that was lost is no success. */
+static int check_output(const struct ctx *ctx, int status)
 {
 	struct err e = ERR_INIT;
-	char socket[512];
-	int status;
 
-	if (read_output(ctx, args, &e) < 0)
-		return ctx_fail(ctx, &e);
-	ctx->client = api_client_new(
-		ctx_socket_path(args_value(args, "socket"), socket), &e);
-	if (!ctx->client)
-		return ctx_fail(ctx, &e);
-	status = args->command->run(ctx, args);
-	api_client_free(ctx->client);
 	(void)fflush(stdout);
 	if (ferror(stdout) && reader_left())
 		return 128 + SIGPIPE; /* it has seen enough */
@@ -69,6 +60,29 @@ static int run_command(struct ctx *ctx, const struct args *args)
 		(void)err_sys(&e, errno ? errno : EIO, "standard output");
 		status = ctx_fail(ctx, &e);
 	}
+	return status;
+}
+
+static int run_command(struct ctx *ctx, const struct args *args)
+{
+	struct err e = ERR_INIT;
+	char socket[512];
+	int status;
+
+	const char *path = args_value(args, "socket");
+
+	if (read_output(ctx, args, &e) < 0)
+		return ctx_fail(ctx, &e);
+	if (path && !*path) {
+		(void)usage_error(&e, "--socket must not be empty: name the "
+				      "daemon's socket");
+		return ctx_fail(ctx, &e);
+	}
+	ctx->client = api_client_new(ctx_socket_path(path, socket), &e);
+	if (!ctx->client)
+		return ctx_fail(ctx, &e);
+	status = args->command->run(ctx, args);
+	api_client_free(ctx->client);
 	return status;
 }
 
@@ -83,13 +97,13 @@ static int dispatch(int argc, char **argv, struct args *args)
 		return ctx_fail(&ctx, &e);
 	if (args->command && args_has(args, "help")) {
 		help_command(stdout, args->command);
-		return EXIT_OK;
+		return check_output(&ctx, EXIT_OK);
 	}
 	if (args->command)
-		return run_command(&ctx, args);
+		return check_output(&ctx, run_command(&ctx, args));
 	if (args_has(args, "help")) {
 		help_all(stdout, args->group);
-		return EXIT_OK;
+		return check_output(&ctx, EXIT_OK);
 	}
 	help_all(stderr, args->group);
 	return EXIT_USAGE;
@@ -107,8 +121,10 @@ int main(int argc, char **argv)
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)setlocale(LC_CTYPE, "");
 	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+		const struct ctx ctx = { .client = NULL };
+
 		(void)puts("vmctl " VMD_VERSION);
-		return EXIT_OK;
+		return check_output(&ctx, EXIT_OK);
 	}
 	if (argc >= 2 && strcmp(argv[1], "help") == 0)
 		argv[1] = help_option;

@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/parse.h"
 #include "vmctl/ctx.h"
+#include "vmctl/hint.h"
 
 static int bad_port(const char *text, const char *why, struct err *e)
 {
@@ -194,6 +195,17 @@ static int add_numbers(json_t *vm, const struct args *args, struct err *e)
 	    option_size(args, "disk", &disk, e) < 0 ||
 	    option_seconds(args, "ttl", &ttl, e) < 0 ||
 	    option_seconds(args, "timeout", &timeout, e) < 0)
+		return -EINVAL;
+	if ((memory != UINT64_MAX &&
+	     hint_bounds(&api_vm_create, "memory_bytes", "memory", memory, true,
+			 e) < 0) ||
+	    (disk != UINT64_MAX && hint_bounds(&api_vm_create, "disk_bytes",
+					       "disk", disk, true, e) < 0) ||
+	    (ttl != UINT64_MAX && hint_bounds(&api_vm_create, "ttl_seconds",
+					      "ttl", ttl, false, e) < 0) ||
+	    (timeout != UINT64_MAX &&
+	     hint_bounds(&api_vm_create, "ready_timeout_seconds", "timeout",
+			 timeout, false, e) < 0))
 		return -EINVAL;
 	if (set_number(vm, "vcpus", cpus) < 0 ||
 	    set_number(vm, "memory_bytes", memory) < 0 ||

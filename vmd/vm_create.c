@@ -62,7 +62,7 @@ static int fill_sizes(struct vm *vm, const struct image *image, struct err *e)
 	if (!image->root.digest[0] && disk)
 		return err_set(e, ERR_INVALID, "no_disk", 0,
 			       "image '%s' runs from memory and has no disk: "
-			       "leave disk_bytes out",
+			       "leave out the size of a disk",
 			       image->name);
 	if (disk && disk < root)
 		return err_set(e, ERR_INVALID, "disk_too_small", 0,

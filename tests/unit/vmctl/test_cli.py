@@ -368,7 +368,13 @@ class Cli(unittest.TestCase):
                               capture_output=True, env=self.env, timeout=DEADLINE, check=False)
         self.assertEqual(done.returncode, 1)
         self.assertIn(b"permission", done.stderr)
-        self.assertIn(b"group", done.stderr)
+        self.assertIn(b"ask for a group 'vmd'", done.stderr)
+        self.assertNotIn(b"'root'", done.stderr)
+        os.chown(self.socket, 0, 65533)
+        os.chmod(self.socket, 0o660)
+        done = subprocess.run([VMCTL, "ls"], user=65534, group=65534, extra_groups=[],
+                              capture_output=True, env=self.env, timeout=DEADLINE, check=False)
+        self.assertIn(b"become a member of the group 65533", done.stderr)
 
     # ---- cp
 
@@ -461,6 +467,64 @@ class Cli(unittest.TestCase):
             with self.subTest(words):
                 self.assertIn(hint, self.run_(*words, status=2).err)
         self.assertIn("Usage", self.run_("help").out)
+        self.assertIn("--socket must not be empty", self.run_("ls", "--socket=", status=2).err)
+
+    def test_words_of_other_programs(self):
+        for words, hint in ((["ps"], "'ls'"), (["list"], "'ls'"), (["delete", "x"], "'rm'"),
+                            (["shell", "x"], "'exec'"), (["images"], "'image ls'"),
+                            (["image", "list"], "'image ls'"), (["image", "delete"], "'image rm'"),
+                            (["op", "ls"], "'operation'"), (["launch"], "'run'")):
+            with self.subTest(words):
+                self.assertIn("did you mean %s?" % hint, self.run_(*words, status=2).err)
+        self.assertNotIn("did you mean", self.run_("image", "ssh", status=2).err)
+
+    def test_messages_name_options_and_units(self):
+        for option, value, text in (
+                ("--memory", "128", "--memory: 128 B is less than 16 MiB; a number without a unit"),
+                ("--memory", "512K", "--memory: 512 KiB is less than 16 MiB\n"),
+                ("--memory", "1.5G", "not a whole number of a unit"),
+                ("--disk", "5000000T", "--disk: 5000000 TiB is more than"),
+                ("--ttl", "0", "--ttl: 0 s is less than 1 s"),
+                ("--ttl", "1w", "write it as 30s, 10m, 2h or 1d"),
+                ("--name", "", "--name must not be empty"),
+                ("--label", "\u00e4=b", "--label \u00e4: not the name of a label"),
+                ("--net", "foo", "--net: 'foo' is not one of"),
+                ("--engine", "kvm", "--engine: 'kvm' is not one of"),
+                ("-p", "localhost:1:1", "--publish: 'localhost' is not an IPv4 or IPv6")):
+            with self.subTest(option=option, value=value):
+                done = self.run_("create", option, value, "tiny", status=2)
+                self.assertIn(text, done.err)
+                self.assertNotIn("_bytes", done.err)
+
+    def test_near_names(self):
+        self.run_("create", "tiny", "--name", "webserver")
+        self.assertIn("did you mean 'webserver'?",
+                      self.run_("inspect", "websrever", status=1).err)
+        self.assertNotIn("did you mean", self.run_("inspect", "zzzzzz", status=1).err)
+
+    def test_own_daemon_is_found(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root to become somebody else")
+        home = tempfile.mkdtemp(dir=self.dir)
+        os.chmod(self.dir, 0o755)
+        for name, value, path in (("XDG_RUNTIME_DIR", home + "/r", "/r/vmd/vmd.sock"),
+                                  ("XDG_STATE_HOME", home + "/s", "/s/vmd/run/vmd.sock"),
+                                  ("HOME", home, "/.local/state/vmd/run/vmd.sock")):
+            os.makedirs(os.path.dirname(home + path))
+            with open(home + path, "w", encoding="ascii"):
+                pass
+            subprocess.run(["chown", "-R", "65534", home], check=True, timeout=DEADLINE)
+            done = subprocess.run([VMCTL, "ls"], env={name: value}, user=65534, group=65534,
+                                  extra_groups=[], capture_output=True, timeout=DEADLINE, check=False)
+            self.assertIn(home + path, done.stderr.decode())
+
+    def test_lost_help_is_an_error(self):
+        for words in (["--help"], ["run", "--help"], ["--version"], ["completion", "bash"]):
+            with self.subTest(words), open("/dev/full", "w", encoding="ascii") as full:
+                done = subprocess.run([VMCTL, *words], stdout=full, stderr=subprocess.PIPE,
+                                      env=self.env, timeout=DEADLINE, check=False)
+                self.assertEqual(done.returncode, 125 if words[0] == "run" else 1)
+                self.assertIn(b"standard output", done.stderr)
 
     def test_empty_words_of_a_command(self):
         self.run_("create", "tiny", "--name", "words")
