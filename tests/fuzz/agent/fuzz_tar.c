@@ -4,7 +4,6 @@
  * may appear beside the target. Checksums are repaired first in every block
  * that looks like a header, so that mutations get past that check.
  */
-#include <assert.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "agent/tar.h"
+#include "tests/must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -75,7 +75,7 @@ static void check_outside(void)
 		seen++;
 	if (dir)
 		(void)closedir(dir);
-	assert(seen == 3); /* ".", "..", "in" */
+	must(seen == 3); /* ".", "..", "in" */
 }
 
 static void repair(uint8_t *work, size_t size)
@@ -109,7 +109,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				     size - at < piece ? size - at : piece);
 	if (rc == 0)
 		rc = tar_reader_finish(r);
-	assert(rc == 0 || tar_reader_error(r)[0]);
+	must(rc == 0 || tar_reader_error(r)[0]);
 	tar_reader_free(r);
 	check_outside();
 	clean();

@@ -4,11 +4,11 @@
  * the same frames; every decoder must stay inside the payload; what a decoder
  * accepts must encode again.
  */
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/wire.h"
+#include "tests/must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -27,13 +27,13 @@ static void decode_all(const uint8_t *in, size_t len)
 	uint32_t sys;
 
 	if (wire_decode_exec(in, len, &exec)) {
-		assert(wire_encode_exec(&exec, out) == len);
-		assert(memcmp(in, out, len) == 0);
+		must(wire_encode_exec(&exec, out) == len);
+		must(memcmp(in, out, len) == 0);
 	}
 	if (wire_decode_net(in, len, &net))
-		assert(wire_encode_net(&net, out) == len);
+		must(wire_encode_net(&net, out) == len);
 	if (wire_decode_hello_ack(in, len, &ack))
-		assert(wire_encode_hello_ack(&ack, out) == len);
+		must(wire_encode_hello_ack(&ack, out) == len);
 	(void)wire_decode_result(in, len, &sys, &code, &msg);
 }
 
@@ -43,7 +43,7 @@ static void frame(void *ctx, const struct wire_header *h,
 	struct seen *s = ctx;
 	uint8_t *exact = malloc(h->length ? h->length : 1);
 
-	assert(h->length <= WIRE_PAYLOAD_MAX);
+	must(h->length <= WIRE_PAYLOAD_MAX);
 	if (!exact)
 		abort();
 	memcpy(exact, payload, h->length);
@@ -68,6 +68,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	wire_parser_reset(&p);
 	for (size_t at = 0; at < size; at++)
 		wire_parser_feed(&p, data + at, 1, frame, &pieces);
-	assert(whole.hash == pieces.hash && resync == p.resync);
+	must(whole.hash == pieces.hash && resync == p.resync);
 	return 0;
 }

@@ -3,7 +3,6 @@
  * First byte: which object or route. The rest: a body, or "METHOD PATH?QUERY".
  * What was accepted must still be valid with its defaults filled in.
  */
-#include <assert.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -12,6 +11,7 @@
 #include "api/validate.h"
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "tests/must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -24,11 +24,11 @@ static void fuzz_body(const struct api_object *object, const char *text,
 	if (api_parse(object, text, len, &value, &e) < 0) {
 		AUTO(json) json_t *problem = api_problem_new(&e, NULL);
 
-		assert(e.kind == ERR_INVALID && e.code[0] && e.msg[0]);
-		assert(problem);
+		must(e.kind == ERR_INVALID && e.code[0] && e.msg[0]);
+		must(problem);
 		return;
 	}
-	assert(api_validate(object, value, &e) == 0);
+	must(api_validate(object, value, &e) == 0);
 }
 
 static void fuzz_request(const char *text)
@@ -53,7 +53,7 @@ static void fuzz_request(const char *text)
 	path[n] = '\0';
 	if (api_route_match(method, path, &route, &params, allow, &e) < 0)
 		return;
-	assert(strlen(params.value) < API_PARAM_MAX);
+	must(strlen(params.value) < API_PARAM_MAX);
 	(void)api_query_parse(route, rest[n] ? rest + n + 1 : NULL, &query, &e);
 }
 

@@ -3,13 +3,13 @@
  * First byte 'h': the rest is the head of an answer to the handshake; else it is
  * frames of a hostile server.
  */
-#include <assert.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "api/ws.h"
 #include "base/sock.h"
+#include "tests/must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -19,10 +19,10 @@ static void on_message(void *ctx, bool text, const uint8_t *data, size_t len)
 
 	(void)ctx;
 	(void)text;
-	assert(len <= API_WS_MESSAGE_MAX);
+	must(len <= API_WS_MESSAGE_MAX);
 	for (size_t i = 0; i < len; i++)
 		sum += data[i]; /* every byte must be readable */
-	assert(sum <= 255U * API_WS_MESSAGE_MAX);
+	must(sum <= 255U * API_WS_MESSAGE_MAX);
 }
 
 static void fuzz_frames(const uint8_t *data, size_t size)
@@ -38,7 +38,7 @@ static void fuzz_frames(const uint8_t *data, size_t size)
 	if (api_ws_attach(fds[0], on_message, NULL, &ws, &e) == 0) {
 		/* The end of file, at the latest, ends it. */
 		for (int i = 0; i < 1000 && api_ws_handle(ws, &e) == 0; i++)
-			assert(i < 999);
+			must(i < 999);
 		api_ws_free(ws);
 	}
 	(void)close(fds[1]);

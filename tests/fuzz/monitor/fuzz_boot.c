@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes as a kernel, for guests of an odd little amount of memory. */
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -8,6 +7,7 @@
 
 #include "monitor/boot.h"
 #include "monitor/layout.h"
+#include "tests/must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -33,8 +33,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	mem.regions[0] = (struct guest_region){ .len = MEM, .host = host };
 	if (boot_load(&mem, kernel, kernel, "console=ttyS0", GPA_ACPI, &entry,
 		      &e) < 0)
-		assert(e.code[0] && e.msg[0]);
+		must(e.code[0] && e.msg[0]);
 	else
-		assert(entry.ip >= GPA_HIGH_START && entry.ip < MEM);
+		must(entry.ip >= GPA_HIGH_START && entry.ip < MEM);
 	return 0;
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes as a configuration: an error or a config, nothing else. */
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "monitor/config.h"
+#include "tests/must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -18,11 +18,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	memcpy(text, data, size);
 	if (config_parse(text, size, &c, &e) == 0) {
-		assert(c.vcpu_count >= 1 && c.vcpu_count <= 32);
-		assert(c.mem_bytes >= 16 << 20 && c.kernel_image_path);
+		must(c.vcpu_count >= 1 && c.vcpu_count <= 32);
+		must(c.mem_bytes >= 16 << 20 && c.kernel_image_path);
 		config_done(&c);
 	} else {
-		assert(e.code[0] && e.msg[0]);
+		must(e.code[0] && e.msg[0]);
 	}
 	free(text);
 	return 0;

@@ -4,12 +4,12 @@
  * all), once as the content of a section with its checksums in order. What is
  * accepted must then run.
  */
-#include <assert.h>
 #include <linux/virtio_mmio.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/must.h"
 #include "victim.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -44,9 +44,9 @@ static size_t patched_section(struct victim *v, const uint8_t *data,
 	fake_driver_start(&v->d, ~0ull);
 	state_writer_init(&w, LIMIT);
 	virtio_mmio_save(&v->d.mmio, &w, 0);
-	assert(!w.failed && buf_len(&w.out) > head + 4);
+	must(!w.failed && buf_len(&w.out) > head + 4);
 	len = buf_len(&w.out) - head - 4;
-	assert(len <= 512);
+	must(len <= 512);
 	memcpy(section, buf_head(&w.out) + head, len);
 	state_writer_done(&w);
 	for (size_t i = 0; i + 1 < size; i += 2)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* See fake_driver.h. */
 #include "fake_driver.h"
+#include "tests/must.h"
 
-#include <assert.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
 #include <string.h>
@@ -16,11 +16,6 @@ enum {
 };
 
 /* An assert for what has effects. */
-static void must(bool ok)
-{
-	assert(ok);
-}
-
 static void *map_guarded(size_t len)
 {
 	uint8_t *p = mmap(NULL, len + GUARD_LEN, PROT_READ | PROT_WRITE,
@@ -82,7 +77,7 @@ static const struct virtio_mmio_ops monitor_ops = {
 
 void fake_driver_attach(struct fake_driver *d, struct virtio_device *dev)
 {
-	assert(!d->dev);
+	must(!d->dev);
 	d->dev = dev;
 	virtio_mmio_init(&d->mmio, dev, &monitor_ops, d);
 }
@@ -204,7 +199,7 @@ uint64_t fake_alloc(struct fake_driver *d, uint64_t len, uint64_t align)
 {
 	uint64_t gpa = (d->next_free + align - 1) & ~(align - 1);
 
-	assert(gpa + len <= FAKE_LOW_LEN);
+	must(gpa + len <= FAKE_LOW_LEN);
 	d->next_free = gpa + len;
 	return gpa;
 }
@@ -213,7 +208,7 @@ void *fake_ptr(struct fake_driver *d, uint64_t gpa, uint64_t len)
 {
 	void *p = guest_slice(&d->mem, gpa, len);
 
-	assert(p);
+	must(p);
 	return p;
 }
 
@@ -306,7 +301,7 @@ uint16_t fake_add(struct fake_driver *d, uint16_t queue,
 	struct fake_queue *q = &d->queues[queue];
 	uint16_t head = q->next_desc % q->size;
 
-	assert(count && count <= q->size);
+	must(count && count <= q->size);
 	for (size_t i = 0; i < count; i++) {
 		uint16_t at = q->next_desc++ % q->size;
 

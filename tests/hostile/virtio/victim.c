@@ -2,13 +2,13 @@
 /* See victim.h. */
 #include "victim.h"
 
-#include <assert.h>
 #include <fcntl.h>
 #include <linux/virtio_blk.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "tests/must.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
 #include "virtio/rng.h"
@@ -47,7 +47,7 @@ struct virtio_device *victim_make(struct victim *v)
 	case VICTIM_KINDS:
 		break;
 	}
-	assert(rc == 0);
+	must(rc == 0);
 	return dev;
 }
 
@@ -56,14 +56,14 @@ void victim_init(struct victim *v, enum victim_kind kind)
 	*v = (struct victim){ .kind = kind, .disk_fd = -1 };
 	v->queue = kind == VICTIM_CONSOLE ? CONSOLE_OUTPUT : 0;
 	v->loop = loop_new(NULL);
-	assert(v->loop);
+	must(v->loop);
 	fake_driver_init(&v->d);
 	if (kind == VICTIM_BLK) {
 		int rc;
 
 		v->disk_fd = memfd_create("disk", MFD_CLOEXEC);
 		rc = ftruncate(v->disk_fd, DISK_BYTES);
-		assert(rc == 0);
+		must(rc == 0);
 	}
 	fake_driver_attach(&v->d, victim_make(v));
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fake_agent.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "fake_engine.h"
+#include "tests/must.h"
 
 enum {
 	STREAMS = 16
@@ -140,7 +140,7 @@ static void on_exec(struct fake_agent *a, uint32_t id, const uint8_t *payload,
 	struct stream *s = find(a, 0);
 	uint8_t pid[4] = { 42 };
 
-	assert(wire_decode_exec(payload, len, &m) && s);
+	must(wire_decode_exec(payload, len, &m) && s);
 	if (m.flags & WIRE_EXEC_DETACHED) {
 		if (is(m.argv[0], "nonsense")) {
 			put_result(a, id, ENOENT, WIRE_CODE_NOT_FOUND);
@@ -191,7 +191,7 @@ static void on_hello(struct fake_agent *a, const uint8_t *payload, size_t len)
 				      .agent = wire_str("0.1.0") };
 	uint8_t out[512];
 
-	assert(len == 2 + WIRE_NONCE_LEN);
+	must(len == 2 + WIRE_NONCE_LEN);
 	memset(a->streams, 0, sizeof(a->streams));
 	memcpy(ack.nonce, payload + 2, WIRE_NONCE_LEN);
 	put(a, WIRE_HELLO_ACK, 0, 0, out, wire_encode_hello_ack(&ack, out));
@@ -302,13 +302,13 @@ struct fake_agent *fake_agent_new(struct loop *loop, int fd,
 {
 	struct fake_agent *a = calloc(1, sizeof(*a));
 
-	assert(a);
+	must(a);
 	a->loop = loop;
 	a->fd = fd;
 	a->out = (struct buf)BUF_INIT(8 << 20);
 	a->shutdown = shutdown;
 	a->data = data;
-	assert(loop_add(loop, &a->source, fd, EPOLLIN, on_socket, a) == 0);
+	must(loop_add(loop, &a->source, fd, EPOLLIN, on_socket, a) == 0);
 	return a;
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fake_engine.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/process.h"
 #include "fake_agent.h"
+#include "tests/must.h"
 
 /* What the host would have: outlives the daemon's handle. */
 struct world {
@@ -51,7 +51,7 @@ void fake_program(const char *dir)
 		return;
 	(void)snprintf(program, sizeof(program), "%s/vmd-monitor-fake", dir);
 	(void)snprintf(command, sizeof(command), "cp /bin/sleep '%s'", program);
-	assert(system(command) == 0);
+	must(system(command) == 0);
 }
 
 static struct world *world_find(const char *id)
@@ -112,8 +112,8 @@ static void connect_agent(struct engine_vm *vm)
 {
 	int fds[2];
 
-	assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
-			  0, fds) == 0);
+	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+			fds) == 0);
 	fake_agent_free(vm->agent);
 	vm->agent = fake_agent_new(vm->loop, fds[0], on_guest_shutdown, vm);
 	vm->events->agent(vm->ctx, fds[1]);
@@ -171,7 +171,7 @@ static struct engine_vm *handle_new(struct loop *loop, struct world *w,
 {
 	struct engine_vm *vm = calloc(1, sizeof(*vm));
 
-	assert(vm);
+	must(vm);
 	vm->loop = loop;
 	vm->world = w;
 	vm->events = events;
@@ -200,7 +200,7 @@ static int fake_start(struct loop *loop, const struct vm_launch *launch,
 			       "the fake engine refuses");
 	if (!w)
 		w = world_free();
-	assert(w && !w->alive && access(launch->kernel_path, R_OK) == 0);
+	must(w && !w->alive && access(launch->kernel_path, R_OK) == 0);
 	(void)snprintf(w->id, sizeof(w->id), "%s", launch->id);
 	w->has_end = false;
 	if (process_spawn(&spec, &w->process, e) < 0)
@@ -208,7 +208,7 @@ static int fake_start(struct loop *loop, const struct vm_launch *launch,
 	w->alive = true;
 	log = openat(launch->run_dirfd, "console.log",
 		     O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-	assert(log >= 0 && write(log, "first line\nlast line\n", 21) == 21);
+	must(log >= 0 && write(log, "first line\nlast line\n", 21) == 21);
 	close_fd(&log);
 	*ret = handle_new(loop, w, events, ctx);
 	p.pid = w->process.pid;
@@ -235,7 +235,7 @@ static int fake_adopt(struct loop *loop, const char *id, int run_dirfd,
 		*ret_end = w && w->has_end ? w->end : VM_END_FAILED;
 		return -ESRCH;
 	}
-	assert(count == 1 && processes[0].pid == w->process.pid);
+	must(count == 1 && processes[0].pid == w->process.pid);
 	*ret = handle_new(loop, w, events, ctx);
 	(*ret)->stage = 2;
 	loop_timer_arm(&(*ret)->step, 0);
@@ -330,7 +330,7 @@ void fake_end(const char *id, enum vm_end end)
 {
 	struct world *w = world_find(id);
 
-	assert(w && w->alive);
+	must(w && w->alive);
 	if (w->handle) {
 		finish(w->handle, end);
 		return;
@@ -344,7 +344,7 @@ void fake_print(const char *id, const char *text)
 {
 	struct world *w = world_find(id);
 
-	assert(w && w->handle);
+	must(w && w->handle);
 	w->handle->events->console(w->handle->ctx, text, strlen(text));
 }
 
@@ -352,7 +352,7 @@ void fake_command_ends(const char *id, uint32_t status)
 {
 	struct world *w = world_find(id);
 
-	assert(w && w->handle && w->handle->agent);
+	must(w && w->handle && w->handle->agent);
 	fake_agent_detached(w->handle->agent, 1, status);
 }
 
@@ -360,7 +360,7 @@ void fake_reset(void)
 {
 	for (size_t i = 0; i < ARRAY_LEN(worlds); i++) {
 		world_kill(&worlds[i]);
-		assert(!worlds[i].handle);
+		must(!worlds[i].handle);
 	}
 	memset(worlds, 0, sizeof(worlds));
 	fake_fault = FAKE_OK;

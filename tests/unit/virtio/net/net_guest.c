@@ -2,7 +2,6 @@
 /* See net_guest.h. */
 #include "net_guest.h"
 
-#include <assert.h>
 #include <endian.h>
 #include <errno.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/sock.h"
+#include "tests/must.h"
 
 const uint8_t net_guest_mac[6] = { 2, 0, 0, 0, 0, 0x17 };
 
@@ -20,11 +20,6 @@ uint64_t net_guest_features = ~0ull;
 enum {
 	TX_BUF_LEN = 68 * 1024
 };
-
-static void must(bool ok)
-{
-	assert(ok);
-}
 
 static void on_link_lost(void *ctx, const char *why)
 {
@@ -100,7 +95,7 @@ void net_guest_settle(struct net_guest *g)
 
 	/* 3 ms: longer than a timer armed with 0 needs. */
 	while (loop_run_once(g->loop, 3) > 0)
-		assert(clock_mono_ms() < deadline);
+		must(clock_mono_ms() < deadline);
 }
 
 void net_guest_send(struct net_guest *g, const struct net_hdr *hdr,
@@ -189,7 +184,7 @@ int net_peer_recv(struct net_guest *g, uint8_t *frame, size_t room)
 		must(n > 0 || errno == EAGAIN);
 		done += n > 0 ? (size_t)n : 0;
 		(void)loop_run_once(g->loop, 0);
-		assert(clock_mono_ms() < deadline);
+		must(clock_mono_ms() < deadline);
 	}
 	return (int)len;
 }

@@ -2,7 +2,6 @@
 /* See vsock_guest.h. */
 #include "vsock_guest.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,13 +14,9 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/sock.h"
+#include "tests/must.h"
 
 uint64_t vsock_guest_features = ~0ull;
-
-static void must(bool ok)
-{
-	assert(ok);
-}
 
 struct virtio_device *vsock_guest_fresh(struct vsock_guest *g)
 {
@@ -131,7 +126,7 @@ void vsock_guest_settle(struct vsock_guest *g)
 	uint64_t deadline = clock_mono_ms() + VSOCK_GUEST_WAIT_MS;
 
 	while (loop_run_once(g->loop, 3) > 0)
-		assert(clock_mono_ms() < deadline);
+		must(clock_mono_ms() < deadline);
 }
 
 struct vsock_hdr vsock_guest_hdr(enum vsock_op op, uint32_t guest_port,
