@@ -35,6 +35,7 @@ enum {
 	/* At most this much is read from the host at a time: 16 bytes of it can
 	 * cause a reply of at most OUTQ_REPLY_MAX. */
 	HOST_READ_MAX = 8192,
+	HOST_READS_MAX = 16, /* then others have their turn */
 	OUTQ_REPLY_MAX = 300,
 	DETACHED_MAX = 256, /* records kept until REAP */
 	KILL_AFTER_MS = 1000, /* between SIGHUP and SIGKILL */
@@ -228,7 +229,7 @@ void command_abandon(struct command *c);
 void command_end(struct command *c);
 void commands_poll(struct agent *a);
 /* After the callbacks: output of exited commands, deadlines, freeing. */
-bool commands_pump(struct agent *a);
+void commands_pump(struct agent *a);
 void commands_sweep(struct agent *a);
 void command_exited(struct agent *a, pid_t pid, uint32_t status,
 		    uint32_t signal);

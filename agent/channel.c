@@ -234,7 +234,8 @@ static void lost(struct agent *a)
 		a->quit = true;
 }
 
-static void receive(struct agent *a)
+/* One read; the port of QEMU gives 4 KiB. true: there may be more. */
+static bool receive(struct agent *a)
 {
 	static uint8_t data[HOST_READ_MAX];
 	ssize_t n = read(a->channel.fd, data, sizeof(data));
@@ -243,6 +244,14 @@ static void receive(struct agent *a)
 		wire_parser_feed(&a->parser, data, (size_t)n, session_frame, a);
 	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
 		lost(a);
+	return n > 0;
+}
+
+static void receive_all(struct agent *a)
+{
+	for (int i = 0; i < HOST_READS_MAX; i++)
+		if (outq_len(&a->out) > OUTQ_INPUT_LEVEL || !receive(a))
+			return;
 }
 
 static void on_host(struct agent *a, void *data, short revents)
@@ -252,7 +261,7 @@ static void on_host(struct agent *a, void *data, short revents)
 		return;
 	if (outq_len(&a->out) <= OUTQ_INPUT_LEVEL &&
 	    (revents & (POLLIN | POLLHUP | POLLERR)))
-		receive(a);
+		receive_all(a);
 	else if (revents & (POLLHUP | POLLERR))
 		lost(a);
 }

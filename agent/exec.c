@@ -239,12 +239,12 @@ void command_abandon(struct command *c)
 	c->dead = c->exited;
 }
 
-/* true when something was sent and there may be more. */
-static bool read_output(struct agent *a, struct command *c, int *fd,
-			enum wire_channel channel)
+/* One frame. true when something was sent and there may be more. */
+static bool read_frame(struct agent *a, struct command *c, int *fd,
+		       enum wire_channel channel)
 {
 	struct stream *st = c->stream;
-	size_t room = WIRE_PAYLOAD_MAX;
+	size_t room = WIRE_DATA_MAX;
 	uint8_t *at;
 	ssize_t n;
 
@@ -259,7 +259,8 @@ static bool read_output(struct agent *a, struct command *c, int *fd,
 	if (n > 0) {
 		st->out_credit[channel] -= (uint32_t)n;
 		outq_data_commit(&a->out, (uint8_t)channel, st->id, (size_t)n);
-		return true;
+		/* Less than was wanted, from one who may still write: empty. */
+		return (size_t)n == room || c->exited;
 	}
 	if (n < 0 && errno == EINTR)
 		return true;
@@ -269,8 +270,15 @@ static bool read_output(struct agent *a, struct command *c, int *fd,
 	if (c->tty)
 		close_input(c);
 	close_slot(fd);
-	outq_frame(&a->out, WIRE_EOF, (uint8_t)channel, st->id, NULL, 0);
 	return false;
+}
+
+/* What there is, while there is room: the host gets it in one piece. */
+static void read_output(struct agent *a, struct command *c, int *fd,
+			enum wire_channel channel)
+{
+	while (read_frame(a, c, fd, channel))
+		;
 }
 
 static void on_out(struct agent *a, void *data, short revents)
@@ -278,7 +286,7 @@ static void on_out(struct agent *a, void *data, short revents)
 	struct command *c = data;
 
 	(void)revents;
-	(void)read_output(a, c, &c->out, WIRE_OUT);
+	read_output(a, c, &c->out, WIRE_OUT);
 }
 
 static void on_err(struct agent *a, void *data, short revents)
@@ -286,7 +294,7 @@ static void on_err(struct agent *a, void *data, short revents)
 	struct command *c = data;
 
 	(void)revents;
-	(void)read_output(a, c, &c->err, WIRE_ERR);
+	read_output(a, c, &c->err, WIRE_ERR);
 }
 
 static void on_in(struct agent *a, void *data, short revents)
@@ -339,6 +347,11 @@ static void finish(struct agent *a, struct command *c)
 
 	wire_write_u32(&w, c->status);
 	wire_write_u32(&w, c->signal);
+	/* With the EXIT and not before: one wake-up of the host, not three. */
+	if (!c->ending)
+		outq_frame(&a->out, WIRE_EOF, WIRE_OUT, st->id, NULL, 0);
+	if (!c->ending && !c->tty)
+		outq_frame(&a->out, WIRE_EOF, WIRE_ERR, st->id, NULL, 0);
 	outq_frame(&a->out, WIRE_EXIT, 0, st->id, payload, sizeof(payload));
 	close_all(c);
 	c->stream = NULL;
@@ -347,19 +360,16 @@ static void finish(struct agent *a, struct command *c)
 	stream_free(a, st);
 }
 
-bool commands_pump(struct agent *a)
+void commands_pump(struct agent *a)
 {
-	bool again = false;
-
 	for (struct command *c = a->commands; c; c = c->next) {
 		if (!c->exited || !c->stream)
 			continue;
-		again |= read_output(a, c, &c->out, WIRE_OUT);
-		again |= read_output(a, c, &c->err, WIRE_ERR);
+		read_output(a, c, &c->out, WIRE_OUT);
+		read_output(a, c, &c->err, WIRE_ERR);
 		if (c->out < 0 && c->err < 0)
 			finish(a, c);
 	}
-	return again;
 }
 
 void commands_sweep(struct agent *a)

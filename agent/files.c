@@ -111,7 +111,7 @@ void pull_open(struct agent *a, struct stream *st, const uint8_t *payload,
 /* One frame of the archive. true: there is room and credit for another. */
 static bool pull_step(struct agent *a, struct stream *st)
 {
-	size_t room = WIRE_PAYLOAD_MAX;
+	size_t room = WIRE_DATA_MAX;
 	uint8_t *at = outq_data_begin(&a->out);
 	struct failure f;
 	ssize_t n;

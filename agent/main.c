@@ -68,8 +68,8 @@ int agent_run(struct agent *a)
 
 	while (!a->quit) {
 		one_round(a, busy);
-		busy = commands_pump(a);
-		busy |= pulls_pump(a);
+		commands_pump(a);
+		busy = pulls_pump(a);
 		commands_sweep(a);
 		channel_flush(a);
 		power_step(a);

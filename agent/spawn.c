@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Starting a command: fork, descriptors, terminal, user, directory, exec. The
- * child reports a failure through a close-on-exec pipe, so that the parent knows
- * whether the program runs and, if not, which step failed and why.
+ * Starting a command: a child, descriptors, terminal, user, directory, exec.
+ *
+ * The child has our memory and a stack of its own, and we stand still until it
+ * has become the program or has ended, as with posix_spawn(): no page tables are
+ * copied, no page is copied on its first write, and what failed and why is simply
+ * left in struct launch. So the child calls nothing that changes our memory
+ * beyond that and errno.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,7 +26,9 @@
 	"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 enum {
-	DEFAULT_ENVS = 8
+	DEFAULT_ENVS = 8,
+	CHILD_STACK = 65536, /* a path of 4 KiB, snprintf, and room */
+	OUTPUT_PIPE = 262144, /* a command that talks a lot is woken less */
 };
 
 enum step {
@@ -36,7 +43,7 @@ struct step_failure {
 	int sys;
 };
 
-/* Everything the child needs, made before the fork. */
+/* Everything the child needs, made before there is one. */
 struct launch {
 	char *argv[WIRE_ARGS_MAX + 1];
 	char *envp[WIRE_ENVS_MAX + DEFAULT_ENVS + 1];
@@ -45,9 +52,9 @@ struct launch {
 	struct user user;
 	bool tty, set_user;
 	char defaults[DEFAULT_ENVS][320];
-	int in, out,
-		err; /* ours to close after the fork; the child's 0, 1, 2 */
-	int report;
+	int in, out, err; /* ours to close afterwards; the child's 0, 1, 2 */
+	bool failed; /* set by the child, with why */
+	struct step_failure why;
 };
 
 /* A copy of s with a NUL, taken from the arena at *at. */
@@ -161,10 +168,12 @@ static int exec_search(const struct launch *l)
 	return best;
 }
 
+/* The system calls themselves: the C library's functions of these names are for
+ * all threads of a process and take locks in our memory. */
 static int become_user(const struct user *u)
 {
-	if (setgroups(u->group_count, u->groups) < 0 || setgid(u->gid) < 0 ||
-	    setuid(u->uid) < 0)
+	if (syscall(SYS_setgroups, u->group_count, u->groups) < 0 ||
+	    syscall(SYS_setgid, u->gid) < 0 || syscall(SYS_setuid, u->uid) < 0)
 		return errno;
 	return 0;
 }
@@ -182,16 +191,16 @@ static int install_stdio(const struct launch *l)
 	return 0;
 }
 
-static void report(const struct launch *l, enum step step, int sys)
+static void report(struct launch *l, enum step step, int sys)
 {
-	struct step_failure why = { step, sys };
-
-	(void)!write(l->report, &why, sizeof(why));
+	l->why = (struct step_failure){ step, sys };
+	l->failed = true;
 	_exit(127);
 }
 
-static void child(const struct launch *l)
+static int child(void *data)
 {
+	struct launch *l = data;
 	int sys;
 
 	signals_reset();
@@ -212,6 +221,7 @@ static void child(const struct launch *l)
 		report(l, STEP_CWD, errno);
 	(void)umask(022);
 	report(l, STEP_EXEC, exec_search(l));
+	return 0; /* not reached */
 }
 
 static bool open_terminal(struct launch *l, const struct wire_exec *req,
@@ -256,6 +266,8 @@ static bool open_pipe(int *ret_ours, int *ret_child, int ours)
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return false;
 	(void)fcntl(fds[ours], F_SETFL, O_NONBLOCK);
+	if (ours == 0) /* refused to an ordinary user: the default does */
+		(void)fcntl(fds[0], F_SETPIPE_SZ, OUTPUT_PIPE);
 	*ret_ours = fds[ours];
 	*ret_child = fds[1 - ours];
 	return true;
@@ -315,39 +327,22 @@ static void explain(const struct launch *l, const struct step_failure *why,
 	}
 }
 
-/* fork, and wait for the exec or the report of its failure. */
-static bool fork_and_exec(struct launch *l, struct command *c,
-			  struct failure *f)
+/* A child, and the exec or its failure. */
+static bool start_child(struct launch *l, struct command *c, struct failure *f)
 {
-	struct step_failure why;
-	int fds[2];
-	ssize_t n;
+	/* One at a time, and it is free again when clone() returns. */
+	static _Alignas(16) uint8_t stack[CHILD_STACK];
 
-	if (pipe2(fds, O_CLOEXEC) < 0) {
-		failure_set(f, errno, WIRE_CODE_IO, "cannot make a pipe");
-		return false;
-	}
-	/* The report must not be where stdin, stdout and stderr will be. */
-	l->report = fcntl(fds[1], F_DUPFD_CLOEXEC, 3);
-	(void)close(fds[1]);
-	c->pid = l->report < 0 ? -1 : fork();
-	if (c->pid == 0)
-		child(l);
-	if (c->pid < 0)
-		failure_set(f, errno, WIRE_CODE_IO, "cannot fork");
-	close_if(l->report);
+	c->pid = clone(child, stack + sizeof(stack),
+		       CLONE_VM | CLONE_VFORK | SIGCHLD, l);
 	if (c->pid < 0) {
-		(void)close(fds[0]);
+		failure_set(f, errno, WIRE_CODE_IO, "cannot fork");
 		return false;
 	}
-	do {
-		n = read(fds[0], &why, sizeof(why));
-	} while (n < 0 && errno == EINTR);
-	(void)close(fds[0]);
-	if (n != (ssize_t)sizeof(why))
+	if (!l->failed)
 		return true;
 	(void)waitpid(c->pid, NULL, 0);
-	explain(l, &why, f);
+	explain(l, &l->why, f);
 	return false;
 }
 
@@ -360,7 +355,7 @@ bool spawn_command(struct agent *a, const struct wire_exec *req,
 	memset(&l, 0, sizeof(l));
 	l.in = l.out = l.err = -1;
 	if (prepare(&l, req, f))
-		ok = open_stdio(a, &l, req, c, f) && fork_and_exec(&l, c, f);
+		ok = open_stdio(a, &l, req, c, f) && start_child(&l, c, f);
 	if (!c->tty) {
 		close_if(l.in);
 		close_if(l.out);

@@ -24,7 +24,7 @@
  * frames for it are dropped silently. A DETACHED exec gets STARTED and at once
  * RESULT 0: how it ends comes as DETACHED. A frame that is malformed or of a
  * type that has no business on the stream ends it with RESULT bad_request.
- * EXIT comes after the EOF of both outputs, except after CLOSE. A session also
+ * EXIT comes right behind the EOF of the outputs, except after CLOSE. A session also
  * ends when the byte stream is lost (vsock closed, serial port hung up).
  *
  * Flow control. DATA consumes credit of its (stream, channel); each direction
@@ -49,6 +49,9 @@ enum {
 	WIRE_MAGIC = 0x31414d56, /* "VMA1" */
 	WIRE_HEADER_LEN = 16,
 	WIRE_PAYLOAD_MAX = 32768,
+	/* What a sender puts into one DATA: with its header 32 KiB, as much as a
+	 * virtio-serial port takes in one piece. */
+	WIRE_DATA_MAX = WIRE_PAYLOAD_MAX - 16,
 	WIRE_SYNC_LEN = WIRE_PAYLOAD_MAX + WIRE_HEADER_LEN,
 	WIRE_WINDOW = 262144,
 	WIRE_NONCE_LEN = 16,

@@ -323,7 +323,7 @@ size_t agent_stream_write(struct agent_stream *st, const void *data, size_t len)
 	if (!agent_session_ready(s))
 		return 0;
 	while (left && st->in_credit && buf_len(&s->out) < OUT_SOFT_BYTES) {
-		size_t n = left < WIRE_PAYLOAD_MAX ? left : WIRE_PAYLOAD_MAX;
+		size_t n = left < WIRE_DATA_MAX ? left : WIRE_DATA_MAX;
 
 		if (n > st->in_credit)
 			n = st->in_credit;
