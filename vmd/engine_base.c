@@ -16,6 +16,8 @@ enum {
 	PASST_END_MS = 1000,
 	/* Both end together: the one that is reaped first says nothing. */
 	PASST_LOST_MS = 500,
+	/* Nothing but a hanging disk keeps a killed process longer. */
+	ABORT_MS = 1000,
 	AGENT_RETRY_MS = 50,
 	AGENT_RETRY_MAX_MS = 2000
 };
@@ -200,6 +202,17 @@ int engine_vm_watch(struct engine_vm *vm, struct err *e)
 			      EPOLLIN, on_passt, vm);
 	}
 	return rc < 0 ? err_sys(e, -rc, "cannot watch the VM's processes") : 0;
+}
+
+void engine_vm_abort(struct engine_vm *vm)
+{
+	struct process *all[] = { &vm->main, &vm->passt };
+	struct process_exit x;
+
+	for (size_t i = 0; i < 2; i++) {
+		(void)process_signal(all[i], SIGKILL);
+		(void)process_wait(all[i], ABORT_MS, &x);
+	}
 }
 
 int engine_vm_adopt_process(const char *role, const struct vm_process *list,

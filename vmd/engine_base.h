@@ -66,6 +66,8 @@ void engine_vm_leave(struct engine_vm *vm);
 
 /* Starts watching vm->main (and vm->passt when it has a pid). */
 int engine_vm_watch(struct engine_vm *vm, struct err *e);
+/* They cannot be watched: ends and reaps both before start() fails. */
+void engine_vm_abort(struct engine_vm *vm);
 /* Takes over passt if there was one; a lost one is told soon. */
 void engine_vm_adopt_passt(struct engine_vm *vm, const struct vm_process *list,
 			   size_t count);

@@ -356,7 +356,12 @@ static int microvm_start(struct loop *loop, const struct vm_launch *launch,
 	if (rc == 0 && launch->network)
 		engine_vm_announce(vm, "passt", &vm->passt);
 	attach(m);
-	if (engine_vm_watch(vm, rc < 0 ? NULL : &later) < 0 || rc < 0)
+	if (engine_vm_watch(vm, e) < 0) {
+		engine_vm_abort(vm);
+		engine_vm_release(vm);
+		return -EIO;
+	}
+	if (rc < 0)
 		engine_vm_finish(vm, VM_END_FAILED, &later);
 	*ret = vm;
 	return 0;

@@ -288,7 +288,12 @@ static int qemu_start(struct loop *loop, const struct vm_launch *launch,
 	engine_vm_announce(&q->base, "qemu", &q->base.main);
 	rc = connect_all(q, launch, net[1], &later);
 	close_fd(&net[1]);
-	if (engine_vm_watch(&q->base, rc < 0 ? NULL : &later) < 0 || rc < 0)
+	if (engine_vm_watch(&q->base, e) < 0) {
+		engine_vm_abort(&q->base);
+		engine_vm_release(&q->base);
+		return -EIO;
+	}
+	if (rc < 0)
 		engine_vm_finish(&q->base, VM_END_FAILED, &later);
 	*ret = &q->base;
 	return 0;
