@@ -266,8 +266,10 @@ void vm_ended(struct vm *vm, enum vm_end end, const struct err *e)
 	} else if (op_starts(vm)) {
 		died_starting(vm, end, e);
 	} else if (op_is(vm, "vm_stop")) {
-		vm_set_state(vm, API_VM_STOPPED, "%s",
-			     end == VM_END_KILLED ? vm_end_text(end) : "");
+		/* It is down as was asked; how, if not as was asked. */
+		vm_set_state(vm, API_VM_STOPPED, "%s%s%s",
+			     end == VM_END_POWEROFF ? "" : vm_end_text(end),
+			     e ? ": " : "", e ? e->msg : "");
 		if (vm->row.ephemeral)
 			vm_remove(vm, NULL);
 		else

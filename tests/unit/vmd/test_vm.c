@@ -68,6 +68,24 @@ static void test_stop_forces_after_timeout(void **state)
 	rig_assert_nothing_left(r);
 }
 
+static void test_stop_that_ends_otherwise_says_so(void **state)
+{
+	struct rig *r = *state;
+	struct answer a;
+	char *id;
+
+	fake_fault = FAKE_IGNORES_SHUTDOWN;
+	id = rig_create(r, "\"name\":\"a\"", &a);
+	answer_done(&a);
+	rig_call(r, "POST", "/v1/vms/a/stop", "", "{}", &a);
+	answer_done(&a);
+	fake_end(id, VM_END_FAILED);
+	rig_expect(r, "GET", "/v1/vms/a", NULL, "state", "stopped");
+	rig_expect(r, "GET", "/v1/vms/a", NULL, "reason",
+		   "the engine failed: the fake engine died");
+	free(id);
+}
+
 static void ask(struct rig *r, const char *method, const char *path,
 		const char *body, const char *code)
 {
@@ -187,6 +205,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(test_create_becomes_ready),
 		RIG_TEST(test_stop_forces_after_timeout),
+		RIG_TEST(test_stop_that_ends_otherwise_says_so),
 		RIG_TEST(test_verbs_while_it_is_killed),
 		RIG_TEST(test_guest_ends_by_itself),
 		RIG_TEST(test_main_command_ends_ephemeral),
