@@ -95,7 +95,7 @@ int store_vm_each(struct store *s, void (*fn)(void *ctx, struct vm_row *row),
 int store_op_put(struct store *s, const struct op_row *row, struct err *e);
 int store_op_get(struct store *s, const char *id, struct op_row *ret,
 		 struct err *e);
-/* Newest first, at most limit, created before the operation `before` ("": all).
+/* Newest first, at most limit (SIZE_MAX: all), created before the operation `before` ("": all).
  * Returns how many were given to fn, or a negative errno. */
 int store_op_each(struct store *s, const char *before, size_t limit,
 		  void (*fn)(void *ctx, const struct op_row *row), void *ctx,

@@ -84,7 +84,8 @@ int store_op_each(struct store *s, const char *before, size_t limit,
 			       &stmt, e);
 
 	if (rc == 0)
-		rc = store_bind(s, stmt, e, "si", before, (int64_t)limit);
+		rc = store_bind(s, stmt, e, "si", before,
+				limit > INT64_MAX ? -1 : (int64_t)limit);
 	while (rc >= 0) {
 		struct op_row row;
 

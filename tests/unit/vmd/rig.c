@@ -105,14 +105,14 @@ static void make_script(struct rig *r)
 		"rm -rf \"$3\"/staging/*\necho '{\"result\":{\"removed\":1}}'\n"
 		"exit\nfi\n"
 		"case $mode in\n"
-		"hang) sleep 1000;;\n"
+		"hang) sleep 1000 & echo >%s/hangs; wait;;\n"
 		"fail) echo '{\"error\":{\"kind\":\"no_space\",\"code\":"
 		"\"disk_full\",\"message\":\"the disk is full\"}}'; exit 1;;\n"
 		"crash) echo 'tool says no' >&2; exit 3;;\n"
 		"*) echo '{\"step\":\"copying\",\"done\":1,\"total\":2}'\n"
 		"[ \"$1\" = clone ] && echo disk > \"$5\"\n"
 		"echo '{\"result\":{}}';;\nesac\n",
-		r->dir, r->dir, r->dir);
+		r->dir, r->dir, r->dir, r->dir);
 	write_file(r->script, text, 0700);
 }
 

@@ -32,7 +32,7 @@ int rig_teardown(void **state);
 	cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 /* A file that tells the image program how to behave: "mode" with ok, fail,
- * crash or hang; "sweep-hangs". */
+ * crash or hang, which makes "hangs" when it has a child; "sweep-hangs". */
 void rig_file(const struct rig *r, const char *name, const char *text);
 
 /* The daemon goes (as after kill -9: no VM is told) and a new one comes. */

@@ -272,6 +272,45 @@ static void once_for_a_key(struct rig *r,
 	rig_drop(r);
 }
 
+/* A build, and more operations after it than a page of them holds. */
+static void build_and_much_else(struct rig *r, unsigned k)
+{
+	struct answer a;
+	char hangs[128];
+
+	(void)k;
+	(void)snprintf(hangs, sizeof(hangs), "%s/hangs", r->dir);
+	rig_file(r, "mode", "hang");
+	rig_call(r, "POST", "/v1/images", "",
+		 "{\"name\":\"new\",\"recipe\":\"tiny\"}", &a);
+	assert_int_equal(a.status, 202);
+	answer_done(&a);
+	RIG_UNTIL(r, access(hangs, F_OK) == 0);
+	assert_int_equal(
+		sqlite3_exec(r->d.store->db,
+			     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL "
+			     "SELECT i+1 FROM n WHERE i<1100) INSERT INTO "
+			     "operation(id,kind,state,resource_kind,"
+			     "resource_id,step,done,total,created_ms,"
+			     "finished_ms) SELECT 'x'||i,'vm_stop',"
+			     "'succeeded','vm','y','',0,0,1,1 FROM n",
+			     NULL, NULL, NULL),
+		SQLITE_OK);
+	_exit(7);
+}
+
+static void test_old_build_of_a_dead_daemon_is_ended(void **state)
+{
+	struct rig *r = *state;
+
+	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+	rig_drop(r);
+	assert_true(dies_at(r, 0, build_and_much_else));
+	rig_start(r);
+	RIG_UNTIL(r, rig_swept(r) && all_children_ended());
+	(void)prctl(PR_SET_CHILD_SUBREAPER, 0);
+}
+
 static void test_keyed_request_happens_once(void **state)
 {
 	struct rig *r = *state;
@@ -407,6 +446,7 @@ int main(void)
 		RIG_TEST(test_many_lives_leave_nothing),
 		RIG_TEST(test_every_write_may_fail),
 		RIG_TEST(test_death_at_every_write),
+		RIG_TEST(test_old_build_of_a_dead_daemon_is_ended),
 		RIG_TEST(test_keyed_request_happens_once),
 		RIG_TEST(test_panic_is_a_crash),
 		RIG_TEST(test_full_database_is_survived),
