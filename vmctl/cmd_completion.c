@@ -165,7 +165,8 @@ static void fish_options(const struct option_row *rows, const char *condition)
 		if (rows->letter)
 			(void)printf(" -s %c", rows->letter);
 		if (rows->value) {
-			(void)fputs(" -r -a \"", stdout);
+			(void)printf(" -%c -a \"",
+				     rows->word == WORD_FILE ? 'r' : 'x');
 			print_source(rows->word, "(", ")");
 			(void)putchar('"');
 		}
@@ -187,11 +188,14 @@ static void fish_command(const struct command *c, const char *last_group)
 		(void)printf("complete -c vmctl -n __fish_use_subcommand -a %s"
 			     "\n",
 			     c->group);
-	if (c->group)
-		(void)printf(
-			"complete -c vmctl -n '__fish_seen_subcommand_from "
-			"%s' -a %s -d ",
-			c->group, c->name);
+	if (c->group) {
+		(void)printf("complete -c vmctl -n "
+			     "'__fish_seen_subcommand_from %s; and not "
+			     "__fish_seen_subcommand_from ",
+			     c->group);
+		print_group_names(c->group);
+		(void)printf("' -a %s -d ", c->name);
+	}
 	fish_quoted(c->summary);
 	(void)putchar('\n');
 	(void)snprintf(condition, sizeof(condition),
@@ -200,6 +204,8 @@ static void fish_command(const struct command *c, const char *last_group)
 		       c->group ? "; and __fish_seen_subcommand_from " : "",
 		       c->group ? c->name : "");
 	fish_options(c->options, condition);
+	if (c->word == WORD_FILE)
+		(void)printf("complete -c vmctl%s -F\n", condition);
 	if (c->word == WORD_NONE || c->word == WORD_FILE)
 		return;
 	(void)printf("complete -c vmctl%s -a \"", condition);
@@ -211,7 +217,12 @@ static void fish(void)
 {
 	const char *group = "";
 
-	(void)puts("# fish completion of vmctl\ncomplete -c vmctl -f");
+	/* fish brings completions for another program of that name: they are
+	 * loaded first, and then put away. */
+	(void)puts("# fish completion of vmctl\n"
+		   "complete -C 'vmctl ' >/dev/null\n"
+		   "complete -c vmctl -e\n"
+		   "complete -c vmctl -f");
 	fish_options(global_options, "");
 	for (const struct command *c = commands; c->name; c++) {
 		fish_command(c, group);

@@ -36,6 +36,7 @@ static const struct {
 	{ "ttl_seconds", "--ttl" },
 	{ "ready_timeout_seconds", "--timeout" },
 	{ "timeout_seconds", "--timeout" },
+	{ "tail_bytes", "--tail" },
 };
 
 void hint_options(struct err *e)
@@ -101,7 +102,7 @@ static const char *collection_of(const struct err *e)
 	if (strcmp(e->code, "vm_not_found") == 0)
 		return "/v1/vms?limit=1000";
 	if (strcmp(e->code, "image_not_found") == 0)
-		return "/v1/images?limit=1000";
+		return "/v1/images";
 	return NULL;
 }
 
@@ -125,7 +126,8 @@ void hint_near_name(const struct ctx *ctx, struct err *e)
 		return;
 	for (size_t i = 0; i < json_array_size(list) && n < NAMES_MAX; i++)
 		names[n++] = text_of(json_array_get(list, i), "name");
-	near = suggest(word, names);
+	/* One slip makes any name of two letters near. */
+	near = strlen(word) > 2 ? suggest(word, names) : NULL;
 	if (!near)
 		return;
 	(void)snprintf(text, sizeof(text), "; did you mean '%.63s'?", near);

@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "vmctl/hint.h"
 
 static int done(const struct ctx *ctx, const char *vm, const json_t *op)
 {
@@ -36,10 +37,10 @@ static json_t *stop_body(const struct args *args, struct err *e)
 {
 	uint64_t timeout = 10;
 
-	if (option_seconds(args, "timeout", &timeout, e) < 0)
+	if (option_seconds(args, "timeout", &timeout, e) < 0 ||
+	    hint_bounds(&api_vm_stop, "timeout_seconds", "timeout", timeout,
+			false, e) < 0)
 		return NULL;
-	if (timeout > INT32_MAX)
-		timeout = INT32_MAX; /* the daemon says what it allows */
 	return json_pack("{s:I, s:b}", "timeout_seconds", (json_int_t)timeout,
 			 "force", args_has(args, "force"));
 }

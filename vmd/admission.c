@@ -193,12 +193,11 @@ static int check_twice(const json_t *ports, struct err *e)
 				return err_set(
 					e, ERR_INVALID, "bad_value", 0,
 					"network.ports[%zu]: port %s:%d/%s of "
-					"the host is published already by "
-					"network.ports[%zu]",
+					"the host is published twice",
 					i, port_text(port, "host_address"),
 					(int)json_integer_value(json_object_get(
 						port, "host_port")),
-					port_text(port, "protocol"), j);
+					port_text(port, "protocol"));
 	}
 	return 0;
 }
