@@ -65,6 +65,33 @@ void net_guest_done(struct net_guest *g)
 	loop_free(g->loop);
 }
 
+static int set_up(void **state, uint16_t mtu)
+{
+	struct net_guest *g = malloc(sizeof(*g));
+
+	must(g);
+	net_guest_init(g, mtu);
+	*state = g;
+	return 0;
+}
+
+int net_guest_setup(void **state)
+{
+	return set_up(state, 0);
+}
+
+int net_guest_setup_mtu(void **state)
+{
+	return set_up(state, 1500);
+}
+
+int net_guest_teardown(void **state)
+{
+	net_guest_done(*state);
+	free(*state);
+	return 0;
+}
+
 void net_guest_start(struct net_guest *g, uint64_t features, uint32_t rx_len)
 {
 	fake_driver_start(&g->d, features & net_guest_features);

@@ -33,6 +33,16 @@ extern const uint8_t net_guest_mac[6];
 /* The device over a fresh socket pair; no driver yet. */
 void net_guest_init(struct net_guest *g, uint16_t mtu);
 void net_guest_done(struct net_guest *g);
+/* For cmocka: *state is such a guest; mtu: with one of 1500. */
+int net_guest_setup(void **state);
+int net_guest_setup_mtu(void **state);
+int net_guest_teardown(void **state);
+#define NET_TEST(name)                                         \
+	cmocka_unit_test_setup_teardown(name, net_guest_setup, \
+					net_guest_teardown)
+#define NET_TEST_MTU(name)                                         \
+	cmocka_unit_test_setup_teardown(name, net_guest_setup_mtu, \
+					net_guest_teardown)
 /* A second device for the same memory, on the same loop (snapshot tests). */
 struct virtio_device *net_guest_fresh(struct net_guest *g, uint16_t mtu,
 				      int *ret_peer);
