@@ -142,6 +142,10 @@ static size_t fill_data(struct vsock_conn *c, struct virtq_chain *chain)
 		end_of_stream(c);
 		return c->owed ? fill_owed(c, chain) : 0;
 	}
+	/* Less than asked for: the socket is empty, and the loop says when it is
+	 * not. Off the loop there is the end still to be read. */
+	if ((size_t)n < room && !c->hup)
+		c->readable = false;
 	c->sent += (uint32_t)n;
 	return put_conn_header(c, chain, VSOCK_OP_RW, (uint32_t)n, 0);
 }
