@@ -144,6 +144,18 @@ static void died_starting(struct vm *vm, enum vm_end end, const struct err *e)
 	start_is_over(vm, &why);
 }
 
+/* It is down as was asked; how, if not as was asked. */
+static void ended_stopping(struct vm *vm, enum vm_end end, const struct err *e)
+{
+	vm_set_state(vm, API_VM_STOPPED, "%s%s%s",
+		     end == VM_END_POWEROFF ? "" : vm_end_text(end),
+		     e ? ": " : "", e ? e->msg : "");
+	if (vm->row.ephemeral)
+		vm_remove(vm, NULL);
+	else
+		vm_finish(vm, NULL);
+}
+
 /* It ended by itself and nobody asked for it. */
 static void ended_alone(struct vm *vm, enum vm_end end, const struct err *e)
 {
@@ -266,14 +278,7 @@ void vm_ended(struct vm *vm, enum vm_end end, const struct err *e)
 	} else if (op_starts(vm)) {
 		died_starting(vm, end, e);
 	} else if (op_is(vm, "vm_stop")) {
-		/* It is down as was asked; how, if not as was asked. */
-		vm_set_state(vm, API_VM_STOPPED, "%s%s%s",
-			     end == VM_END_POWEROFF ? "" : vm_end_text(end),
-			     e ? ": " : "", e ? e->msg : "");
-		if (vm->row.ephemeral)
-			vm_remove(vm, NULL);
-		else
-			vm_finish(vm, NULL);
+		ended_stopping(vm, end, e);
 	} else {
 		ended_alone(vm, end, e);
 	}
