@@ -58,6 +58,8 @@ static int map_memory(struct vm *vm, uint64_t bytes, struct err *e)
 	}
 	/* A crash dump of ours must not hold the guest's memory. */
 	(void)madvise(vm->map, bytes, MADV_DONTDUMP);
+	/* Only where the administrator lets shared memory have huge pages. */
+	(void)madvise(vm->map, bytes, MADV_HUGEPAGE);
 	vm->mem_bytes = bytes;
 	return 0;
 }
