@@ -64,7 +64,7 @@ static void attack_slot(uint64_t device)
 static int deadly(uint32_t port)
 {
 	return (port >= 0x600 && port <= 0x602) || port == 0x64 ||
-	       port == PORT_DEBUG_EXIT;
+	       port == 0xcf9 || port == PORT_DEBUG_EXIT;
 }
 
 static void attack_ports(void)
