@@ -10,6 +10,11 @@
 #include "base/file.h"
 #include "vmctl/ctx.h"
 
+/* What the daemon gives at most, by its table of routes. */
+enum {
+	TAIL_MAX = 1 << 20
+};
+
 static int to_stdout(void *ctx, const void *data, size_t len, struct err *e)
 {
 	int rc = file_write_full(STDOUT_FILENO, data, len);
@@ -27,6 +32,11 @@ int cmd_logs(struct ctx *ctx, const struct args *args)
 
 	if (option_size(args, "tail", &tail, &e) < 0)
 		return ctx_fail(ctx, &e);
+	if (tail > TAIL_MAX) {
+		(void)usage_error(&e, "--tail: at most 1 MiB of the console is "
+				      "kept, write 1M or less");
+		return ctx_fail(ctx, &e);
+	}
 	(void)snprintf(suffix, sizeof(suffix), "/logs?tail_bytes=%" PRIu64 "%s",
 		       tail, args_has(args, "follow") ? "&follow=true" : "");
 	path = ctx_path("vms", args->operands[0], suffix, &e);

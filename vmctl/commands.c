@@ -94,7 +94,8 @@ static const struct option_row ls_options[] = {
 };
 static const struct option_row logs_options[] = {
 	FLAG('f', "follow", "stay and print what comes"),
-	VALUE(0, "tail", "SIZE", "begin this far before the end (default 64K)"),
+	VALUE(0, "tail", "SIZE",
+	      "begin SIZE bytes before the end (default 64K, most 1M)"),
 	END
 };
 static const struct option_row console_options[] = {

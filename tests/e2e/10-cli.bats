@@ -73,3 +73,26 @@ load helpers
 	[ "$status" != 124 ]
 	[[ $output == *"$VMD_STATE"* ]]
 }
+
+@test "a second daemon on the same socket is refused, with the socket's path" {
+	run timeout 20 vmd --state-dir "$BATS_TEST_TMPDIR/state" \
+		--run-dir "$BATS_TEST_TMPDIR/run" --socket "$VMD_SOCKET"
+	[ "$status" = 1 ]
+	[[ $output == *"another daemon listens on $VMD_SOCKET"*"--socket"* ]]
+	run -0 vmctl version
+	[[ $output == *"vmd"*"$VMD_SOCKET"* ]]
+}
+
+@test "closed standard output is an error, not a hang" {
+	run timeout 20 sh -c 'exec vmctl ls >&-'
+	echo "$output"
+	[ "$status" = 1 ]
+	[[ $output == *"standard output"* ]]
+}
+
+@test "an image that is nearly right is suggested" {
+	run vmctl run tinny -- true
+	[ "$status" = 125 ]
+	[[ $output == *"did you mean 'tiny'?"* ]]
+	no_leftovers
+}

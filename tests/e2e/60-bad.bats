@@ -13,6 +13,25 @@ api() { curl -s --max-time 60 --unix-socket "$VMD_SOCKET" "$@"; }
 	jq -e '.paths["/v1/vms"].post' <<<"$output"
 }
 
+@test "the example of docs/api.md makes a VM" {
+	example=$(sed -n '/^    curl .*vms?wait=60/,/}}.$/p' "$BATS_TEST_DIRNAME/../../docs/api.md")
+	[[ $example == *"host_port"* ]]
+	example=${example//\/run\/vmd\/vmd.sock/$VMD_SOCKET}
+	example=${example//\"debian\"/\"tiny\", \"start\": false}
+	run -0 bash -c "$example"
+	echo "$output"
+	vmctl inspect web | jq -e '.vcpus == 2 and .network.ports[0].guest_port == 80'
+	vmctl rm web
+}
+
+@test "a body that is too long is refused for good" {
+	head -c 300000 /dev/zero >"$BATS_TEST_TMPDIR/big"
+	code=$(api -o "$BATS_TEST_TMPDIR/out" -w '%{http_code}' --json "@$BATS_TEST_TMPDIR/big" \
+		http://vmd/v1/vms)
+	[ "$code" = 413 ]
+	jq -e '.code == "body_too_large" and .retryable == false' "$BATS_TEST_TMPDIR/out"
+}
+
 @test "malformed, unknown, wrong and duplicate fields are 400 problems" {
 	for body in '{' '[]' '{"image":"tiny","nope":1}' '{"image":7}' \
 		'{"image":"tiny","image":"tiny"}' '{"image":"tiny","vcpus":0}' \

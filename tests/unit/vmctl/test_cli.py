@@ -462,6 +462,7 @@ class Cli(unittest.TestCase):
                             (["create", "tiny", "--memory", "lots"], "--memory"),
                             (["create", "tiny", "--cpus", "99"], "--cpus"),
                             (["create", "tiny", "-p", "1:1", "--net=none"], "--net is none"),
+                            (["logs", "x", "--tail", "2M"], "at most 1 MiB"),
                             (["cp", "/etc/passwd", "vm:rel"], "vm:/rel"),
                             (["create", "tiny", "--name", "A b"], "name"), ([], "Usage")):
             with self.subTest(words):
