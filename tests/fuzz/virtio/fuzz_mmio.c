@@ -61,7 +61,7 @@ static struct vring_desc take_desc(struct input *in)
 static void access_register(struct victim *v, struct input *in, bool write)
 {
 	static const uint32_t widths[] = { 4, 4, 4, 1, 2, 8 };
-	uint64_t offset = take(in) * 4, value;
+	uint64_t offset = take_le(in, 1) * 4, value;
 	uint32_t len = widths[take(in) % 6];
 
 	if (len != 4)
@@ -120,7 +120,7 @@ static void step(struct victim *v, struct input *in)
 		fake_put_desc(d, q, (uint16_t)at, take_desc(in));
 		break;
 	case OP_TABLE_DESCRIPTOR:
-		at = TABLE + 16 * take(in);
+		at = TABLE + 16 * take_le(in, 1);
 		desc = take_desc(in);
 		memcpy(fake_ptr(d, at, 16), &desc, 16);
 		break;

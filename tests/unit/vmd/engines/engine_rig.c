@@ -68,13 +68,14 @@ static const struct engine_events events = {
 struct engine_rig *engine_rig_new(const struct engine_ops *engine)
 {
 	struct engine_rig *r = calloc(1, sizeof(*r));
+	const char *old = getenv("PATH");
 	char path[128];
 
 	assert_non_null(r);
 	r->engine = engine;
 	r->agent_fd = -1;
 	tmpdir_init(&r->dir);
-	r->path = strdup(getenv("PATH"));
+	r->path = strdup(old ? old : "");
 	(void)snprintf(path, sizeof(path), "%s:/usr/bin:/bin", r->dir.path);
 	assert_int_equal(setenv("PATH", path, 1), 0);
 	host_forget();

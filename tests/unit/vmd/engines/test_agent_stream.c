@@ -69,7 +69,7 @@ static void test_output_is_bounded_by_credit(void **state)
 	/* Within the new credit, then one byte over it. */
 	for (int i = 0; i < WIRE_WINDOW / WIRE_PAYLOAD_MAX; i++)
 		agent_say(f, WIRE_DATA, WIRE_OUT, id, chunk, sizeof(chunk));
-	RUN_UNTIL(f, f->data_bytes == 2 * WIRE_WINDOW);
+	RUN_UNTIL(f, f->data_bytes == UINT64_C(2) * WIRE_WINDOW);
 	assert_int_equal(f->done, 0);
 	agent_say(f, WIRE_DATA, WIRE_OUT, id, chunk, 1);
 	RUN_UNTIL(f, f->done && f->closes);

@@ -247,10 +247,9 @@ static void test_endless_line_is_refused(void **state)
 	static char a[65536];
 
 	memset(a, 'a', sizeof(a));
-	UNTIL(10000, f->closed, loop_run_once(f->loop, 1))
-	{
-		(void)send(f->fd, a, sizeof(a), MSG_NOSIGNAL | MSG_DONTWAIT);
-	}
+	UNTIL(10000, f->closed,
+	      (send(f->fd, a, sizeof(a), MSG_NOSIGNAL | MSG_DONTWAIT),
+	       loop_run_once(f->loop, 1)));
 	assert_string_equal(f->closed_err.code, "qmp_protocol");
 }
 
