@@ -141,7 +141,7 @@ const char *process_exit_text(const struct process_exit *exit,
 	if (!exit || !exit->known) {
 		/* Only the parent is told; that was an earlier daemon. */
 		(void)snprintf(buf, 128,
-			       "ended, how is unknown (it was not our child)");
+			       "ended (how is unknown: it was not our child)");
 	} else if (!exit->signal) {
 		(void)snprintf(buf, 128, "exited with status %d", exit->status);
 	} else {
