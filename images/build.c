@@ -60,7 +60,7 @@ static int check_name_free(struct image_store *s, const char *name,
 	    ignored.kind == ERR_NOT_FOUND)
 		return 0;
 	return err_set(e, ERR_CONFLICT, "image_exists", EEXIST,
-		       "There is an image '%s' already; remove it first, or "
+		       "there is an image '%s' already; remove it first, or "
 		       "choose another name",
 		       name);
 }
@@ -75,7 +75,7 @@ static int make_locked(const struct image_store *s, const char *id, int *ret_fd,
 		if (errno == EEXIST)
 			return err_set(e, ERR_CONFLICT, "staging_exists",
 				       EEXIST,
-				       "A build with the staging directory "
+				       "a build with the staging directory "
 				       "'%s' exists already",
 				       id);
 		return err_sys(e, errno, "create staging/%s", id);

@@ -80,13 +80,13 @@ static int choose_size(uint64_t asked, uint64_t blob, uint64_t fs,
 	}
 	if (asked < natural)
 		return err_set(e, ERR_INVALID, "disk_too_small", 0,
-			       "A disk of %s was asked for, and the image "
+			       "a disk of %s was asked for, and the image "
 			       "needs at least %s",
 			       format_size(asked, want),
 			       format_size(natural, have));
 	if (asked > INT64_MAX || asked % 512)
 		return err_set(e, ERR_INVALID, "disk_size_invalid", 0,
-			       "A disk's size is a multiple of 512 bytes");
+			       "a disk's size is a multiple of 512 bytes");
 	*ret_size = asked;
 	return 0;
 }
@@ -131,7 +131,7 @@ static int grow(int fd, struct err *e)
 
 	if (rc == -ENOENT)
 		return err_set(e, ERR_UNAVAILABLE, "tool_missing", 0,
-			       "The program resize2fs is not installed and a "
+			       "the program resize2fs is not installed and a "
 			       "larger disk needs it. Install it: apt-get "
 			       "install e2fsprogs");
 	if (rc < 0)
@@ -202,7 +202,7 @@ static int explain(int rc, int from_fd, const struct target *t, const char *to,
 		st.st_blocks = 0;
 	(void)file_free_bytes(t->dirfd, &left, NULL);
 	return err_set(e, ERR_NO_SPACE, "disk_full", -rc,
-		       "The disk that holds %s is full: the clone needs about "
+		       "the disk that holds %s is full: the clone needs about "
 		       "%s, and %s are free. Remove VMs or images that are not "
 		       "needed any more",
 		       to, format_size((uint64_t)st.st_blocks * 512, need),

@@ -73,7 +73,7 @@ static int trim_disk(int fd, struct image *img, struct stat *st, struct err *e)
 	img->disk_bytes = (uint64_t)st->st_size;
 	if (st->st_size % DISK_ALIGN)
 		return err_set(e, ERR_INVALID, "recipe_invalid", 0,
-			       "The recipe made a root disk of %lld bytes, "
+			       "the recipe made a root disk of %lld bytes, "
 			       "which is not a multiple of %d",
 			       (long long)st->st_size, DISK_ALIGN);
 	rc = data_end(fd, img->disk_bytes, &end);
@@ -82,7 +82,7 @@ static int trim_disk(int fd, struct image *img, struct stat *st, struct err *e)
 	end = (end + DISK_ALIGN - 1) & ~(uint64_t)(DISK_ALIGN - 1);
 	if (!end)
 		return err_set(e, ERR_INVALID, "recipe_invalid", 0,
-			       "The recipe made an empty root disk");
+			       "the recipe made an empty root disk");
 	if (end < img->disk_bytes && ftruncate(fd, (off_t)end) < 0)
 		return err_sys(e, errno, "cut the root disk");
 	st->st_size = (off_t)end;
@@ -107,7 +107,7 @@ static int prepare(const struct publish *p, enum artifact_kind kind,
 		return err_sys(e, errno, "stat %s", file);
 	if (!S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_size == 0)
 		return err_set(e, ERR_INVALID, "recipe_invalid", 0,
-			       "The recipe's %s (%s) is empty or not a plain "
+			       "the recipe's %s (%s) is empty or not a plain "
 			       "file of its own",
 			       artifact_names[kind], file);
 	if (kind == ARTIFACT_ROOT)
@@ -159,7 +159,7 @@ static int write_manifest(const struct publish *p, struct image *img,
 	if (rc < 0) {
 		if (e)
 			(void)strcpy(e->code, "recipe_invalid");
-		return err_wrap(e, rc, "The recipe '%s' is faulty",
+		return err_wrap(e, rc, "the recipe '%s' is faulty",
 				img->recipe);
 	}
 	*img = checked;
@@ -179,7 +179,7 @@ static int give_name(const struct publish *p, const struct image *img,
 		      file, p->replace ? 0 : RENAME_NOREPLACE) < 0) {
 		if (errno == EEXIST)
 			return err_set(e, ERR_CONFLICT, "image_exists", EEXIST,
-				       "There is an image '%s' already; remove "
+				       "there is an image '%s' already; remove "
 				       "it first, or choose another name",
 				       img->name);
 		return err_sys(e, errno, "publish the image '%s'", img->name);

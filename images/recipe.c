@@ -136,7 +136,7 @@ static int unknown_recipe(const char *name, const char *dir, struct err *e)
 
 	list_names(dir, &names);
 	return err_set(e, ERR_NOT_FOUND, "recipe_not_found", ENOENT,
-		       "There is no recipe '%.64s'; there are: %.*s", name,
+		       "there is no recipe '%.64s'; there are: %.*s", name,
 		       (int)buf_len(&names),
 		       names.data ? (const char *)buf_head(&names) : "");
 }
@@ -149,7 +149,7 @@ int recipe_open(const char *name, struct recipe *ret, struct err *e)
 	r.dir = find_dir();
 	if (!r.dir)
 		return err_set(e, ERR_UNAVAILABLE, "recipes_missing", 0,
-			       "The image recipes were not found (lib.sh in "
+			       "the image recipes were not found (lib.sh in "
 			       "share/vmd/recipes); reinstall vmd, or set "
 			       "VMD_RECIPES to their directory");
 	if (!parse_name_ok(name) || strlen(name) >= sizeof(r.name) ||
@@ -189,13 +189,13 @@ int recipe_check_option(const struct recipe *r, const char *option,
 
 	if (!option[len])
 		return err_set(e, ERR_INVALID, "option_invalid", 0,
-			       "An option is given as NAME=VALUE, not '%.64s'",
+			       "an option is given as NAME=VALUE, not '%.64s'",
 			       option);
 	for (const char *p = option + len + 1; *p; p++) {
 		if (*p < 0x20 || *p > 0x7e ||
 		    p - option - (ptrdiff_t)len > RECIPE_OPTION_VALUE_MAX)
 			return err_set(e, ERR_INVALID, "option_invalid", 0,
-				       "The value of option '%.*s' is longer "
+				       "the value of option '%.*s' is longer "
 				       "than %d bytes or not printable ASCII",
 				       len < 64 ? (int)len : 64, option,
 				       RECIPE_OPTION_VALUE_MAX);
@@ -211,6 +211,6 @@ int recipe_check_option(const struct recipe *r, const char *option,
 			used = sizeof(known) - 1;
 	}
 	return err_set(e, ERR_INVALID, "option_unknown", 0,
-		       "The recipe '%s' has no option '%.*s'; it has: %s",
+		       "the recipe '%s' has no option '%.*s'; it has: %s",
 		       r->name, len < 64 ? (int)len : 64, option, known);
 }

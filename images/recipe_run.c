@@ -285,7 +285,7 @@ static int verdict(struct running *r, struct err *e)
 
 	if (r->cancelled)
 		return err_set(e, ERR_CANCELLED, "operation_cancelled", 0,
-			       "The build was cancelled");
+			       "the build was cancelled");
 	if (r->end.known && r->end.status == 0 && r->end.signal == 0 &&
 	    r->told.kind == ERR_NONE)
 		return 0;
@@ -294,7 +294,7 @@ static int verdict(struct running *r, struct err *e)
 		return err_set(e, ERR_NO_SPACE, "disk_full", ENOSPC, "%s",
 			       r->told.kind == ERR_NO_SPACE
 				       ? r->told.msg
-				       : "The disk of the image store became "
+				       : "the disk of the image store became "
 					 "full during the build. Free some "
 					 "space and build again");
 	last = last_line(r, line, sizeof(line));
@@ -304,11 +304,11 @@ static int verdict(struct running *r, struct err *e)
 			       last ? last : "", last ? ")" : "");
 	if (r->end.signal)
 		return err_set(e, ERR_INTERNAL, "recipe_failed", 0,
-			       "The recipe '%s' was ended by signal %d while "
+			       "the recipe '%s' was ended by signal %d while "
 			       "%s",
 			       name, r->end.signal, r->step);
 	return err_set(e, ERR_INTERNAL, "recipe_failed", 0,
-		       "The recipe '%s' failed with status %d while %s; its "
+		       "the recipe '%s' failed with status %d while %s; its "
 		       "last output: %s",
 		       name, r->end.status, r->step, last ? last : "(none)");
 }

@@ -109,7 +109,7 @@ static int damaged(struct err *e, int rc, const char *name)
 		rc = -EBADMSG;
 	}
 	return err_wrap(e, rc,
-			"The manifest of image '%s' is damaged; remove the "
+			"the manifest of image '%s' is damaged; remove the "
 			"image and build it again",
 			name);
 }
@@ -162,13 +162,13 @@ static int check_blob(const struct image_store *s, const struct image *img,
 			return err_sys(e, errno, "image '%s': %s", img->name,
 				       what);
 		return err_set(e, ERR_CORRUPT, "image_corrupt", 0,
-			       "Image '%s' is damaged: its %s (blob %.12s) is "
+			       "image '%s' is damaged: its %s (blob %.12s) is "
 			       "missing; remove the image and build it again",
 			       img->name, what, blob->digest);
 	}
 	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != blob->size_bytes)
 		return err_set(e, ERR_CORRUPT, "image_corrupt", 0,
-			       "Image '%s' is damaged: its %s (blob %.12s) has "
+			       "image '%s' is damaged: its %s (blob %.12s) has "
 			       "%lld bytes instead of %llu; remove the image "
 			       "and build it again",
 			       img->name, what, blob->digest,

@@ -48,7 +48,7 @@ static int verify_blob(const struct image_store *s, const struct image *img,
 		return err_wrap(e, rc, "image '%s'", img->name);
 	if (strcmp(hex, blob->digest) != 0)
 		return err_set(e, ERR_CORRUPT, "image_corrupt", 0,
-			       "Image '%s' is damaged: the content of its %s "
+			       "image '%s' is damaged: the content of its %s "
 			       "(blob %.12s) has changed; remove the image and "
 			       "build it again",
 			       img->name, what, blob->digest);

@@ -215,11 +215,11 @@ static int parse_arguments(int argc, char **argv, struct arguments *a,
 			a->image = optarg;
 			break;
 		default:
-			return bad_usage(e, "An option is unknown or lacks its "
+			return bad_usage(e, "an option is unknown or lacks its "
 					    "value");
 		}
 	}
-	return optind < argc ? bad_usage(e, "There is an argument too many")
+	return optind < argc ? bad_usage(e, "there is an argument too many")
 			     : 0;
 }
 
@@ -247,7 +247,7 @@ int main(int argc, char **argv)
 			command = &commands[i];
 	}
 	if (!command)
-		rc = bad_usage(&e, "The first argument is a command");
+		rc = bad_usage(&e, "the first argument is a command");
 	else
 		rc = parse_arguments(argc - 1, argv + 1, &a, &e);
 	if (!rc)
