@@ -10,11 +10,18 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "vmctl/ctx.h"
 #include "vmctl/help.h"
+
+/* The kernel's limit, see unix(7). */
+enum {
+	SOCKET_PATH_MAX = sizeof(((struct sockaddr_un *)NULL)->sun_path)
+};
 
 /*
  * Whether the reader of our output has left. errno does not say so any more when
@@ -76,6 +83,13 @@ static int run_command(struct ctx *ctx, const struct args *args)
 	if (path && !*path) {
 		(void)usage_error(&e, "--socket must not be empty: name the "
 				      "daemon's socket");
+		return ctx_fail(ctx, &e);
+	}
+	if (path && strlen(path) >= SOCKET_PATH_MAX) {
+		(void)usage_error(&e,
+				  "the path of a socket has less than %d "
+				  "bytes, --socket has %zu",
+				  SOCKET_PATH_MAX, strlen(path));
 		return ctx_fail(ctx, &e);
 	}
 	ctx->client = api_client_new(ctx_socket_path(path, socket), &e);

@@ -468,6 +468,8 @@ class Cli(unittest.TestCase):
             with self.subTest(words):
                 self.assertIn(hint, self.run_(*words, status=2).err)
         self.assertIn("Usage", self.run_("help").out)
+        self.assertIn("has less than 108 bytes",
+                      self.run_("ls", "--socket", "/" + "y" * 200, status=2).err)
         self.assertIn("--socket must not be empty", self.run_("ls", "--socket=", status=2).err)
 
     def test_words_of_other_programs(self):
