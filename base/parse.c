@@ -92,16 +92,50 @@ int parse_size(const char *text, const char *what, uint64_t *ret_bytes,
 			       ret_bytes, e);
 }
 
+/* A number and its unit; the unit may be missing at the end of the text. */
+static bool take_duration(const char **text, uint64_t *ret_ms)
+{
+	/* "ms" is tried before "m". */
+	static const struct unit units[] = {
+		{ "ms", 1 },	  { "s", 1000 },     { "m", 60000 },
+		{ "h", 3600000 }, { "d", 86400000 },
+	};
+	uint64_t v;
+
+	if (!take_digits(text, &v))
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+		size_t len = strlen(units[i].suffix);
+
+		if (strncasecmp(*text, units[i].suffix, len) != 0)
+			continue;
+		*text += len;
+		return checked_mul(v, units[i].factor, ret_ms);
+	}
+	return !**text && checked_mul(v, 1000, ret_ms);
+}
+
 int parse_duration_ms(const char *text, const char *what, uint64_t *ret_ms,
 		      struct err *e)
 {
-	static const struct unit units[] = {
-		{ "", 1000 },	{ "ms", 1 },	  { "s", 1000 },
-		{ "m", 60000 }, { "h", 3600000 }, { "d", 86400000 },
-	};
+	static const char digits[] = "0123456789";
+	size_t len = strlen(text), number = strspn(text, digits);
+	/* "1h30" could be minutes or seconds. */
+	bool ok = number == len || !strchr(digits, text[len - 1]);
+	const char *p = text;
+	uint64_t sum = 0, part;
 
-	return parse_with_unit(text, units, ARRAY_LEN(units), what,
-			       "30s, 10m, 2h or 1d", ret_ms, e);
+	do
+		ok = ok && take_duration(&p, &part) &&
+		     checked_add(sum, part, &sum);
+	while (ok && *p);
+	if (!ok)
+		return err_set(e, ERR_INVALID, "bad_duration", 0,
+			       "%s: '%.40s' is not a time of the form 30s, "
+			       "10m, 2h, 1d or 1h30m",
+			       what, text);
+	*ret_ms = sum;
+	return 0;
 }
 
 int parse_hex_digit(char c)

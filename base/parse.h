@@ -16,7 +16,7 @@ int parse_u64(const char *text, uint64_t min, uint64_t max, const char *what,
 int parse_size(const char *text, const char *what, uint64_t *ret_bytes,
 	       struct err *e);
 
-/* "250ms", "90", "90s", "10m", "2h", "1d": plain numbers are seconds. */
+/* "250ms", "90", "90s", "10m", "2h", "1d", "1h30m": plain numbers are seconds. */
 int parse_duration_ms(const char *text, const char *what, uint64_t *ret_ms,
 		      struct err *e);
 

@@ -56,7 +56,34 @@ static void test_parse_duration_plain_number_is_seconds(void **state)
 	assert_int_equal(v, 250);
 	assert_int_equal(parse_duration_ms("2h", "d", &v, NULL), 0);
 	assert_int_equal(v, 7200000);
-	assert_true(parse_duration_ms("1w", "d", &v, NULL) < 0);
+	assert_int_equal(parse_duration_ms("1h30M5s10ms", "d", &v, NULL), 0);
+	assert_int_equal(v, 5405010);
+}
+
+static void test_parse_duration_refuses(void **state)
+{
+	static const char *const bad[] = {
+		"",
+		"1w",
+		"s",
+		"-1s",
+		"1.5h",
+		"1h30",
+		"1h x",
+		"30m ",
+		"1h-1",
+		"1 h",
+		"18446744073709551616",
+		"18446744073709551615s",
+		"18446744073709551615ms1ms",
+	};
+	uint64_t v = 7;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		assert_true(parse_duration_ms(bad[i], "d", &v, NULL) < 0);
+		assert_int_equal(v, 7);
+	}
 }
 
 static void test_parse_mac_refuses_multicast_null_and_garbage(void **state)
@@ -130,6 +157,7 @@ int main(void)
 			test_parse_u64_accepts_whole_numbers_in_range_only),
 		cmocka_unit_test(test_parse_size_knows_binary_units),
 		cmocka_unit_test(test_parse_duration_plain_number_is_seconds),
+		cmocka_unit_test(test_parse_duration_refuses),
 		cmocka_unit_test(
 			test_parse_mac_refuses_multicast_null_and_garbage),
 		cmocka_unit_test(test_parse_name_ok_is_safe_for_paths),

@@ -488,7 +488,7 @@ class Cli(unittest.TestCase):
                 ("--memory", "1.5G", "not a whole number of a unit"),
                 ("--disk", "5000000T", "--disk: 5000000 TiB is more than"),
                 ("--ttl", "0", "--ttl: 0 s is less than 1 s"),
-                ("--ttl", "1w", "write it as 30s, 10m, 2h or 1d"),
+                ("--ttl", "1w", "not a time of the form 30s, 10m, 2h, 1d or 1h30m"),
                 ("--name", "", "--name must not be empty"),
                 ("--label", "\u00e4=b", "--label \u00e4: not the name of a label"),
                 ("--net", "foo", "--net: 'foo' is not one of"),
