@@ -315,8 +315,10 @@ int file_open_standard(void)
 	for (int fd = 0; fd <= STDERR_FILENO; fd++) {
 		if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF)
 			continue;
-		/* The lowest free number: the one that was just tried. */
-		if (open("/dev/null", O_RDONLY) < 0) /* stays open on purpose */
+		/* The lowest free number: the one that was just tried. It stays
+		 * open, for the programs that we start too. */
+		/* NOLINTNEXTLINE(android-cloexec-open) */
+		if (open("/dev/null", O_RDONLY) < 0)
 			return -errno;
 	}
 	return 0;

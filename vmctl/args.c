@@ -187,6 +187,7 @@ static int unknown_command(struct reader *r, const char *group,
 			   const char *word)
 {
 	const char *list[CANDIDATES_MAX] = { NULL };
+	char prefix[32];
 	const char *near;
 	size_t n = 0;
 
@@ -204,18 +205,16 @@ static int unknown_command(struct reader *r, const char *group,
 	near = synonym(group, word);
 	if (!near)
 		near = suggest(word, list);
+	(void)snprintf(prefix, sizeof(prefix), "%.30s%s", group ? group : "",
+		       group ? " " : "");
 	if (near)
 		return err_set(r->e, ERR_INVALID, "usage", 0,
-			       "there is no command '%s%s%.64s'; did you mean "
-			       "'%s%s%s'? See 'vmctl %s%s--help'",
-			       group ? group : "", group ? " " : "", word,
-			       group ? group : "", group ? " " : "", near,
-			       group ? group : "", group ? " " : "");
-	return err_set(
-		r->e, ERR_INVALID, "usage", 0,
-		"there is no command '%s%s%.64s'; see 'vmctl %s%s--help'",
-		group ? group : "", group ? " " : "", word, group ? group : "",
-		group ? " " : "");
+			       "there is no command '%s%.64s'; did you mean "
+			       "'%s%s'? See 'vmctl %s--help'",
+			       prefix, word, prefix, near, prefix);
+	return err_set(r->e, ERR_INVALID, "usage", 0,
+		       "there is no command '%s%.64s'; see 'vmctl %s--help'",
+		       prefix, word, prefix);
 }
 
 static int read_command(struct reader *r, const char *word)

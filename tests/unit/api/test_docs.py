@@ -39,7 +39,8 @@ source = "".join(f.read_text(encoding="utf-8") for part in ("api", "base", "imag
 names = (top / "api/names.h").read_text(encoding="utf-8")
 macros = dict(re.findall(r'#define (API_CODE_\w+)\s+"(\w+)"', names))
 raised = {}
-for kind, code in re.findall(r'\bERR_([A-Z_]+),\s*(?:[^;"]{0,40}\?\s*)?("\w+"|API_CODE_\w+)', source):
+raising = r'\bERR_([A-Z_]+),\s*(?:[^;"]{0,40}\?\s*)?("\w+"|API_CODE_\w+)'
+for kind, code in re.findall(raising, source):
     raised.setdefault(macros.get(code, code.strip('"')), set()).add(kind.lower())
 status_of = dict(re.findall(r'\{ "(\w+)", (\d+) \}', problem))
 kind_status = {k.lower(): s for k, s in re.findall(r"\[ERR_(\w+)\] = \{ (\d+),", problem)}
