@@ -547,21 +547,19 @@ class Cli(unittest.TestCase):
         for shell in ("zsh", "fish"):
             self.assertIn("vmctl", self.run_("completion", shell).out)
         self.assertIn("complete -c vmctl -e\n", self.run_("completion", "fish").out)
-        if shutil.which("zsh"):
-            subprocess.run(["zsh", "-n"], input=self.run_("completion", "zsh").stdout, check=True,
-                           timeout=DEADLINE)
-        if shutil.which("fish"):
-            with open(self.dir + "/c.fish", "wb") as f:
-                f.write(self.run_("completion", "fish").stdout)
-            for words, expect in (("image ", ["build", "inspect", "ls", "rm"]),
-                                  ("run --net ", ["none", "user"]),
-                                  ("cp /etc/passw", ["/etc/passwd"])):
-                done = subprocess.run(["fish", "--no-config", "-c",
-                                       "source %s/c.fish; complete -C 'vmctl %s'" % (self.dir, words)],
-                                      env=dict(self.env, HOME=self.dir), check=True,
-                                      capture_output=True, timeout=DEADLINE)
-                got = [line.split("\t")[0] for line in done.stdout.decode().splitlines()]
-                self.assertEqual([w for w in got if not w.endswith("-")], expect)
+        subprocess.run(["zsh", "-n"], input=self.run_("completion", "zsh").stdout, check=True,
+                       timeout=DEADLINE)
+        with open(self.dir + "/c.fish", "wb") as f:
+            f.write(self.run_("completion", "fish").stdout)
+        for words, expect in (("image ", ["build", "inspect", "ls", "rm"]),
+                              ("run --net ", ["none", "user"]),
+                              ("cp /etc/passw", ["/etc/passwd"])):
+            done = subprocess.run(["fish", "--no-config", "-c",
+                                   "source %s/c.fish; complete -C 'vmctl %s'" % (self.dir, words)],
+                                  env=dict(self.env, HOME=self.dir), check=True,
+                                  capture_output=True, timeout=DEADLINE)
+            got = [line.split("\t")[0] for line in done.stdout.decode().splitlines()]
+            self.assertEqual([w for w in got if not w.endswith("-")], expect)
         self.run_("completion", "tcsh", status=2)
 
 
