@@ -20,6 +20,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <sanitizer/asan_interface.h>
+
 #include "agent/agent.h"
 
 #define DEFAULT_PATH \
@@ -333,6 +335,9 @@ static bool start_child(struct launch *l, struct command *c, struct failure *f)
 	/* One at a time, and it is free again when clone() returns. */
 	static _Alignas(16) uint8_t stack[CHILD_STACK];
 
+	/* The frames of the last child never returned: AddressSanitizer would
+	 * take what they left for theirs still. */
+	ASAN_UNPOISON_MEMORY_REGION(stack, sizeof(stack));
 	c->pid = clone(child, stack + sizeof(stack),
 		       CLONE_VM | CLONE_VFORK | SIGCHLD, l);
 	if (c->pid < 0) {
