@@ -82,10 +82,31 @@ static void on_ended(struct vm_console_user *u)
 		request_resume(l->request);
 }
 
+/*
+ * What comes next in the file. The monitor keeps it small: it punches out the
+ * head, or begins the file anew where that cannot be done. The hole is looked for
+ * after reading, so that none opens in between.
+ */
+static ssize_t read_kept(struct logs *l, char *buf, size_t max)
+{
+	struct stat st;
+
+	if (fstat(l->fd, &st) == 0 && st.st_size < l->at)
+		l->at = 0;
+	for (;;) {
+		ssize_t n = pread(l->fd, buf, max, l->at);
+		off_t data = n > 0 ? lseek(l->fd, l->at, SEEK_DATA) : 0;
+
+		if (data <= l->at)
+			return n;
+		l->at = data;
+	}
+}
+
 static ssize_t read_block(void *data, uint64_t pos, char *buf, size_t max)
 {
 	struct logs *l = data;
-	ssize_t n = pread(l->fd, buf, max, l->at);
+	ssize_t n = read_kept(l, buf, max);
 
 	(void)pos;
 	if (n > 0) {

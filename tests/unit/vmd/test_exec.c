@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* exec, console, logs and files over the real server, with back-pressure. */
+/* exec, console and files over the real server, with back-pressure. */
 #include "tests/unit/test.h"
 
 #include <fcntl.h>
@@ -273,60 +273,6 @@ static void test_console_many_and_slow(void **state)
 	wsc_free(slow);
 }
 
-static void test_logs(void **state)
-{
-	struct rig *r = *state;
-	struct answer a;
-	AUTO(free) char *id = rig_create(r, "\"name\":\"log\"", &a);
-	char in[2048] = "";
-	size_t len = 0;
-	int fd;
-
-	answer_done(&a);
-	rig_call(r, "GET", "/v1/vms/log/logs", "", NULL, &a);
-	assert_non_null(strstr(a.body, "first line\nlast line\n"));
-	answer_done(&a);
-	rig_call(r, "GET", "/v1/vms/log/logs?tail_bytes=10", "", NULL, &a);
-	assert_null(strstr(a.body, "first"));
-	answer_done(&a);
-	fd = rig_connect(r);
-	{
-		static const char get[] = "GET /v1/vms/log/logs?follow=true "
-					  "HTTP/1.1\r\nHost: x\r\n\r\n";
-
-		assert_true(send(fd, get, sizeof(get) - 1, 0) > 0);
-	}
-	for (int i = 0; i < 100 && !strstr(in, "last line"); i++) {
-		ssize_t n;
-
-		(void)loop_run_once(r->loop, 10);
-		n = recv(fd, in + len, sizeof(in) - 1 - len, 0);
-		len += n > 0 ? (size_t)n : 0;
-	}
-	assert_non_null(strstr(in, "last line"));
-	{
-		char path[200];
-		int log;
-
-		(void)snprintf(path, sizeof(path), "%s/vms/%s/console.log",
-			       r->run, id);
-		log = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
-		assert_int_equal(write(log, "more\n", 5), 5);
-		close(log);
-	}
-	fake_print(id, "more\n");
-	for (int i = 0; i < 100 && !strstr(in, "more"); i++) {
-		ssize_t n;
-
-		(void)loop_run_once(r->loop, 10);
-		n = recv(fd, in + len, sizeof(in) - 1 - len, 0);
-		len += n > 0 ? (size_t)n : 0;
-	}
-	assert_non_null(strstr(in, "more"));
-	close(fd); /* while it follows */
-	RIG_UNTIL(r, http_connections(r->http) == 0);
-}
-
 static void test_files(void **state)
 {
 	struct rig *r = *state;
@@ -369,7 +315,6 @@ int main(void)
 		RIG_TEST(test_vm_end_ends_exec),
 		RIG_TEST(test_hostile_frames),
 		RIG_TEST(test_console_many_and_slow),
-		RIG_TEST(test_logs),
 		RIG_TEST(test_files),
 	};
 
