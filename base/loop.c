@@ -54,6 +54,9 @@ int loop_add(struct loop *loop, struct loop_source *source, int fd,
 {
 	struct epoll_event ev = { .events = events, .data.ptr = source };
 
+	/* Else the first descriptor would go on calling a source that has
+	 * another one, or an owner that is gone. */
+	assert(source->loop != loop || source->fd < 0);
 	*source = (struct loop_source){
 		.fd = fd, .events = events, .fn = fn, .data = data, .loop = loop
 	};
@@ -136,15 +139,27 @@ static void timers_fire(struct loop_source *source, uint32_t events)
 void loop_timer_init(struct loop *loop, struct loop_timer *timer,
 		     loop_timer_fn *fn, void *data)
 {
+	/* Else it would stay in the list and be linked to itself when armed. */
+	assert(timer->loop != loop || !loop_timer_armed(timer));
 	*timer = (struct loop_timer){ .fn = fn, .data = data, .loop = loop };
+}
+
+void loop_timer_start(struct loop_timer *timer, loop_timer_fn *fn,
+		      uint64_t after_ms)
+{
+	loop_timer_disarm(timer);
+	timer->fn = fn;
+	loop_timer_arm(timer, after_ms);
 }
 
 void loop_timer_arm(struct loop_timer *timer, uint64_t after_ms)
 {
 	struct loop *loop = timer->loop;
-	struct loop_timer **at = &loop->timers;
+	struct loop_timer **at;
 	uint64_t deadline;
 
+	assert(loop && timer->fn);
+	at = &loop->timers;
 	loop_timer_disarm(timer);
 	if (__builtin_add_overflow(clock_mono_ms(), after_ms, &deadline) ||
 	    deadline > INT64_MAX / 1000)
@@ -208,8 +223,10 @@ static void soon_fire(struct loop_source *source, uint32_t events)
 void loop_timer_arm_soon(struct loop_timer *timer)
 {
 	struct loop *loop = timer->loop;
-	struct loop_timer **at = &loop->soon;
+	struct loop_timer **at;
 
+	assert(loop && timer->fn);
+	at = &loop->soon;
 	if (timer->deadline_ms == NEXT_TURN)
 		return;
 	loop_timer_disarm(timer);
@@ -220,6 +237,13 @@ void loop_timer_arm_soon(struct loop_timer *timer)
 	timer->deadline_ms = NEXT_TURN;
 	timer->next = NULL;
 	*at = timer;
+}
+
+void loop_timer_start_soon(struct loop_timer *timer, loop_timer_fn *fn)
+{
+	loop_timer_disarm(timer);
+	timer->fn = fn;
+	loop_timer_arm_soon(timer);
 }
 
 void loop_timer_disarm(struct loop_timer *timer)

@@ -63,7 +63,8 @@ void loop_stop(struct loop *loop, int status);
  */
 int loop_fd(const struct loop *loop);
 
-/* source may be uninitialised memory; level-triggered. 0 or -errno. */
+/* Level-triggered. Any memory will do for source, but one that is added (its
+ * descriptor closed or not) is removed first: asserted. 0 or -errno. */
 int loop_add(struct loop *loop, struct loop_source *source, int fd,
 	     uint32_t events, loop_io_fn *fn, void *data);
 int loop_modify(struct loop_source *source, uint32_t events);
@@ -71,8 +72,13 @@ int loop_modify(struct loop_source *source, uint32_t events);
 void loop_remove(struct loop_source *source);
 bool loop_source_active(const struct loop_source *source);
 
+/* Once, when its owner is made; fn may be NULL for one that is only ever begun by
+ * loop_timer_start(). A timer that is armed must not be initialised: asserted. */
 void loop_timer_init(struct loop *loop, struct loop_timer *timer,
 		     loop_timer_fn *fn, void *data);
+/* Another callback from now on: disarms, then arms to fire once. */
+void loop_timer_start(struct loop_timer *timer, loop_timer_fn *fn,
+		      uint64_t after_ms);
 /* Arms (or re-arms) to fire once, after_ms from now. */
 void loop_timer_arm(struct loop_timer *timer, uint64_t after_ms);
 /*
@@ -81,6 +87,7 @@ void loop_timer_arm(struct loop_timer *timer, uint64_t after_ms);
  * has to wait for the turn after.
  */
 void loop_timer_arm_soon(struct loop_timer *timer);
+void loop_timer_start_soon(struct loop_timer *timer, loop_timer_fn *fn);
 void loop_timer_disarm(struct loop_timer *timer);
 bool loop_timer_armed(const struct loop_timer *timer);
 

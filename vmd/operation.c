@@ -126,8 +126,7 @@ void operation_finish(struct operation *op, const struct err *why)
 		discard(op);
 	} else {
 		log_error("operation %s: %s", op->row.id, e.msg);
-		loop_timer_init(d->loop, &op->deadline, on_put_again, op);
-		loop_timer_arm(&op->deadline, PUT_AGAIN_MS);
+		loop_timer_start(&op->deadline, on_put_again, PUT_AGAIN_MS);
 	}
 	daemon_changed(d);
 }

@@ -21,6 +21,9 @@ struct vm *vm_new(struct daemon *d, struct err *e)
 	vm->daemon = d;
 	vm->run_dirfd = -1;
 	LIST_INIT(&vm->console_users);
+	loop_timer_init(d->loop, &vm->deadline, NULL, vm);
+	loop_timer_init(d->loop, &vm->reconnect, NULL, vm);
+	loop_timer_init(d->loop, &vm->life, NULL, vm);
 	LIST_INSERT_HEAD(&d->vms, vm, link);
 	d->vm_count++;
 	return vm;

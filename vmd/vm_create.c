@@ -308,8 +308,7 @@ int vm_create(struct daemon *d, json_t *body,
 	d->count.vms_created++;
 	vm_life_begin(vm);
 	/* The answer goes out first; then the work begins. */
-	loop_timer_init(d->loop, &vm->deadline, first_step, vm);
-	loop_timer_arm_soon(&vm->deadline);
+	loop_timer_start_soon(&vm->deadline, first_step);
 	*ret = vm;
 	return 0;
 }

@@ -63,11 +63,9 @@ void vm_remove(struct vm *vm, const struct err *why)
 		vm_set_state(vm, API_VM_FAILED, "%s", "it cannot be removed");
 		vm_finish(vm, &e);
 		/* Whoever wanted this one does not come back for it. */
-		if (vm->row.ephemeral) {
-			loop_timer_init(vm->daemon->loop, &vm->deadline,
-					remove_again, vm);
-			loop_timer_arm(&vm->deadline, REMOVE_AGAIN_MS);
-		}
+		if (vm->row.ephemeral)
+			loop_timer_start(&vm->deadline, remove_again,
+					 REMOVE_AGAIN_MS);
 		return;
 	}
 	log_vm(LOG_LEVEL_INFO, vm->row.id, "%s: removed%s%s", vm->row.name,

@@ -232,8 +232,7 @@ int vm_launch(struct vm *vm, struct err *e)
 	if (rc < 0)
 		return rc;
 	vm->daemon->count.vms_started++;
-	loop_timer_init(vm->daemon->loop, &vm->deadline, on_not_ready, vm);
-	loop_timer_arm(&vm->deadline, vm_ready_timeout_ms(vm));
+	loop_timer_start(&vm->deadline, on_not_ready, vm_ready_timeout_ms(vm));
 	/* A process that could not be journalled must not go on. */
 	if (vm->why.kind != ERR_NONE) {
 		struct err why = vm->why;

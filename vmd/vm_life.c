@@ -35,7 +35,6 @@ static void arm(struct vm *vm)
 {
 	uint64_t now = clock_mono_ms(), after = UINT64_MAX;
 
-	loop_timer_disarm(&vm->life);
 	if (vm->row.expires_ms) {
 		int64_t left = vm->row.expires_ms - clock_wall_ms();
 
@@ -52,9 +51,9 @@ static void arm(struct vm *vm)
 			after = left;
 	}
 	if (after == UINT64_MAX)
-		return;
-	loop_timer_init(vm->daemon->loop, &vm->life, on_life_end, vm);
-	loop_timer_arm(&vm->life, after);
+		loop_timer_disarm(&vm->life);
+	else
+		loop_timer_start(&vm->life, on_life_end, after);
 }
 
 void vm_life_begin(struct vm *vm)

@@ -37,13 +37,6 @@ static void launch_soon(struct loop_timer *timer)
 		vm_start_failed(vm, &e);
 }
 
-static void arm(struct vm *vm, loop_timer_fn *fn, uint64_t after_ms)
-{
-	loop_timer_disarm(&vm->deadline);
-	loop_timer_init(vm->daemon->loop, &vm->deadline, fn, vm);
-	loop_timer_arm(&vm->deadline, after_ms);
-}
-
 /* A VM that could not be judged may run: whatever is its is ended by pid and
  * start time before anything else may use its disk. */
 static void end_unjudged(struct vm *vm)
@@ -87,7 +80,7 @@ int vm_start(struct vm *vm, struct err *e)
 	if (rc < 0)
 		return rc;
 	vm_set_state(vm, API_VM_STARTING, "%s", "");
-	arm(vm, launch_soon, 0);
+	loop_timer_start(&vm->deadline, launch_soon, 0);
 	return 0;
 }
 
@@ -109,7 +102,8 @@ void vm_kill(struct vm *vm)
 {
 	vm->ending = true;
 	vm->killed = true;
-	arm(vm, on_not_killed, vm->daemon->config->kill_ms);
+	loop_timer_start(&vm->deadline, on_not_killed,
+			 vm->daemon->config->kill_ms);
 	vm->engine->kill(vm->handle);
 	/* ended() may have come already: vm may be gone. */
 }
@@ -156,7 +150,7 @@ static void bring_down(struct vm *vm, uint64_t timeout_ms, bool force)
 		return;
 	}
 	operation_progress(vm->op, 0, 0, "waiting for the guest to power off");
-	arm(vm, on_stop_timeout, timeout_ms);
+	loop_timer_start(&vm->deadline, on_stop_timeout, timeout_ms);
 	if (!vm->session || !agent_session_ready(vm->session) ||
 	    !agent_session_shutdown(vm->session, WIRE_POWEROFF, &shutdown_ops,
 				    vm, NULL))
@@ -231,7 +225,7 @@ static void take_down(struct vm *vm, const struct err *why)
 	if (vm->handle)
 		vm_kill(vm);
 	else
-		arm(vm, remove_soon, 0);
+		loop_timer_start(&vm->deadline, remove_soon, 0);
 }
 
 int vm_delete(struct vm *vm, bool force, char ret_op[static ID_LEN + 1],

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/test.h"
 
+#include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -184,6 +186,76 @@ static void got_signal(const siginfo_t *info, void *data)
 	loop_stop(f->loop, info->si_signo);
 }
 
+/* What fn does must end a process by its assertion. */
+static void assert_aborts(void (*fn)(struct fixture *), struct fixture *f)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		(void)signal(SIGABRT, SIG_DFL);
+		(void)close(STDERR_FILENO);
+		fn(f);
+		_exit(0);
+	}
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGABRT);
+}
+
+static void init_armed_timer(struct fixture *f)
+{
+	loop_timer_init(f->loop, &f->t1, rearm, f);
+}
+
+static void arm_without_callback(struct fixture *f)
+{
+	loop_timer_init(f->loop, &f->t2, NULL, f);
+	loop_timer_arm(&f->t2, 1);
+}
+
+static void add_added_source(struct fixture *f)
+{
+	(void)loop_add(f->loop, &f->a, f->pipe_b[0], EPOLLIN, remove_both, f);
+}
+
+static void test_loop_misuse_ends_at_once(void **state)
+{
+	struct fixture *f = *state;
+
+	loop_timer_init(f->loop, &f->t1, rearm, f);
+	loop_timer_arm(&f->t1, 10000);
+	assert_aborts(init_armed_timer, f);
+	loop_timer_disarm(&f->t1);
+	loop_timer_arm_soon(&f->t1);
+	assert_aborts(init_armed_timer, f);
+	loop_timer_disarm(&f->t1);
+	init_armed_timer(f); /* it is not armed any more */
+	assert_aborts(arm_without_callback, f);
+	assert_int_equal(loop_add(f->loop, &f->a, f->pipe_a[0], EPOLLIN,
+				  remove_both, f),
+			 0);
+	assert_aborts(add_added_source, f);
+	loop_remove(&f->a);
+}
+
+static void test_loop_timer_start_takes_another_callback(void **state)
+{
+	struct fixture *f = *state;
+
+	loop_timer_init(f->loop, &f->t1, NULL, f);
+	loop_timer_init(f->loop, &f->t2, NULL, f);
+	loop_timer_start(&f->t1, again_soon, 5);
+	loop_timer_start(&f->t1, rearm, 0);
+	while (f->calls < 3)
+		assert_true(loop_run_once(f->loop, 1000) >= 0);
+	assert_false(loop_timer_armed(&f->t1));
+	loop_timer_start_soon(&f->t1, disarm_second);
+	assert_int_equal(loop_run_once(f->loop, 0), 1);
+	assert_int_equal(f->calls, 4);
+}
+
 static void test_loop_delivers_signals_and_wakes(void **state)
 {
 	struct fixture *f = *state;
@@ -222,6 +294,8 @@ int main(void)
 		T(test_loop_timer_can_rearm_itself),
 		T(test_loop_soon_is_the_next_turn_and_fair),
 		T(test_loop_soon_can_be_disarmed_by_its_neighbour),
+		T(test_loop_misuse_ends_at_once),
+		T(test_loop_timer_start_takes_another_callback),
 		T(test_loop_delivers_signals_and_wakes),
 		T(test_loop_wake_calls_back),
 	};

@@ -348,6 +348,15 @@ void fake_print(const char *id, const char *text)
 	w->handle->events->console(w->handle->ctx, text, strlen(text));
 }
 
+void fake_lose_agent(const char *id)
+{
+	struct world *w = world_find(id);
+
+	must(w && w->handle && w->handle->agent);
+	fake_agent_free(w->handle->agent);
+	w->handle->agent = NULL;
+}
+
 void fake_command_ends(const char *id, uint32_t status)
 {
 	struct world *w = world_find(id);

@@ -44,6 +44,8 @@ unsigned fake_living(void);
 /* The guest ends by itself; with no daemon the next adopt() reports it. */
 void fake_end(const char *id, enum vm_end end);
 void fake_print(const char *id, const char *text);
+/* Its agent closes the connection. */
+void fake_lose_agent(const char *id);
 /* A detached command of that VM ends. */
 void fake_command_ends(const char *id, uint32_t status);
 /* Ends whatever is left. */
