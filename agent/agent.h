@@ -149,7 +149,6 @@ struct channel {
 	enum channel_kind kind;
 	int fd; /* the byte stream to the host; -1 */
 	int listener; /* vsock */
-	int connecting; /* vsock: our connect() in progress */
 	int uevents; /* netlink: told when a port or vsock appears */
 	int wait; /* epoll, edge: told when a serial host connects */
 	bool host_away; /* serial: opened, nobody at the other end */

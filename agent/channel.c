@@ -3,7 +3,9 @@
  * The byte stream to the host: a vsock connection, a virtio-serial port, or a
  * descriptor that was given (tests).
  *
- * vsock: we listen and, once, connect to the host; the newest connection wins.
+ * vsock: we listen on a port that only root may bind, and take callers from the
+ * host (CID 2) alone: a process of the guest can neither be taken for the agent
+ * nor for the host. The newest connection wins: only the host makes any.
  * virtio-serial: poll() reports POLLHUP all the time while nobody is connected
  * at the host's end, so then the port is not polled but watched through an
  * edge-triggered epoll, which reports changes only.
@@ -45,7 +47,7 @@ static void close_slot(int *fd)
 void channel_init(struct channel *c)
 {
 	memset(c, 0, sizeof(*c));
-	c->fd = c->listener = c->connecting = c->uevents = c->wait = -1;
+	c->fd = c->listener = c->uevents = c->wait = -1;
 }
 
 /* A new byte stream: nothing of the old one is left on either side. */
@@ -103,45 +105,30 @@ static bool vsock_open(struct channel *c)
 		close_slot(&c->listener);
 		return false;
 	}
-	c->connecting = vsock_socket();
-	at.cid = VSOCK_HOST;
-	if (c->connecting >= 0 &&
-	    connect(c->connecting, (struct sockaddr *)&at, sizeof(at)) < 0 &&
-	    errno != EINPROGRESS)
-		close_slot(&c->connecting);
 	c->kind = CHANNEL_VSOCK;
 	say_debug("vsock: CID %u", (unsigned int)cid);
 	return true;
 }
 
-static void on_connected(struct agent *a, void *data, short revents)
-{
-	int error = 0;
-	socklen_t len = sizeof(error);
-	int fd = a->channel.connecting;
-
-	(void)data;
-	(void)revents;
-	a->channel.connecting = -1;
-	(void)getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
-	if (error) {
-		/* Nobody there: the host will come to our listener. */
-		say_debug("vsock connect: %s", strerror(error));
-		(void)close(fd);
-		return;
-	}
-	replace(a, fd);
-}
-
 static void on_accept(struct agent *a, void *data, short revents)
 {
-	int fd = accept4(a->channel.listener, NULL, NULL,
+	struct vsock_address from = { .cid = VSOCK_CID_ANY };
+	socklen_t len = sizeof(from);
+	int fd = accept4(a->channel.listener, (struct sockaddr *)&from, &len,
 			 SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)data;
 	(void)revents;
-	if (fd >= 0)
-		replace(a, fd);
+	if (fd < 0)
+		return;
+	if (len < sizeof(from) || from.family != VSOCK_FAMILY ||
+	    from.cid != VSOCK_HOST) {
+		say("vsock: CID %u is not the host: refused",
+		    (unsigned int)from.cid);
+		close_slot(&fd);
+		return;
+	}
+	replace(a, fd);
 }
 
 /* ---- virtio-serial ------------------------------------------------------------ */
@@ -275,8 +262,6 @@ void channel_poll(struct agent *a)
 		agent_poll_add(a, c->uevents, POLLIN, on_uevent, NULL);
 	if (c->listener >= 0)
 		agent_poll_add(a, c->listener, POLLIN, on_accept, NULL);
-	if (c->connecting >= 0)
-		agent_poll_add(a, c->connecting, POLLOUT, on_connected, NULL);
 	if (c->fd < 0)
 		return;
 	if (c->host_away) {

@@ -56,7 +56,9 @@ enum {
 	WIRE_WINDOW = 262144,
 	WIRE_NONCE_LEN = 16,
 	WIRE_STREAMS_MAX = 64, /* open at once; one more is refused */
-	WIRE_VSOCK_PORT = 1024, /* agent listens here; also the host's port */
+	/* The agent listens here, the host calls. Below 1024: in the guest only
+	 * root may bind it (LAST_RESERVED_PORT of Linux's vsock). */
+	WIRE_VSOCK_PORT = 1000,
 };
 
 /* Name of the virtio-serial port on QEMU. */

@@ -71,8 +71,9 @@ struct engine_events {
 	void (*process)(void *ctx, const struct vm_process *p);
 	/* The guest's CPUs run. */
 	void (*running)(void *ctx);
-	/* A byte stream to the agent (wire.h); fd is owned by the receiver. Called
-	 * again after every reconnect. */
+	/* A byte stream to the agent (wire.h), opened from our side; fd is owned
+	 * by the receiver. Called again after every reconnect that agent_connect()
+	 * asked for; one that comes while a session lives is refused. */
 	void (*agent)(void *ctx, int fd);
 	/* Console output, as the guest wrote it. */
 	void (*console)(void *ctx, const void *data, size_t len);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 enum {
 	/* passt ends by itself when the VM's end of its socket closes. */
@@ -18,8 +19,11 @@ enum {
 	PASST_LOST_MS = 500,
 	/* Nothing but a hanging disk keeps a killed process longer. */
 	ABORT_MS = 1000,
-	AGENT_RETRY_MS = 50,
-	AGENT_RETRY_MAX_MS = 2000
+	/* An agent is looked for after another fortieth of the time that passed
+	 * in vain: soon in a quick boot, seldom where there is none. */
+	AGENT_RETRY_PART = 40,
+	AGENT_RETRY_MIN_MS = 10,
+	AGENT_RETRY_MAX_MS = 5000
 };
 
 void engine_vm_enter(struct engine_vm *vm)
@@ -138,23 +142,31 @@ static void on_end_timer(struct loop_timer *timer)
 static void on_agent_timer(struct loop_timer *timer)
 {
 	struct engine_vm *vm = timer->data;
+	uint64_t now = clock_mono_ms(), ms;
 	int fd = -1;
-	uint64_t ms;
 
 	if (vm->main_gone || vm->decided)
 		return;
 	engine_vm_enter(vm);
 	if (vm->hooks->agent_open(vm, &fd) == 0) {
-		vm->agent_tries = 0;
-		vm->events->agent(vm->ctx, fd);
+		engine_vm_agent_here(vm, fd);
 	} else {
-		ms = (uint64_t)AGENT_RETRY_MS
-		     << (vm->agent_tries < 6 ? vm->agent_tries : 6);
-		vm->agent_tries++;
+		if (!vm->agent_since_ms)
+			vm->agent_since_ms = now;
+		ms = (now - vm->agent_since_ms) / AGENT_RETRY_PART;
+		if (ms < AGENT_RETRY_MIN_MS)
+			ms = AGENT_RETRY_MIN_MS;
 		engine_vm_agent_soon(
 			vm, ms < AGENT_RETRY_MAX_MS ? ms : AGENT_RETRY_MAX_MS);
 	}
 	engine_vm_leave(vm);
+}
+
+void engine_vm_agent_here(struct engine_vm *vm, int fd)
+{
+	loop_timer_disarm(&vm->agent_timer);
+	vm->agent_since_ms = 0;
+	vm->events->agent(vm->ctx, fd);
 }
 
 void engine_vm_agent_soon(struct engine_vm *vm, uint64_t after_ms)

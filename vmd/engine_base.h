@@ -43,7 +43,7 @@ struct engine_vm {
 	struct loop_timer end_timer; /* what was asked to end and did not */
 	struct loop_timer agent_timer;
 	struct loop_timer passt_timer; /* passt is gone: is the VM, too? */
-	unsigned int agent_tries;
+	uint64_t agent_since_ms; /* of the first try that was in vain, or 0 */
 	struct console_link console;
 	bool running; /* running() was called */
 	bool killed; /* kill() was called */
@@ -93,6 +93,8 @@ void engine_vm_release(struct engine_vm *vm);
 
 /* Brings up an agent connection now, then again until it works. */
 void engine_vm_agent_soon(struct engine_vm *vm, uint64_t after_ms);
+/* It is up: hands the descriptor to the daemon. */
+void engine_vm_agent_here(struct engine_vm *vm, int fd);
 
 /*
  * The last lines of a log in the run directory, printable, " | " between the

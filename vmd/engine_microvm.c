@@ -6,10 +6,10 @@
  * The monitor runs with the run directory as its working directory, so every
  * socket name is short. Kernel, initrd, disk and network come as descriptors.
  *
- * The guest's agent calls the host on vsock port 1024, which the monitor turns
- * into a connection to vsock.sock_1024: the daemon listens there before the
- * start. A later daemon, and a new session, call the guest instead: vsock.sock
- * with "CONNECT 1024".
+ * The daemon calls the guest's agent through vsock.sock, again and again until
+ * one answers. It does not listen for the guest: whoever calls from there may
+ * be any process, and must neither be taken for the agent nor cost the daemon
+ * anything.
  *
  * Trust: the monitor may be taken over by its guest: what it answers is parsed
  * with limits and decides nothing beyond this VM.
@@ -161,9 +161,7 @@ static void on_vsock(void *ctx, int fd)
 	struct engine_vm *vm = ctx;
 
 	engine_vm_enter(vm);
-	loop_timer_disarm(&vm->agent_timer);
-	vm->agent_tries = 0;
-	vm->events->agent(vm->ctx, fd);
+	engine_vm_agent_here(vm, fd);
 	engine_vm_leave(vm);
 }
 
@@ -280,12 +278,12 @@ static struct microvm *new_vm(struct loop *loop, const char *id, int run_dirfd,
 		return NULL;
 	}
 	monitor_control_init(&m->control);
-	vsock_link_init(&m->vsock);
 	if (engine_vm_init(&m->base, loop, id, run_dirfd, run_path, &hooks,
 			   events, ctx, e) < 0) {
 		engine_vm_release(&m->base);
 		return NULL;
 	}
+	vsock_link_init(&m->vsock, loop, m->base.dirfd, on_vsock, &m->base);
 	return m;
 }
 
@@ -307,9 +305,6 @@ static int launch_monitor(struct microvm *m, const struct vm_launch *launch,
 	if (rc == 0)
 		rc = microvm_config_write(launch, vm->dirfd, e);
 	if (rc == 0)
-		rc = vsock_link_open(&m->vsock, vm->loop, vm->dirfd, on_vsock,
-				     vm, e);
-	if (rc == 0)
 		rc = spawn_monitor(m, launch, net[0], e);
 	return rc;
 }
@@ -321,6 +316,7 @@ static void attach(struct microvm *m)
 	monitor_control_open(&m->control, vm->loop, vm->dirfd, on_control, vm);
 	console_link_open(&vm->console, vm->loop, vm->dirfd, false,
 			  console_data, vm);
+	engine_vm_agent_soon(vm, 0);
 }
 
 static int microvm_start(struct loop *loop, const struct vm_launch *launch,
@@ -394,15 +390,12 @@ static int microvm_adopt(struct loop *loop, const char *id, int run_dirfd,
 		engine_vm_release(vm);
 		return -ESRCH;
 	}
-	rc = vsock_link_open(&m->vsock, loop, vm->dirfd, on_vsock, vm, e);
-	if (rc == 0)
-		rc = engine_vm_watch(vm, e);
+	rc = engine_vm_watch(vm, e);
 	if (rc < 0) {
 		engine_vm_release(vm);
 		return rc;
 	}
 	attach(m);
-	engine_vm_agent_soon(vm, 0);
 	*ret = vm;
 	return 0;
 }

@@ -17,6 +17,10 @@
 #include "vmd/exec_request.h"
 #include "vmd/vm.h"
 
+enum {
+	RECONNECT_MS = 1000
+};
+
 static void on_process(void *ctx, const struct vm_process *p)
 {
 	struct vm *vm = ctx;
@@ -163,8 +167,7 @@ static void on_lost(void *ctx, const struct err *e)
 			     "the connection to its agent was lost: %.160s",
 			     e->msg);
 	/* Not at once: a guest that breaks every session costs one a second. */
-	loop_timer_init(vm->daemon->loop, &vm->reconnect, on_reconnect, vm);
-	loop_timer_arm(&vm->reconnect, 1000);
+	loop_timer_start(&vm->reconnect, on_reconnect, RECONNECT_MS);
 }
 
 static const struct agent_session_ops session_ops = {
@@ -178,8 +181,13 @@ static void on_agent(void *ctx, int fd)
 	struct vm *vm = ctx;
 	struct err e = ERR_INIT;
 
-	if (vm->session)
-		agent_session_free(take_ptr(vm->session));
+	/* A session that lives is not replaced, whoever offers another one. */
+	if (vm->session) {
+		log_vm(LOG_LEVEL_WARN, vm->row.id,
+		       "agent: a second connection was refused");
+		close_fd(&fd);
+		return;
+	}
 	vm->session =
 		agent_session_new(vm->daemon->loop, fd, &session_ops, vm, &e);
 	if (!vm->session)

@@ -18,17 +18,9 @@ enum {
 
 static void end_call(struct vsock_link *l)
 {
-	loop_remove(&l->call_source);
-	close_fd(&l->call_fd);
+	loop_remove(&l->source);
+	close_fd(&l->fd);
 	l->used = 0;
-}
-
-static void on_guest(void *ctx, int fd)
-{
-	struct vsock_link *l = ctx;
-
-	end_call(l);
-	l->fn(l->ctx, fd);
 }
 
 static void on_answer(struct loop_source *source, uint32_t events)
@@ -39,7 +31,7 @@ static void on_answer(struct loop_source *source, uint32_t events)
 
 	(void)events;
 	/* Byte by byte: what follows the line belongs to the agent. */
-	n = recv(l->call_fd, l->answer + l->used, 1, MSG_DONTWAIT);
+	n = recv(l->fd, l->answer + l->used, 1, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
@@ -56,36 +48,21 @@ static void on_answer(struct loop_source *source, uint32_t events)
 		end_call(l);
 		return;
 	}
-	loop_remove(&l->call_source);
+	loop_remove(&l->source);
 	l->used = 0;
-	fd = take_fd(&l->call_fd);
+	fd = take_fd(&l->fd);
 	l->fn(l->ctx, fd);
 }
 
-void vsock_link_init(struct vsock_link *l)
+void vsock_link_init(struct vsock_link *l, struct loop *loop, int dirfd,
+		     vsock_link_fn *fn, void *ctx)
 {
-	*l = (struct vsock_link){ .dirfd = -1,
-				  .call_fd = -1,
-				  .call_source = LOOP_SOURCE_INIT };
-	listener_init(&l->listener);
-}
-
-int vsock_link_open(struct vsock_link *l, struct loop *loop, int dirfd,
-		    vsock_link_fn *fn, void *ctx, struct err *e)
-{
-	char name[32];
-	int fd = -1, rc;
-
-	l->loop = loop;
-	l->dirfd = dirfd;
-	l->fn = fn;
-	l->ctx = ctx;
-	(void)snprintf(name, sizeof(name), "vsock.sock_%d", WIRE_VSOCK_PORT);
-	rc = sock_listen_unix(dirfd, name, 0600, &fd, e);
-	if (rc < 0)
-		return rc;
-	rc = listener_open(&l->listener, loop, fd, on_guest, l);
-	return rc < 0 ? err_sys(e, -rc, "cannot watch %s", name) : 0;
+	*l = (struct vsock_link){ .loop = loop,
+				  .dirfd = dirfd,
+				  .fd = -1,
+				  .source = LOOP_SOURCE_INIT,
+				  .fn = fn,
+				  .ctx = ctx };
 }
 
 void vsock_link_call(struct vsock_link *l)
@@ -95,17 +72,17 @@ void vsock_link_call(struct vsock_link *l)
 	int fd = -1;
 
 	/* A guest that is slow to answer is not asked again at once. */
-	if (l->call_fd >= 0 && clock_mono_ms() < l->call_ms + CALL_PATIENCE_MS)
+	if (l->fd >= 0 && clock_mono_ms() < l->call_ms + CALL_PATIENCE_MS)
 		return;
 	end_call(l);
 	if (sock_connect_unix(l->dirfd, "vsock.sock", &fd, NULL) < 0)
 		return;
 	if (send(fd, call, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) != len ||
-	    loop_add(l->loop, &l->call_source, fd, EPOLLIN, on_answer, l) < 0) {
+	    loop_add(l->loop, &l->source, fd, EPOLLIN, on_answer, l) < 0) {
 		close_fd(&fd);
 		return;
 	}
-	l->call_fd = fd;
+	l->fd = fd;
 	l->call_ms = clock_mono_ms();
 }
 
@@ -114,5 +91,4 @@ void vsock_link_close(struct vsock_link *l)
 	if (!l->loop)
 		return;
 	end_call(l);
-	listener_close(&l->listener);
 }

@@ -5,6 +5,7 @@
  */
 #include "engine_rig.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -258,33 +259,56 @@ static void test_config_says_what_it_must(void **state)
 	assert_null(json_object_get(j, "network-interfaces"));
 }
 
-/* The guest calls port 1024; after that we are the ones who call. */
-static void test_agent_is_reached_both_ways(void **state)
+/* A call of the daemon as the monitor gets it, -1: none came. */
+static int take_call(struct engine_rig *f, int listen_fd)
 {
-	struct engine_rig *f = *state;
-	AUTO(fd) int listen_fd = -1;
-	AUTO(fd) int guest = -1;
 	AUTO(fd) int called = -1;
 	char text[32] = "";
 
+	RUN_UNTIL(f, sock_accept(listen_fd, &called) == 0);
+	RUN_UNTIL(f, recv(called, text, sizeof(text) - 1, MSG_DONTWAIT) > 0);
+	assert_string_equal(text, "CONNECT 1000\n");
+	return take_fd(&called);
+}
+
+/* We call until the guest answers; there is nothing that the guest could call. */
+static void test_agent_is_called_and_never_calls(void **state)
+{
+	struct engine_rig *f = *state;
+	AUTO(fd) int listen_fd = -1;
+	AUTO(fd) int refused = -1;
+	AUTO(fd) int called = -1;
+	char text[32] = "";
+	struct dirent *entry;
+	DIR *dir;
+
 	fake_monitor(f, GOOD, "exec sleep 100");
-	start(f);
-	assert_int_equal(sock_connect_unix(f->launch.run_dirfd,
-					   "vsock.sock_1024", &guest, NULL),
-			 0);
-	RUN_UNTIL(f, f->agents == 1);
 	assert_int_equal(sock_listen_unix(f->launch.run_dirfd, "vsock.sock",
 					  0600, &listen_fd, NULL),
 			 0);
-	engine_microvm.agent_connect(f->vm);
-	RUN_UNTIL(f, sock_accept(listen_fd, &called) == 0);
-	RUN_UNTIL(f, recv(called, text, sizeof(text) - 1, MSG_DONTWAIT) > 0);
-	assert_string_equal(text, "CONNECT 1024\n");
+	start(f);
+	dir = opendir(f->dir.path);
+	assert_non_null(dir);
+	while ((entry = readdir(dir)))
+		assert_int_not_equal(strncmp(entry->d_name, "vsock.sock_", 11),
+				     0);
+	(void)closedir(dir);
+	/* The guest is not there yet: the monitor closes. */
+	refused = take_call(f, listen_fd);
+	close_fd(&refused);
+	called = take_call(f, listen_fd);
+	assert_int_equal(f->agents, 0);
 	assert_int_equal(send(called, "OK 5000\nrest", 12, 0), 12);
-	RUN_UNTIL(f, f->agents == 2);
+	RUN_UNTIL(f, f->agents == 1);
 	/* What follows the line is the agent's and was left in the socket. */
 	assert_int_equal(recv(f->agent_fd, text, sizeof(text), 0), 4);
 	assert_memory_equal(text, "rest", 4);
+	/* After a lost session it is asked for again. */
+	close_fd(&called);
+	engine_microvm.agent_connect(f->vm);
+	called = take_call(f, listen_fd);
+	assert_int_equal(send(called, "OK 5001\n", 8, 0), 8);
+	RUN_UNTIL(f, f->agents == 2);
 }
 
 /* The monitor's answer on the control socket is what makes it "running". */
@@ -357,7 +381,7 @@ int main(void)
 		TEST(test_killed_adopted_monitor_is_not_guessed),
 		TEST(test_kill_ends_as_killed),
 		TEST(test_config_says_what_it_must),
-		TEST(test_agent_is_reached_both_ways),
+		TEST(test_agent_is_called_and_never_calls),
 		TEST(test_running_comes_from_the_control_socket),
 		TEST(test_lost_passt_is_told),
 	};
