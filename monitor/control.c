@@ -35,9 +35,15 @@ static json_t *failed(const char *code, const char *message)
 
 static json_t *do_status(struct machine *m)
 {
-	return json_pack("{s:s, s:i, s:I}", "state", state_names[m->state],
-			 "vcpus", (int)m->vcpu_count, "uptime_ms",
-			 (json_int_t)(clock_mono_ms() - m->started_ms));
+	json_t *status = json_pack(
+		"{s:s, s:i, s:I}", "state", state_names[m->state], "vcpus",
+		(int)m->vcpu_count, "uptime_ms",
+		(json_int_t)(clock_mono_ms() - m->started_ms));
+
+	if (status && m->state == MACHINE_PAUSED && m->disk_full)
+		(void)json_object_set_new(status, "reason",
+					  json_string("disk_full"));
+	return status;
 }
 
 static json_t *do_shutdown(struct machine *m)
@@ -72,13 +78,18 @@ static json_t *do_resume(struct machine *m)
 static const struct {
 	const char *name;
 	json_t *(*run)(struct machine *m);
+	bool watches;
 } actions[] = {
-	{ "status", do_status }, { "shutdown", do_shutdown },
-	{ "kill", do_kill },	 { "pause", do_pause },
-	{ "resume", do_resume },
+	{ .name = "status", .run = do_status },
+	{ .name = "shutdown", .run = do_shutdown },
+	{ .name = "kill", .run = do_kill },
+	{ .name = "pause", .run = do_pause },
+	{ .name = "resume", .run = do_resume },
+	{ .name = "watch", .run = do_status, .watches = true },
 };
 
-static json_t *run_request(struct machine *m, const json_t *request)
+static json_t *run_request(struct machine *m, const json_t *request,
+			   bool *ret_watch)
 {
 	static const char *const fields[] = { "action", NULL };
 	struct err e = ERR_INIT;
@@ -88,14 +99,18 @@ static json_t *run_request(struct machine *m, const json_t *request)
 	    json_get_string(request, "request", "action", true, 32, &name, &e) <
 		    0)
 		return failed("request_invalid", e.msg);
-	for (size_t i = 0; i < ARRAY_LEN(actions); i++)
-		if (strcmp(actions[i].name, name) == 0)
-			return actions[i].run(m);
+	for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
+		if (strcmp(actions[i].name, name) != 0)
+			continue;
+		*ret_watch |= actions[i].watches;
+		return actions[i].run(m);
+	}
 	return failed("action_unknown", "there is no such action: status, "
-					"shutdown, kill, pause, resume");
+					"shutdown, kill, pause, resume, watch");
 }
 
-char *control_answer(struct machine *m, const char *line, size_t len)
+char *control_answer(struct machine *m, const char *line, size_t len,
+		     bool *ret_watch)
 {
 	AUTO(json) json_t *request = NULL;
 	AUTO(json) json_t *answer = NULL;
@@ -104,7 +119,7 @@ char *control_answer(struct machine *m, const char *line, size_t len)
 	if (json_parse_strict(line, len, "request", &request, &e) < 0)
 		answer = failed("request_invalid", e.msg);
 	else
-		answer = run_request(m, request);
+		answer = run_request(m, request, ret_watch);
 	return answer ? json_to_text(answer) : NULL;
 }
 
@@ -113,14 +128,12 @@ static void hang_up(struct control_client *client)
 	loop_remove(&client->source);
 	close_fd(&client->fd);
 	client->len = 0;
+	client->watches = false;
 }
 
 /* False when the client is gone, or too slow to take one line. */
-static bool answer_line(struct control_client *client, size_t len)
+static bool say(struct control_client *client, char *text)
 {
-	AUTO(free)
-	char *text =
-		control_answer(client->control->machine, client->line, len);
 	struct iovec parts[2] = { { .iov_base = text },
 				  { .iov_base = (char[]){ '\n' },
 				    .iov_len = 1 } };
@@ -133,6 +146,26 @@ static bool answer_line(struct control_client *client, size_t len)
 	whole = parts[0].iov_len + 1;
 	return sendmsg(client->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) ==
 	       (ssize_t)whole;
+}
+
+static bool answer_line(struct control_client *client, size_t len)
+{
+	AUTO(free)
+	char *text = control_answer(client->control->machine, client->line, len,
+				    &client->watches);
+
+	return say(client, text);
+}
+
+static void on_state_changed(void *ctx)
+{
+	struct control *c = ctx;
+	AUTO(json) json_t *status = do_status(c->machine);
+	AUTO(free) char *text = status ? json_to_text(status) : NULL;
+
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		if (c->clients[i].watches && !say(&c->clients[i], text))
+			hang_up(&c->clients[i]);
 }
 
 static void on_request(struct loop_source *source, uint32_t events)
@@ -211,6 +244,8 @@ int control_new(struct machine *m, const char *path, struct control **ret,
 		control_free(c);
 		return err_wrap(e, rc, "control socket %s", path);
 	}
+	m->state_changed = on_state_changed;
+	m->state_ctx = c;
 	*ret = c;
 	return 0;
 }
@@ -219,6 +254,7 @@ void control_free(struct control *c)
 {
 	if (!c)
 		return;
+	c->machine->state_changed = NULL;
 	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
 		hang_up(&c->clients[i]);
 	listener_close(&c->listener);

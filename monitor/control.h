@@ -6,6 +6,11 @@
  *   {"action":"shutdown"}  the ACPI power button
  *   {"action":"kill"}      ends the process, exit status 5
  *   {"action":"pause"} {"action":"resume"}
+ *   {"action":"watch"}     answers like status, then with another such line
+ *                          whenever the guest is paused by itself
+ *
+ * Paused by itself means that the host's disk is full: "reason":"disk_full" in
+ * the status. Resuming tries again what the guest was writing.
  *
  * The others answer {"ok":true} or {"error":{"code":...,"message":...}}. At most
  * 8 clients; a line has at most 4 KiB; whoever breaks the rules is hung up on.
@@ -26,6 +31,7 @@ enum {
 struct control_client {
 	struct control *control;
 	int fd; /* -1: free */
+	bool watches;
 	struct loop_source source;
 	size_t len;
 	char line[CONTROL_LINE_MAX];
@@ -42,7 +48,9 @@ int control_new(struct machine *m, const char *path, struct control **ret,
 		struct err *e);
 void control_free(struct control *c);
 
-/* One request line (without newline) to one answer, malloc'd, or NULL. */
-char *control_answer(struct machine *m, const char *line, size_t len);
+/* One request line (without newline) to one answer, malloc'd, or NULL.
+ * *ret_watch becomes true when the client asked to be told of changes. */
+char *control_answer(struct machine *m, const char *line, size_t len,
+		     bool *ret_watch);
 
 #endif

@@ -138,6 +138,24 @@ static int build_vm(struct machine *m, struct err *e)
 	return rc;
 }
 
+static void on_pause_soon(struct loop_timer *timer)
+{
+	struct machine *m = timer->data;
+
+	if (!m->disk_full)
+		return; /* resumed meanwhile, and it worked */
+	(void)machine_pause(m);
+	log_warn("the guest is paused: the host's disk is full");
+	if (m->state_changed)
+		m->state_changed(m->state_ctx);
+}
+
+void machine_disk_full(struct machine *m)
+{
+	m->disk_full = true;
+	loop_timer_arm_soon(&m->pause_soon);
+}
+
 /* Being woken is enough: machine_run() looks at `ended`. */
 static void on_wake(void *data)
 {
@@ -157,6 +175,7 @@ int machine_new(const struct config *config, struct loop *loop,
 	m->kvm = (struct kvm)KVM_INIT;
 	m->vm = (struct vm)VM_INIT;
 	(void)pthread_mutex_init(&m->lock, NULL);
+	loop_timer_init(loop, &m->pause_soon, on_pause_soon, m);
 	rc = loop_set_wake(loop, on_wake, m, e);
 	if (rc == 0)
 		rc = vcpu_init_signals(e);
@@ -186,6 +205,7 @@ void machine_free(struct machine *m)
 		return;
 	atomic_store(&m->ending, true);
 	stop_vcpus(m);
+	loop_timer_disarm(&m->pause_soon);
 	machine_remove_devices(m);
 	for (unsigned i = 0; i < m->vcpu_count; i++)
 		vcpu_done(&m->vcpus[i]);
@@ -306,6 +326,12 @@ int machine_resume(struct machine *m)
 	if (m->loaded)
 		machine_resume_devices(m);
 	m->loaded = false;
+	if (m->disk_full) {
+		m->disk_full = false;
+		machine_retry_drives(m);
+		if (m->disk_full) /* still: the guest need not run for that */
+			return 0;
+	}
 	for (unsigned i = 0; i < m->vcpu_count; i++) {
 		/* Tells kvmclock that the pause was not a hang; if it cares. */
 		if (m->state == MACHINE_PAUSED)

@@ -62,6 +62,12 @@ struct machine_slot {
 	bool kicks_on; /* ioeventfds are registered */
 };
 
+/* What a drive's callback needs to know. */
+struct machine_drive {
+	struct machine *machine;
+	const struct config_drive *config;
+};
+
 struct machine {
 	const struct config *config;
 	struct loop *loop;
@@ -73,6 +79,7 @@ struct machine {
 	struct bus ports, mmio;
 	struct machine_slot slots[MACHINE_VIRTIO_MAX];
 	unsigned slot_count;
+	struct machine_drive drives[CONFIG_DRIVES_MAX];
 	struct ioapic ioapic;
 	uint8_t pic_masks[2];
 	struct serial serial;
@@ -81,6 +88,14 @@ struct machine {
 	struct backend console_backend;
 	struct virtio_device *console; /* or NULL */
 	enum machine_state state;
+	/*
+	 * A drive keeps a request because the host's disk is full: the guest is
+	 * paused until somebody resumes it, which tries the request again.
+	 */
+	bool disk_full;
+	struct loop_timer pause_soon; /* not from within a device */
+	void (*state_changed)(void *ctx); /* by itself; may be NULL */
+	void *state_ctx;
 	bool loaded; /* from a saved state; its devices wait to go on */
 	uint64_t started_ms;
 	uint64_t stray_accesses;
@@ -125,6 +140,8 @@ int machine_load(struct machine *m, struct state_reader *r, struct err *e);
 /* Requests; loop thread, machine lock held. -EALREADY when it is so already. */
 int machine_pause(struct machine *m);
 int machine_resume(struct machine *m);
+/* From a device, on any thread with the machine lock: pauses soon. */
+void machine_disk_full(struct machine *m);
 /* Presses the ACPI power button: the guest shuts down if it listens. */
 void machine_press_power_button(struct machine *m);
 

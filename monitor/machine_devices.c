@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/virtio_ids.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -21,14 +22,19 @@
 
 /* --- constructors --- */
 
-static void on_blk_failed(void *ctx, const char *operation, int sys)
+/* A full disk is the host's matter and passes: the guest loses nothing. */
+static bool on_blk_failed(void *ctx, const char *operation, int sys)
 {
 	static struct log_rate rate = LOG_RATE_INIT(2);
-	const struct config_drive *drive = ctx;
+	struct machine_drive *drive = ctx;
+	bool full = sys == ENOSPC || sys == EDQUOT;
 
 	if (log_rate_ok(&rate))
-		log_warn("drive %s: %s failed: %s", drive->drive_id, operation,
-			 strerror(sys));
+		log_warn("drive %s: %s failed: %s", drive->config->drive_id,
+			 operation, strerror(sys));
+	if (full)
+		machine_disk_full(drive->machine);
+	return full;
 }
 
 static int open_drive(const struct config_drive *drive, struct err *e)
@@ -55,11 +61,13 @@ static int add_drive(struct machine *m, const struct config_drive *drive,
 		     struct err *e)
 {
 	AUTO(fd) int fd = open_drive(drive, e);
+	struct machine_drive *own = &m->drives[drive - m->config->drives];
 	struct virtio_blk_setup setup = { .fd = fd,
 					  .read_only = drive->is_read_only,
 					  .durable = drive->writeback,
 					  .serial = drive->drive_id,
-					  .io_failed = on_blk_failed };
+					  .io_failed = on_blk_failed,
+					  .ctx = own };
 	struct virtio_device *dev;
 	int rc;
 
@@ -70,7 +78,7 @@ static int add_drive(struct machine *m, const struct config_drive *drive,
 			       "drive %s is open for reading only: open it "
 			       "for writing or set is_read_only",
 			       drive->drive_id);
-	memcpy(&setup.ctx, &(const void *){ drive }, sizeof(setup.ctx));
+	*own = (struct machine_drive){ .machine = m, .config = drive };
 	rc = virtio_blk_new(&setup, &m->vm.mem, m->loop, &dev, e);
 	if (rc < 0)
 		return err_wrap(e, rc, "drive %s", drive->drive_id);
@@ -425,6 +433,13 @@ int machine_load_devices(struct machine *m, struct state_reader *r,
 		rc = virtio_mmio_load(&m->slots[i].mmio, r,
 				      m->slots[i].instance, e);
 	return rc;
+}
+
+void machine_retry_drives(struct machine *m)
+{
+	for (unsigned i = 0; i < m->slot_count; i++)
+		if (m->slots[i].dev->ops->device_id == VIRTIO_ID_BLOCK)
+			virtio_blk_retry(m->slots[i].dev);
 }
 
 void machine_resume_devices(struct machine *m)

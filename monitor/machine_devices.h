@@ -19,5 +19,7 @@ int machine_load_devices(struct machine *m, struct state_reader *r,
 			 struct err *e);
 /* What was loaded goes on: interrupt lines, kicks, chains that wait. */
 void machine_resume_devices(struct machine *m);
+/* Requests that drives have kept are tried again. */
+void machine_retry_drives(struct machine *m);
 
 #endif

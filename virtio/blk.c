@@ -36,9 +36,10 @@ struct blk {
 	int fd;
 	bool durable;
 	bool read_only;
+	bool waits; /* the request at the head of the queue is kept */
 	uint64_t capacity_sectors;
 	char id[VIRTIO_BLK_ID_BYTES]; /* padded with NUL, not ended by one */
-	void (*io_failed)(void *ctx, const char *operation, int sys);
+	bool (*io_failed)(void *ctx, const char *operation, int sys);
 	void *ctx;
 };
 
@@ -55,8 +56,8 @@ static uint8_t host_status(struct blk *b, const char *operation, int rc)
 	if (rc == -EOPNOTSUPP)
 		return VIRTIO_BLK_S_UNSUPP;
 	log_debug("virtio-blk: %s: %s", operation, strerror(-rc));
-	if (b->io_failed)
-		b->io_failed(b->ctx, operation, -rc);
+	if (b->io_failed && b->io_failed(b->ctx, operation, -rc))
+		b->waits = true;
 	return VIRTIO_BLK_S_IOERR;
 }
 
@@ -231,6 +232,9 @@ static int64_t serve(struct virtio_device *dev, struct virtq_chain *c)
 	status_at = c->iov[c->read_count + c->write_count - 1].iov_base;
 	status_at += c->iov[c->read_count + c->write_count - 1].iov_len - 1;
 	status = execute(to_blk(dev), c, &header);
+	/* All of it is done again: writing twice what was written is the same. */
+	if (to_blk(dev)->waits)
+		return VIRTIO_DRAIN_STALL;
 	*status_at = status;
 	if (status == VIRTIO_BLK_S_OK && header.type == VIRTIO_BLK_T_IN)
 		return (int64_t)data_bytes + 1;
@@ -244,6 +248,15 @@ static int64_t serve(struct virtio_device *dev, struct virtq_chain *c)
 static void blk_kick(struct virtio_device *dev, uint16_t index)
 {
 	(void)index;
+	if (!to_blk(dev)->waits)
+		virtio_drain_run(&to_blk(dev)->drain);
+}
+
+void virtio_blk_retry(struct virtio_device *dev)
+{
+	if (!to_blk(dev)->waits)
+		return;
+	to_blk(dev)->waits = false;
 	virtio_drain_run(&to_blk(dev)->drain);
 }
 
@@ -254,6 +267,7 @@ static void blk_activate(struct virtio_device *dev)
 
 static void blk_reset(struct virtio_device *dev)
 {
+	to_blk(dev)->waits = false;
 	virtio_drain_stop(&to_blk(dev)->drain);
 }
 
@@ -278,7 +292,8 @@ static void blk_config_read(struct virtio_device *dev, uint32_t offset,
 
 static void blk_save(struct virtio_device *dev, struct state_writer *w)
 {
-	/* Requests are synchronous: between two calls none is under way. */
+	/* Requests are synchronous: between two calls none is under way. One
+	 * that is kept is still in the queue, and is tried again after a load. */
 	state_put_u64(w, to_blk(dev)->capacity_sectors);
 }
 

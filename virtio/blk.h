@@ -5,7 +5,8 @@
  *
  * Trust: everything in a request comes from the guest; ranges are checked
  * against the capacity before the file is touched. The file may fail (disk
- * full, I/O error): the guest gets VIRTIO_BLK_S_IOERR and the monitor is told.
+ * full, I/O error): the monitor is told, and decides whether the guest gets
+ * VIRTIO_BLK_S_IOERR or the request waits until the host can serve it.
  */
 #ifndef VIRTIO_BLK_H
 #define VIRTIO_BLK_H
@@ -27,9 +28,10 @@ struct virtio_blk_setup {
 	/*
 	 * The host's file failed with errno `sys` (ENOSPC: the host's disk is
 	 * full). Called for each such request, so rate-limit what you log.
-	 * May be NULL.
+	 * true: the request is kept, and with it all that follow, until
+	 * virtio_blk_retry(); false: it fails. May be NULL: it fails.
 	 */
-	void (*io_failed)(void *ctx, const char *operation, int sys);
+	bool (*io_failed)(void *ctx, const char *operation, int sys);
 	void *ctx;
 };
 
@@ -40,6 +42,12 @@ struct virtio_blk_setup {
 int virtio_blk_new(const struct virtio_blk_setup *setup,
 		   const struct guest_mem *mem, struct loop *loop,
 		   struct virtio_device **ret, struct err *e);
+
+/*
+ * Serves what io_failed() had kept, from the first such request on; it may be
+ * kept again. Harmless on a device that keeps nothing. Lock: the machine lock.
+ */
+void virtio_blk_retry(struct virtio_device *dev);
 
 /* The file may have another size now: tells the driver if so. */
 int virtio_blk_resize(struct virtio_device *dev, struct err *e);

@@ -5,6 +5,7 @@
 usage: run_guest.py VMD-MONITOR GUEST CASE [MONITOR-OPTION...]
 Exit status 0 passed, 1 failed, 77 skipped (no KVM), with the reason printed.
 """
+import ctypes
 import json
 import os
 import select
@@ -192,6 +193,65 @@ def case_pause(run):
         check(ask(control, {"action": "kill"}) == {"ok": True}, "kill")
     code, _, _ = run.finish()
     check(code == 5, f"exit status {code}")
+
+
+def mount_small(at, size):
+    """A file system of our own of that size; False where that is forbidden."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    newns, newuser, private, rec = 0x20000, 0x10000000, 1 << 18, 1 << 14
+    return ((libc.unshare(newns) == 0 or libc.unshare(newns | newuser) == 0)
+            and libc.mount(None, b"/", None, private | rec, None) == 0
+            and libc.mount(b"none", at.encode(), b"tmpfs", 0, size) == 0)
+
+
+def case_disk_full(run):
+    """The host's disk fills up: paused, nothing lost, and on when asked."""
+    disk = os.path.join(run.directory, "disk")
+    os.mkdir(disk)
+    if not mount_small(disk, b"size=1m"):
+        print("SKIP a small file system needs a mount namespace")
+        raise SystemExit(77)
+    try:
+        disk_full(run, os.path.join(disk, "image"))
+    finally:
+        run.close()
+        ctypes.CDLL(None).umount2(disk.encode(), 2)
+
+
+def disk_full(run, path):
+    with open(path, "wb") as image:
+        image.truncate(4 << 20)
+    run.config["drives"] = [{"drive_id": "a", "path_on_host": path,
+                             "is_root_device": False, "is_read_only": False}]
+    run.start()
+    with run.connect("control.sock") as control, \
+            control.makefile("rb") as lines:
+
+        def say(action):
+            control.sendall(json.dumps({"action": action}).encode() + b"\n")
+            return json.loads(lines.readline())
+
+        told = say("watch")
+        while told.get("state") != "paused":
+            told = json.loads(lines.readline())
+        check(told.get("reason") == "disk_full", f"{told}")
+        check(cpu_ticks(run) == cpu_ticks(run, wait=0.2), "it still runs")
+        # There is no room yet: it says so again.
+        check(say("resume") == {"ok": True}, "resume")
+        told = json.loads(lines.readline())
+        check(told.get("reason") == "disk_full", f"{told}")
+        libc = ctypes.CDLL(None, use_errno=True)
+        check(libc.mount(None, os.path.dirname(path).encode(), None, 32,
+                         b"size=16m") == 0, "more room")
+        check(say("resume") == {"ok": True}, "resume")
+    code, out, err = run.finish()
+    check(code == 64 and "written" in out, f"status {code} {out!r} {err!r}")
+    with open(path, "rb") as image:
+        for n in range(1, 33):
+            block = image.read(65536)
+            check(block[:4] == n.to_bytes(4, "little"), f"start of {n}")
+            check(block[-4:] == (0xffffffff ^ n).to_bytes(4, "little"),
+                  f"end of {n}")
 
 
 def cpu_ticks(run, wait=0.0):

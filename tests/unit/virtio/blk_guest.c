@@ -14,12 +14,13 @@
 
 struct blk_guest f;
 
-static void on_io_failed(void *ctx, const char *operation, int sys)
+static bool on_io_failed(void *ctx, const char *operation, int sys)
 {
 	assert_ptr_equal(ctx, &f);
 	assert_non_null(operation);
 	f.failures++;
 	f.failure = sys;
+	return f.keep;
 }
 
 struct virtio_device *blk_guest_make(int fd, bool read_only, bool durable)

@@ -25,6 +25,7 @@ struct blk_guest {
 	/* What io_failed was told. */
 	unsigned failures;
 	int failure;
+	bool keep; /* what it answers */
 };
 
 /* One at a time: between a setup and its teardown. */

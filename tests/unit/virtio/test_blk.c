@@ -137,25 +137,74 @@ static void test_blk_unknown_requests_are_unsupported(void **state)
 			 VIRTIO_BLK_S_OK);
 }
 
+/* No quota of our own here: the file size limit stands in for it. */
+static void limit_file_size(bool on)
+{
+	static struct rlimit old;
+	struct rlimit small = { 16L * SECTOR, 16L * SECTOR };
+
+	(void)signal(SIGXFSZ, SIG_IGN);
+	if (on) {
+		assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+		small.rlim_max = old.rlim_max;
+	}
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, on ? &small : &old), 0);
+}
+
 static void test_blk_full_host_disk_is_an_error_of_the_request(void **state)
 {
-	struct rlimit old, small = { 16L * SECTOR, 16L * SECTOR };
-
 	(void)state;
-	/* No quota of our own here: the file size limit stands in for it. */
-	(void)signal(SIGXFSZ, SIG_IGN);
-	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
-	small.rlim_max = old.rlim_max;
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	limit_file_size(true);
 	assert_int_equal(blk_guest_request(VIRTIO_BLK_T_OUT, 100, SECTOR),
 			 VIRTIO_BLK_S_IOERR);
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	limit_file_size(false);
 	assert_int_equal(f.failures, 1);
 	assert_int_equal(f.failure, EFBIG);
 	/* The device is as good as before. */
 	assert_int_equal(blk_guest_request(VIRTIO_BLK_T_OUT, 100, SECTOR),
 			 VIRTIO_BLK_S_OK);
 	assert_false(fake_needs_reset(&f.d));
+}
+
+static void test_blk_full_host_disk_keeps_the_request(void **state)
+{
+	uint8_t seen[SECTOR];
+
+	(void)state;
+	f.keep = true;
+	memset(f.data, 'k', SECTOR);
+	limit_file_size(true);
+	assert_int_equal(blk_guest_request(VIRTIO_BLK_T_OUT, 100, SECTOR),
+			 NO_ANSWER);
+	assert_int_equal(f.failures, 1);
+	/* The driver's kicks do not ask the full disk again. */
+	f.dev->ops->kick(f.dev, 0);
+	assert_int_equal(f.failures, 1);
+	virtio_blk_retry(f.dev); /* too soon: kept again */
+	assert_int_equal(f.failures, 2);
+	assert_int_equal(*(uint8_t *)fake_ptr(&f.d, f.status_gpa, 1), 0xee);
+	limit_file_size(false);
+	virtio_blk_retry(f.dev);
+	assert_int_equal(f.failures, 2);
+	assert_int_equal(*(uint8_t *)fake_ptr(&f.d, f.status_gpa, 1),
+			 VIRTIO_BLK_S_OK);
+	assert_int_equal(pread(f.fd, seen, SECTOR, 100L * SECTOR), SECTOR);
+	assert_memory_equal(seen, f.data, SECTOR);
+	virtio_blk_retry(f.dev); /* nothing is kept */
+	assert_false(fake_needs_reset(&f.d));
+}
+
+static void test_blk_reset_forgets_the_kept_request(void **state)
+{
+	(void)state;
+	f.keep = true;
+	limit_file_size(true);
+	assert_int_equal(blk_guest_request(VIRTIO_BLK_T_OUT, 100, SECTOR),
+			 NO_ANSWER);
+	limit_file_size(false);
+	fake_driver_start(&f.d, ~0ull);
+	assert_int_equal(blk_guest_request(VIRTIO_BLK_T_IN, 0, SECTOR),
+			 VIRTIO_BLK_S_OK);
 }
 
 static void test_blk_shrunk_file_is_an_error_of_the_request(void **state)
@@ -360,6 +409,8 @@ int main(void)
 		T(test_blk_get_id_gives_the_serial),
 		T(test_blk_unknown_requests_are_unsupported),
 		T(test_blk_full_host_disk_is_an_error_of_the_request),
+		T(test_blk_full_host_disk_keeps_the_request),
+		T(test_blk_reset_forgets_the_kept_request),
 		T(test_blk_shrunk_file_is_an_error_of_the_request),
 		T(test_blk_resize_tells_the_driver),
 		T(test_blk_many_requests_are_done_in_turns),
