@@ -22,6 +22,7 @@
 
 struct daemon;
 struct vm;
+LIST_HEAD(vm_bucket, vm);
 struct operation;
 struct task;
 
@@ -63,7 +64,8 @@ struct obituary {
 	json_t *vm; /* as it was last */
 };
 enum {
-	OBITUARIES = 64
+	OBITUARIES = 64,
+	VM_BUCKETS = 4096 /* a power of two; ids are random */
 };
 
 struct daemon_counters {
@@ -80,6 +82,7 @@ struct daemon {
 	int lock_fd;
 	int state_vms_fd, run_vms_fd; /* directories with one entry per VM */
 	LIST_HEAD(, vm) vms;
+	struct vm_bucket vms_by_id[VM_BUCKETS];
 	size_t vm_count;
 	LIST_HEAD(, operation) operations;
 	LIST_HEAD(, task) retired_tasks;

@@ -55,6 +55,7 @@ static void load_vm(void *ctx, struct vm_row *row)
 		return;
 	vm->row = *row;
 	row->spec = NULL;
+	vm_index(vm);
 	if (json_parse_strict(vm->row.spec, strlen(vm->row.spec), "spec",
 			      &vm->spec, &load->e) < 0) {
 		vm->spec = json_object();
@@ -86,15 +87,17 @@ static int fail_operations(struct daemon *d, struct err *e)
 	return rc;
 }
 
-static void journalled_processes(struct vm *vm, const struct journal_row *rows,
-				 size_t count)
+/* Gives every VM the processes that were journalled for it. */
+static void journalled_processes(struct daemon *d,
+				 const struct journal_row *rows, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
+		struct vm *vm = rows[i].kind == JOURNAL_PROCESS
+					? vm_find_id(d, rows[i].owner)
+					: NULL;
 		struct vm_process *p;
 
-		if (rows[i].kind != JOURNAL_PROCESS ||
-		    strcmp(rows[i].owner, vm->row.id) != 0 ||
-		    vm->process_count == VM_PROCESSES_MAX)
+		if (!vm || vm->process_count == VM_PROCESSES_MAX)
 			continue;
 		p = &vm->processes[vm->process_count++];
 		(void)snprintf(p->role, sizeof(p->role), "%.15s", rows[i].name);
@@ -109,7 +112,8 @@ static void end_processes(struct vm *vm)
 		if (privops_process_end(vm->processes[i].pid,
 					vm->processes[i].start_time) == 0)
 			vm->daemon->count.swept++;
-	vm_forget_processes(vm);
+	if (vm->process_count)
+		vm_forget_processes(vm);
 }
 
 static void interrupted(struct vm *vm, struct err *ret)
@@ -140,7 +144,10 @@ static void adopt(struct vm *vm)
 		run_path = NULL;
 		rc = err_sys(&e, ENOMEM, "adopting");
 	}
+	vm->starting = !vm->row.ready_ms;
 	/* A panic and a reboot both end as a reset: the console tells. */
+	if (rc == 0)
+		rc = vm_console_begin(vm, &e);
 	if (rc == 0)
 		vm_console_load(vm);
 	if (rc == 0)
@@ -150,6 +157,8 @@ static void adopt(struct vm *vm)
 				       &vm->handle, &end, &e);
 	if (rc == 0) {
 		vm->daemon->count.vms_adopted++;
+		if (!vm->row.ready_ms)
+			vm_await_ready(vm); /* its start goes on */
 		if (vm->row.state != API_VM_READY || !vm->session ||
 		    !agent_session_ready(vm->session))
 			vm_set_state(vm, API_VM_RUNNING,
@@ -290,9 +299,8 @@ int daemon_reconcile(struct daemon *d, struct err *e)
 	if (rc < 0)
 		return rc;
 	same_boot = strcmp(boot_id, last_boot_id) == 0;
-	LIST_FOREACH(vm, &d->vms, link)
 	if (same_boot)
-		journalled_processes(vm, rows, count);
+		journalled_processes(d, rows, count);
 	for (vm = LIST_FIRST(&d->vms); vm; vm = next) {
 		next = LIST_NEXT(vm, link);
 		judge(vm, same_boot);

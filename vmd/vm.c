@@ -29,6 +29,21 @@ struct vm *vm_new(struct daemon *d, struct err *e)
 	return vm;
 }
 
+static struct vm_bucket *bucket(struct daemon *d, const char *id)
+{
+	uint32_t hash = 2166136261u; /* FNV-1a */
+
+	for (; *id; id++)
+		hash = (hash ^ (uint8_t)*id) * 16777619u;
+	return &d->vms_by_id[hash % VM_BUCKETS];
+}
+
+void vm_index(struct vm *vm)
+{
+	LIST_INSERT_HEAD(bucket(vm->daemon, vm->row.id), vm, by_id);
+	vm->indexed = true;
+}
+
 void vm_free(struct vm *vm)
 {
 	struct vm_console_user *u;
@@ -45,7 +60,10 @@ void vm_free(struct vm *vm)
 	if (vm->handle)
 		vm->engine->release(take_ptr(vm->handle));
 	close_fd(&vm->run_dirfd);
+	vm_console_end(vm);
 	LIST_REMOVE(vm, link);
+	if (vm->indexed)
+		LIST_REMOVE(vm, by_id);
 	vm->daemon->vm_count--;
 	json_decref(vm->spec);
 	vm_row_done(&vm->row);
@@ -56,7 +74,7 @@ struct vm *vm_find_id(struct daemon *d, const char *id)
 {
 	struct vm *vm;
 
-	LIST_FOREACH(vm, &d->vms, link)
+	LIST_FOREACH(vm, bucket(d, id), by_id)
 	if (strcmp(vm->row.id, id) == 0)
 		return vm;
 	return NULL;
@@ -108,6 +126,9 @@ void vm_set_state(struct vm *vm, enum api_vm_state state, const char *fmt, ...)
 	       api_vm_state_name(state), vm->row.reason[0] ? ": " : "",
 	       vm->row.reason);
 	vm->row.state = state;
+	/* What only a VM that runs needs. */
+	if (state == API_VM_STOPPED || state == API_VM_FAILED)
+		vm_console_end(vm);
 	if (vm_save(vm, &e) < 0)
 		log_vm(LOG_LEVEL_ERROR, vm->row.id, "%s", e.msg);
 }

@@ -44,7 +44,8 @@ struct vm {
 	struct vm_row row;
 	json_t *spec; /* validated VmCreate with defaults */
 	struct daemon *daemon;
-	LIST_ENTRY(vm) link;
+	LIST_ENTRY(vm) link, by_id;
+	bool indexed;
 
 	struct operation *op;
 	struct task *clone;
@@ -58,6 +59,7 @@ struct vm {
 	size_t process_count;
 	uint64_t launch_ms; /* monotonic */
 	int run_dirfd;
+	bool starting; /* launched, and not ready yet: its end is a failed start */
 	bool ending; /* a power-off or kill is under way */
 	bool killed; /* there is no way back */
 
@@ -68,7 +70,7 @@ struct vm {
 	unsigned attached;
 
 	LIST_HEAD(, vm_console_user) console_users;
-	uint8_t console[CONSOLE_KEEP_BYTES]; /* ring */
+	uint8_t *console; /* ring, while it runs; see vm_console.c */
 	size_t console_at; /* next byte to write */
 	uint64_t console_total;
 };
@@ -76,6 +78,8 @@ struct vm {
 /* vm.c */
 struct vm *vm_new(struct daemon *d, struct err *e);
 void vm_free(struct vm *vm);
+/* row.id is set, once: the VM is found by it from now on. */
+void vm_index(struct vm *vm);
 struct vm *vm_find_id(struct daemon *d, const char *id);
 /* By id, name, or a unique prefix of the id (at least 4 characters). */
 struct vm *vm_find(struct daemon *d, const char *ref, struct err *e);
@@ -120,13 +124,24 @@ int vm_launch(struct vm *vm, struct err *e);
 /* The start attempt is over: ends what runs, then fails with e. */
 void vm_start_failed(struct vm *vm, const struct err *why);
 uint64_t vm_ready_timeout_ms(const struct vm *vm);
+/* It was launched at row.started_ms and has to be ready in time; one that was
+ * taken over has a moment to be heard, however late it is. */
+void vm_await_ready(struct vm *vm);
 
 /* vm_events.c: the engine's and the agent's callbacks. */
 extern const struct engine_events vm_engine_events;
-void vm_console_tail(const struct vm *vm, char *buf, size_t size);
+
+/* vm_console.c: an empty ring for a run that begins, and its end. */
+int vm_console_begin(struct vm *vm, struct err *e);
+void vm_console_end(struct vm *vm);
+/* Guest data: kept, and handed to those who see the console. */
+void vm_console_output(struct vm *vm, const uint8_t *data, size_t len);
 /* What the guest wrote while no daemon listened, from the log of this run. */
 void vm_console_load(struct vm *vm);
+/* The newest bytes, at most size; how many. */
 size_t vm_console_replay(const struct vm *vm, uint8_t *buf, size_t size);
+/* The newest printable text, for a person. */
+void vm_console_tail(const struct vm *vm, char *buf, size_t size);
 
 /* vm_end.c */
 void vm_ended(struct vm *vm, enum vm_end end, const struct err *e);

@@ -88,6 +88,7 @@ static int fill_row(struct vm *vm, json_t *body, const struct image *image,
 
 	vm->spec = json_incref(body);
 	id_new(r->id);
+	vm_index(vm);
 	if (name)
 		(void)snprintf(r->name, sizeof(r->name), "%s", name);
 	else

@@ -22,12 +22,6 @@ static bool op_is(const struct vm *vm, const char *kind)
 	return vm->op && strcmp(vm->op->row.kind, kind) == 0;
 }
 
-static bool op_starts(const struct vm *vm)
-{
-	return op_is(vm, "vm_create") || op_is(vm, "vm_start") ||
-	       op_is(vm, "vm_restart");
-}
-
 static int remove_files(struct vm *vm, struct err *e)
 {
 	struct daemon *d = vm->daemon;
@@ -93,6 +87,7 @@ static void start_is_over(struct vm *vm, const struct err *why)
 	bool undone = op_is(vm, "vm_create") && why->kind == ERR_CANCELLED;
 	struct err kept = *why;
 
+	vm->starting = false;
 	vm->daemon->count.vms_failed++;
 	vm_forget_processes(vm);
 	if (vm->after == AFTER_REMOVE || undone || vm->row.ephemeral) {
@@ -123,7 +118,7 @@ void vm_start_failed(struct vm *vm, const struct err *why)
 	vm_kill(vm);
 }
 
-/* It ended by itself while an operation wanted it to run. */
+/* It ended by itself before it was ready, whichever daemon had started it. */
 static void died_starting(struct vm *vm, enum vm_end end, const struct err *e)
 {
 	struct err why = vm->why;
@@ -273,10 +268,11 @@ void vm_ended(struct vm *vm, enum vm_end end, const struct err *e)
 		vm_remove(vm, reason.kind == ERR_NONE ? NULL : &reason);
 	} else if (vm->after == AFTER_LAUNCH) {
 		launch_again(vm);
-	} else if (op_starts(vm)) {
-		died_starting(vm, end, e);
 	} else if (op_is(vm, "vm_stop")) {
+		vm->starting = false;
 		ended_stopping(vm, end, e);
+	} else if (vm->starting) {
+		died_starting(vm, end, e);
 	} else {
 		ended_alone(vm, end, e);
 	}

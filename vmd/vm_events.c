@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the engine and the guest's agent report. Everything from the agent and
- * the console is guest data: sizes are bounded by agent_session and the ring.
+ * the console is guest data: sizes are bounded by agent_session and vm_console.c.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/checked.h"
 #include "base/cleanup.h"
@@ -127,6 +124,7 @@ static void on_ready(void *ctx, const struct agent_info *info)
 		return;
 	if (!vm->row.ready_ms)
 		vm->row.ready_ms = clock_wall_ms();
+	vm->starting = false;
 	vm_set_state(vm, API_VM_READY, "%s", "");
 	(void)agent_session_set_time(vm->session,
 				     clock_wall_ms() * INT64_C(1000000),
@@ -196,39 +194,7 @@ static void on_agent(void *ctx, int fd)
 
 static void on_console(void *ctx, const void *data, size_t len)
 {
-	struct vm *vm = ctx;
-	const uint8_t *bytes = data;
-	struct vm_console_user *u = LIST_FIRST(&vm->console_users), *next;
-
-	for (size_t i = len > CONSOLE_KEEP_BYTES ? len - CONSOLE_KEEP_BYTES : 0;
-	     i < len; i++) {
-		vm->console[vm->console_at] = bytes[i];
-		vm->console_at = (vm->console_at + 1) % CONSOLE_KEEP_BYTES;
-	}
-	vm->console_total += len;
-	for (; u; u = next) {
-		next = LIST_NEXT(u, link); /* u may remove itself */
-		u->output(u, data, len);
-	}
-}
-
-void vm_console_load(struct vm *vm)
-{
-	AUTO(fd)
-	int fd = openat(vm->run_dirfd, "console.log",
-			O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	uint8_t tail[CONSOLE_KEEP_BYTES];
-	struct stat st;
-	ssize_t n;
-
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return;
-	n = pread(fd, tail, sizeof(tail),
-		  st.st_size > CONSOLE_KEEP_BYTES
-			  ? st.st_size - CONSOLE_KEEP_BYTES
-			  : 0);
-	if (n > 0)
-		on_console(vm, tail, (size_t)n);
+	vm_console_output(ctx, data, len);
 }
 
 static void on_ended(void *ctx, enum vm_end end, const struct err *e)
@@ -253,44 +219,3 @@ const struct engine_events vm_engine_events = {
 	.ended = on_ended,
 	.warning = on_warning,
 };
-
-size_t vm_console_replay(const struct vm *vm, uint8_t *buf, size_t size)
-{
-	size_t have = vm->console_total < CONSOLE_KEEP_BYTES
-			      ? (size_t)vm->console_total
-			      : CONSOLE_KEEP_BYTES;
-	size_t n = have < size ? have : size;
-
-	for (size_t i = 0; i < n; i++)
-		buf[i] = vm->console[(vm->console_at + CONSOLE_KEEP_BYTES - n +
-				      i) %
-				     CONSOLE_KEEP_BYTES];
-	return n;
-}
-
-/* Printable text only: escape sequences could rewrite a person's terminal. */
-void vm_console_tail(const struct vm *vm, char *buf, size_t size)
-{
-	uint8_t raw[1024];
-	size_t len = vm_console_replay(vm, raw, sizeof(raw)), n = 0, start = 0;
-	char text[sizeof(raw) + 1];
-
-	for (size_t i = 0; i < len; i++) {
-		if (raw[i] == 0x1b && i + 1 < len && raw[i + 1] == '[') {
-			for (i += 2;
-			     i < len && (raw[i] < 0x40 || raw[i] > 0x7e); i++)
-				;
-			continue;
-		}
-		if (raw[i] == '\n' && n && text[n - 1] != '\n')
-			text[n++] = '\n';
-		else if (raw[i] >= 0x20 && raw[i] < 0x7f)
-			text[n++] = (char)raw[i];
-	}
-	while (n && text[n - 1] == '\n')
-		n--;
-	if (n > size - 1)
-		start = n - (size - 1);
-	memcpy(buf, text + start, n - start);
-	buf[n - start] = '\0';
-}

@@ -15,6 +15,7 @@
 #include "vmd/vm.h"
 
 enum {
+	HEARING_MS = 2000, /* the least that a wait for the agent lasts */
 	MANIFEST_MAX = 65536,
 	PATH_LEN = 4096
 };
@@ -191,6 +192,19 @@ static void on_not_ready(struct loop_timer *timer)
 	vm_start_failed(vm, &why);
 }
 
+void vm_await_ready(struct vm *vm)
+{
+	int64_t since = clock_wall_ms() - vm->row.started_ms;
+	uint64_t passed = since > 0 ? (uint64_t)since : 0;
+	uint64_t now = clock_mono_ms(), limit = vm_ready_timeout_ms(vm);
+
+	vm->starting = true;
+	vm->launch_ms = passed < now ? now - passed : 0;
+	loop_timer_start(&vm->deadline, on_not_ready,
+			 passed + HEARING_MS < limit ? limit - passed
+						     : HEARING_MS);
+}
+
 int vm_launch(struct vm *vm, struct err *e)
 {
 	struct launch_parts parts;
@@ -210,9 +224,10 @@ int vm_launch(struct vm *vm, struct err *e)
 		rc = admit_memory(vm->daemon, vm, e);
 	if (rc == 0)
 		rc = admit_ports(vm, e);
+	if (rc == 0)
+		rc = vm_console_begin(vm, e);
 	if (rc < 0)
 		return rc;
-	vm->launch_ms = clock_mono_ms();
 	vm->row.started_ms = clock_wall_ms();
 	vm->row.ready_ms = 0;
 	vm->row.has_exit = false;
@@ -222,8 +237,6 @@ int vm_launch(struct vm *vm, struct err *e)
 	vm->after = AFTER_STOPPED;
 	vm->ending = false;
 	vm->killed = false;
-	vm->console_at = 0;
-	vm->console_total = 0;
 	vm->process_count = 0;
 	vm_set_state(vm, API_VM_STARTING, "%s", "");
 	operation_progress(vm->op, 0, 0, "starting with %s", vm->engine->name);
@@ -232,7 +245,7 @@ int vm_launch(struct vm *vm, struct err *e)
 	if (rc < 0)
 		return rc;
 	vm->daemon->count.vms_started++;
-	loop_timer_start(&vm->deadline, on_not_ready, vm_ready_timeout_ms(vm));
+	vm_await_ready(vm);
 	/* A process that could not be journalled must not go on. */
 	if (vm->why.kind != ERR_NONE) {
 		struct err why = vm->why;

@@ -238,7 +238,8 @@ static int fake_adopt(struct loop *loop, const char *id, int run_dirfd,
 	must(count == 1 && processes[0].pid == w->process.pid);
 	*ret = handle_new(loop, w, events, ctx);
 	(*ret)->stage = 2;
-	loop_timer_arm(&(*ret)->step, 0);
+	if ((*ret)->fault != FAKE_NEVER_READY)
+		loop_timer_arm(&(*ret)->step, 0);
 	return 0;
 }
 

@@ -8,12 +8,15 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/process.h"
 #include "rig.h"
+#include "vmd/id.h"
 
 static bool is_ready(struct rig *r, const char *id)
 {
@@ -261,6 +264,134 @@ static void test_command_is_not_run_twice(void **state)
 	answer_done(&a);
 }
 
+static struct vm *only_vm(struct rig *r)
+{
+	return LIST_FIRST(&r->d.vms);
+}
+
+/* A guest that never gets ready: its time is up under the next daemon, too, and
+ * then what happens is what happens without a restart. */
+static void test_adopted_start_keeps_its_deadline(void **state)
+{
+	static const char *const extra[] = { "", ",\"ephemeral\":true,"
+						 "\"command\":[\"work\"]" };
+	struct rig *r = *state;
+	struct answer a;
+
+	fake_fault = FAKE_NEVER_READY;
+	for (size_t i = 0; i < ARRAY_LEN(extra); i++) {
+		char body[160];
+
+		(void)snprintf(body, sizeof(body),
+			       "{\"image\":\"tiny\",\"name\":\"w\","
+			       "\"ready_timeout_seconds\":3%s}",
+			       extra[i]);
+		rig_call(r, "POST", "/v1/vms", "", body, &a);
+		assert_int_equal(a.status, 202);
+		answer_done(&a);
+		RIG_UNTIL(r, only_vm(r)->row.state == API_VM_RUNNING);
+		rig_drop(r);
+		rig_start(r);
+		assert_non_null(only_vm(r)->handle);
+		assert_true(loop_timer_armed(&only_vm(r)->deadline));
+		if (i == 1) {
+			RIG_UNTIL(r, !only_vm(r));
+			break;
+		}
+		RIG_UNTIL(r, only_vm(r)->row.state == API_VM_FAILED);
+		assert_string_equal(only_vm(r)->row.error.code,
+				    "guest_not_ready");
+		rig_expect(r, "DELETE", "/v1/vms/w?wait=5", NULL, "state",
+			   "succeeded");
+	}
+	assert_int_equal(fake_running(), 0);
+}
+
+/* One that was ready once is not on trial again. */
+static void test_adopted_ready_vm_has_no_deadline(void **state)
+{
+	struct rig *r = *state;
+	struct answer a;
+	AUTO(free)
+	char *id = rig_create(r, "\"ready_timeout_seconds\":1", &a);
+
+	answer_done(&a);
+	rig_drop(r);
+	rig_start(r);
+	assert_false(loop_timer_armed(&only_vm(r)->deadline));
+	RIG_UNTIL(r, is_ready(r, id));
+	assert_false(loop_timer_armed(&only_vm(r)->deadline));
+}
+
+/* The guest ends before it was ready, while no daemon runs: a failed start. */
+static void test_start_that_ends_while_away_has_failed(void **state)
+{
+	struct rig *r = *state;
+	struct answer a;
+	char id[ID_LEN + 1];
+
+	fake_fault = FAKE_NEVER_READY;
+	rig_call(r, "POST", "/v1/vms", "", "{\"image\":\"tiny\"}", &a);
+	answer_done(&a);
+	RIG_UNTIL(r, only_vm(r)->row.state == API_VM_RUNNING);
+	memcpy(id, only_vm(r)->row.id, sizeof(id));
+	rig_drop(r);
+	fake_end(id, VM_END_POWEROFF);
+	rig_start(r);
+	assert_int_equal(only_vm(r)->row.state, API_VM_FAILED);
+	assert_string_equal(only_vm(r)->row.error.code, "guest_ended");
+	assert_null(only_vm(r)->console); /* kept by those that run only */
+}
+
+static uint64_t thread_cpu_us(void)
+{
+	struct timespec t;
+
+	assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t), 0);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* What judging so many more stopped VMs takes of the processor. */
+static uint64_t start_with_more(struct rig *r, unsigned more)
+{
+	struct err e = ERR_INIT;
+	uint64_t before;
+
+	assert_int_equal(store_begin(r->d.store, &e), 0);
+	for (unsigned i = 0; i < more; i++) {
+		struct vm_row row = { .state = API_VM_STOPPED, .revision = 1 };
+		struct journal_row dir = { .kind = JOURNAL_STATE_DIR };
+		char spec[] = "{\"image\":\"tiny\"}";
+
+		id_new(row.id);
+		(void)snprintf(row.name, sizeof(row.name), "n-%.30s", row.id);
+		(void)snprintf(row.image, sizeof(row.image), "tiny");
+		row.spec = spec;
+		memcpy(dir.owner, row.id, sizeof(dir.owner));
+		memcpy(dir.name, row.id, sizeof(row.id));
+		assert_true(store_vm_insert(r->d.store, &row, &e) >= 0);
+		assert_true(store_journal_add(r->d.store, &dir, &e) >= 0);
+	}
+	assert_int_equal(store_commit(r->d.store, &e), 0);
+	rig_drop(r);
+	before = thread_cpu_us();
+	rig_start(r);
+	return thread_cpu_us() - before;
+}
+
+/* Twenty times the records may take about twenty times the work, not 400. */
+static void test_judging_grows_with_the_records(void **state)
+{
+	struct rig *r = *state;
+	uint64_t few = start_with_more(r, 500);
+	uint64_t many = start_with_more(r, 9500);
+
+	assert_int_equal(r->d.vm_count, 10000);
+	print_message("500 records: %llu us, 10000: %llu us\n",
+		      (unsigned long long)few, (unsigned long long)many);
+	assert_true(many < few * 100);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -272,6 +403,10 @@ int main(void)
 		RIG_TEST(test_orphans_are_swept),
 		RIG_TEST(test_second_daemon_is_refused),
 		RIG_TEST(test_command_is_not_run_twice),
+		RIG_TEST(test_adopted_start_keeps_its_deadline),
+		RIG_TEST(test_adopted_ready_vm_has_no_deadline),
+		RIG_TEST(test_start_that_ends_while_away_has_failed),
+		RIG_TEST(test_judging_grows_with_the_records),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
