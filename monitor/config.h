@@ -68,6 +68,7 @@ struct config {
 	const char *control_socket_path; /* NULL: none */
 	const char *status_path; /* NULL: none */
 	uint16_t debug_exit_port; /* 0: none */
+	const char *kvm_path; /* NULL: /dev/kvm; the command line's */
 };
 
 /*

@@ -12,6 +12,7 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "monitor/config.h"
 
 int kvm_ioctl(int fd, unsigned long request, void *arg)
 {
@@ -84,9 +85,9 @@ int kvm_open(const char *path, struct kvm *ret, struct err *e)
 
 	if (!path)
 		path = "/dev/kvm";
-	fd = open(path, O_RDWR | O_CLOEXEC);
+	fd = config_open(path, O_RDWR);
 	if (fd < 0)
-		return open_error(path, errno, e);
+		return open_error(path, -fd, e);
 	kvm.api = kvm_ioctl_value(fd, KVM_GET_API_VERSION, 0);
 	if (kvm.api != KVM_API_VERSION)
 		return err_set(e, ERR_UNAVAILABLE, "kvm_missing", 0,

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Giving up privilege; see lockdown.h. Which system calls stay is written in
- * lockdown_filter.c, which makes the filter at build time.
+ * lockdown_filter.c, which makes the filters at build time.
  */
 #include "monitor/lockdown.h"
 
-#include <cap-ng.h>
 #include <errno.h>
 #include <jansson.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <string.h>
@@ -17,9 +17,20 @@
 #include <unistd.h>
 
 #include "base/checked.h"
+#include "base/landlock.h"
+#include "monitor/lockdown_self.h"
 
-static const struct sock_filter filter[] = {
+/* filter_loop, filter_loop_calling, filter_vcpu */
 #include "monitor/lockdown_filter.inc"
+
+static const struct {
+	const struct sock_filter *ops;
+	size_t len;
+} filters[LOCKDOWN_ROLES] = {
+	[LOCKDOWN_LOOP] = { filter_loop, ARRAY_LEN(filter_loop) },
+	[LOCKDOWN_LOOP_CALLING] = { filter_loop_calling,
+				    ARRAY_LEN(filter_loop_calling) },
+	[LOCKDOWN_VCPU] = { filter_vcpu, ARRAY_LEN(filter_vcpu) },
 };
 
 static int failed(struct err *e, int sys, const char *what)
@@ -29,43 +40,52 @@ static int failed(struct err *e, int sys, const char *what)
 		       strerror(sys));
 }
 
-/* On all threads, or on none. */
-static int filter_calls(struct err *e)
+/* Of capset(2): no library has to be loaded for one call. */
+static int drop_capabilities(void)
 {
-	/* A copy, because the kernel's type wants it writable. */
-	struct sock_filter copy[ARRAY_LEN(filter)];
-	struct sock_fprog program = { .len = ARRAY_LEN(filter),
-				      .filter = copy };
-	long rc;
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3
+	};
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {
+		{ .effective = 0 }
+	};
 
-	memcpy(copy, filter, sizeof(copy));
-	rc = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
-		     SECCOMP_FILTER_FLAG_TSYNC, &program);
-	if (rc < 0)
-		return failed(e, errno, "installing the system call filter");
-	if (rc > 0)
-		return failed(e, EBUSY, "a thread refuses the filter");
-	return 0;
+	return (int)syscall(SYS_capset, &header, none);
 }
 
-int lockdown_drop_privilege(struct err *e)
+int lockdown_process(struct err *e)
 {
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-		return failed(e, errno, "no_new_privs");
-	capng_clear(CAPNG_SELECT_ALL);
-	/* An ordinary user has no bounding set to lower: that is fine. */
-	if (capng_apply(CAPNG_SELECT_CAPS) != 0)
-		return failed(e, errno ? errno : EPERM,
-			      "dropping capabilities");
-	return 0;
-}
+	int rc;
 
-int lockdown_enter(struct err *e)
-{
 	/* The C library reads /etc/localtime when it is first asked for a
 	 * date: a log record after lock-down must not be that. */
 	tzset();
 	/* So does the JSON library with /dev/urandom. */
 	json_object_seed(0);
-	return filter_calls(e);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+		return failed(e, errno, "no_new_privs");
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
+		return failed(e, errno, "not being traced");
+	if (drop_capabilities() != 0)
+		return failed(e, errno, "dropping capabilities");
+	rc = landlock_restrict(LANDLOCK_ALL);
+	return rc < 0 ? failed(e, -rc, "landlock") : 0;
+}
+
+int lockdown_enter(enum lockdown_role role, struct err *e)
+{
+	struct sock_filter copy[LOCKDOWN_FILTER_MAX];
+	struct sock_fprog program = { .len = (unsigned short)filters[role].len,
+				      .filter = copy };
+
+	memcpy(copy, filters[role].ops, filters[role].len * sizeof(*copy));
+	/* Signals go to this process alone, whose number the build cannot
+	 * know. */
+	for (size_t i = 0; i < filters[role].len; i++)
+		if (BPF_CLASS(copy[i].code) == BPF_JMP &&
+		    copy[i].k == LOCKDOWN_SELF)
+			copy[i].k = (uint32_t)getpid();
+	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0)
+		return failed(e, errno, "installing the system call filter");
+	return 0;
 }

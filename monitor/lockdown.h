@@ -1,24 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Lock-down: after everything is open and before the guest's first instruction
- * the process gives away what it does not need: all capabilities, the right to
- * gain any, and every system call that is not on a short list.
+ * the process gives away what it does not need: all capabilities and the right
+ * to gain any, every path, and, for each thread by its role, every system call
+ * that is not on a short list (lockdown_filter.c).
  */
 #ifndef MONITOR_LOCKDOWN_H
 #define MONITOR_LOCKDOWN_H
 
 #include "base/err.h"
 
-/*
- * Gives up all capabilities, of this thread and of those that it creates later:
- * before the first one. Code lockdown_failed.
- */
-int lockdown_drop_privilege(struct err *e);
+/* What a thread does. A new kind of thread: a line here, in lockdown.c and a
+ * column in lockdown_filter.c. */
+enum lockdown_role {
+	LOCKDOWN_LOOP, /* events of the host, queues of devices, the end */
+	/* The same where the guest may call the host: vsock with a path. */
+	LOCKDOWN_LOOP_CALLING,
+	LOCKDOWN_VCPU, /* runs the guest, reads and writes device registers */
+	LOCKDOWN_ROLES
+};
 
 /*
- * All threads must exist. A system call off the list kills the process (SIGSYS).
- * Code lockdown_failed.
+ * Gives up capabilities, core dumps, being traced and every path (where the
+ * kernel has landlock): of this thread and those that it creates later, so
+ * before the first one. Code lockdown_failed.
  */
-int lockdown_enter(struct err *e);
+int lockdown_process(struct err *e);
+
+/*
+ * The calling thread's filter, for good; each thread calls it first, the loop
+ * thread when all others have. A system call off the list of the role kills the
+ * process (SIGSYS). Code lockdown_failed.
+ */
+int lockdown_enter(enum lockdown_role role, struct err *e);
 
 #endif

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Build-time program: turns the list of allowed system calls into the filter
- * that lockdown.c installs, as C initialisers on stdout. libseccomp needs 0.4 ms
- * for that; at build time it costs a start of the monitor nothing.
+ * Build-time program: turns the table of allowed system calls into the filters
+ * that lockdown.c installs, as C arrays on stdout. libseccomp needs 0.4 ms for
+ * that; at build time it costs a start of the monitor nothing.
  *
- * The list is by number and, where one argument decides, by argument; each entry
- * names who needs it.
+ * One row for each call, with the roles that have it and who needs it. A role's
+ * list is all that stands between a taken-over thread and the host's kernel;
+ * threads share memory, so no list is longer for being another thread's.
  */
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <seccomp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -19,137 +22,189 @@
 #include <unistd.h>
 
 #include "base/checked.h"
+#include "monitor/lockdown.h"
+#include "monitor/lockdown_self.h"
 
-/* System calls allowed with any arguments. */
-static const int allowed[] = {
-	/* the loop: waiting, timers, wake-ups, signals */
-	SCMP_SYS(poll),
-	SCMP_SYS(epoll_wait),
-	SCMP_SYS(epoll_pwait),
-	SCMP_SYS(epoll_ctl),
-	SCMP_SYS(timerfd_settime),
-	SCMP_SYS(clock_gettime), /* where the vDSO has no clock */
-	/* eventfds, disks, taps, sockets, console, log: on open descriptors */
-	SCMP_SYS(read),
-	SCMP_SYS(write),
-	SCMP_SYS(readv),
-	SCMP_SYS(writev),
-	SCMP_SYS(pread64),
-	SCMP_SYS(pwrite64),
-	SCMP_SYS(preadv),
-	SCMP_SYS(pwritev),
-	SCMP_SYS(preadv2),
-	SCMP_SYS(pwritev2),
-	SCMP_SYS(lseek),
-	SCMP_SYS(close),
-	SCMP_SYS(fstat), /* blk: has the disk grown? */
-	SCMP_SYS(newfstatat),
-	/* blk: flush, discard, write zeroes; backend: bound the log */
-	SCMP_SYS(fsync),
-	SCMP_SYS(fdatasync),
-	SCMP_SYS(fallocate),
-	SCMP_SYS(ftruncate), /* where it cannot be bounded by holes */
-	/* backend, control, vsock, net: clients come, talk and go */
-	SCMP_SYS(accept4),
-	SCMP_SYS(recvfrom),
-	SCMP_SYS(recvmsg),
-	SCMP_SYS(sendto),
-	SCMP_SYS(sendmsg),
-	SCMP_SYS(shutdown),
-	SCMP_SYS(connect), /* vsock: the guest calls a host service */
-	SCMP_SYS(getsockopt),
-	SCMP_SYS(fcntl), /* non-blocking mode of sockets */
+/* Sets of roles. */
+enum {
+	CALLING = 1 << LOCKDOWN_LOOP_CALLING,
+	LOOP = 1 << LOCKDOWN_LOOP | CALLING,
+	VCPU = 1 << LOCKDOWN_VCPU,
+	ALL = LOOP | VCPU,
+};
+
+struct row {
+	int call;
+	unsigned roles;
+	/* The argument that decides: (value & mask) must be want. */
+	struct {
+		unsigned index; /* from 1; 0: any arguments */
+		uint32_t mask, want;
+	} arg[2];
+};
+
+#define EXACT UINT32_MAX
+#define ARG(n, mask, want)                     \
+	{                                      \
+		(n) + 1, (mask), (uint32_t)(want) \
+	}
+
+static const struct row rows[] = {
+	/* Waiting, timers, wake-ups. A register may arm a device's timer. */
+	{ SCMP_SYS(poll), ALL, { { 0 } } }, /* serial on stdout: room? */
+	{ SCMP_SYS(epoll_wait), LOOP, { { 0 } } },
+	{ SCMP_SYS(epoll_pwait), LOOP, { { 0 } } },
+	{ SCMP_SYS(epoll_ctl), ALL, { { 0 } } },
+	{ SCMP_SYS(timerfd_settime), ALL, { { 0 } } },
+	/* Where the vDSO has no clock. */
+	{ SCMP_SYS(clock_gettime), ALL, { { 0 } } },
+	/* eventfds, serial output, console log, log: on open descriptors. */
+	{ SCMP_SYS(read), ALL, { { 0 } } },
+	{ SCMP_SYS(write), ALL, { { 0 } } },
+	{ SCMP_SYS(readv), ALL, { { 0 } } },
+	{ SCMP_SYS(writev), ALL, { { 0 } } },
+	/* A reset of the socket device by its register ends connections. */
+	{ SCMP_SYS(close), ALL, { { 0 } } },
+	{ SCMP_SYS(shutdown), ALL, { { 0 } } },
+	/* serial: to its client, without waiting; the log stays bounded. */
+	{ SCMP_SYS(sendto), ALL, { { 0 } } },
+	{ SCMP_SYS(fallocate), ALL, { { 0 } } },
+	{ SCMP_SYS(ftruncate), ALL, { { 0 } } },
+	/* Disks: a driver that comes may find requests waiting. */
+	{ SCMP_SYS(pread64), ALL, { { 0 } } },
+	{ SCMP_SYS(pwrite64), ALL, { { 0 } } },
+	{ SCMP_SYS(preadv), ALL, { { 0 } } },
+	{ SCMP_SYS(pwritev), ALL, { { 0 } } },
+	{ SCMP_SYS(preadv2), ALL, { { 0 } } },
+	{ SCMP_SYS(pwritev2), ALL, { { 0 } } },
+	{ SCMP_SYS(lseek), ALL, { { 0 } } },
+	{ SCMP_SYS(fsync), ALL, { { 0 } } },
+	{ SCMP_SYS(fdatasync), ALL, { { 0 } } },
+	/* blk: has the disk grown? In the C library a stat of "" with a flag;
+	 * a path given beside the flag meets landlock and the empty root. */
+	{ SCMP_SYS(fstat), ALL, { { 0 } } },
+	{ SCMP_SYS(newfstatat), ALL, { ARG(3, EXACT, 0x1000) } },
+	/* net, vsock: packets and bytes of open sockets. */
+	{ SCMP_SYS(recvfrom), ALL, { { 0 } } },
+	{ SCMP_SYS(recvmsg), ALL, { { 0 } } },
+	{ SCMP_SYS(sendmsg), ALL, { { 0 } } },
+	{ SCMP_SYS(getsockopt), ALL, { { 0 } } },
+	/* Clients of serial, control and vsock come. */
+	{ SCMP_SYS(accept4), LOOP, { { 0 } } },
+	/* vsock: the guest calls a service of the host. */
+	{ SCMP_SYS(socket), CALLING, { ARG(0, EXACT, AF_UNIX) } },
+	{ SCMP_SYS(connect), CALLING, { { 0 } } },
 	/* rng */
-	SCMP_SYS(getrandom),
-	/* malloc and free of the C library; memory is never executable */
-	SCMP_SYS(brk),
-	SCMP_SYS(munmap),
-	SCMP_SYS(mremap),
-	SCMP_SYS(madvise),
-	/* locks, and threads that are still starting or ending */
-	SCMP_SYS(futex),
-	SCMP_SYS(rseq),
-	SCMP_SYS(set_robust_list),
-	SCMP_SYS(exit),
-	SCMP_SYS(rt_sigprocmask),
-	SCMP_SYS(rt_sigreturn),
-	SCMP_SYS(sched_yield),
-	SCMP_SYS(restart_syscall),
-	/* vcpu: the kick */
-	SCMP_SYS(tgkill),
-	SCMP_SYS(getpid),
-	SCMP_SYS(gettid),
-	/* the end: status file into place, exit */
-	SCMP_SYS(renameat),
-	SCMP_SYS(renameat2),
-	SCMP_SYS(exit_group),
+	{ SCMP_SYS(getrandom), ALL, { { 0 } } },
+	/* malloc and free of the C library; memory is never executable. */
+	{ SCMP_SYS(brk), ALL, { { 0 } } },
+	{ SCMP_SYS(munmap), ALL, { { 0 } } },
+	{ SCMP_SYS(mremap), ALL, { { 0 } } },
+	{ SCMP_SYS(madvise), ALL, { { 0 } } },
+	{ SCMP_SYS(mmap), ALL, { ARG(2, PROT_EXEC, 0) } },
+	{ SCMP_SYS(mprotect), ALL, { ARG(2, PROT_EXEC, 0) } },
+	/* Locks, and threads that are still starting or ending. */
+	{ SCMP_SYS(futex), ALL, { { 0 } } },
+	{ SCMP_SYS(rseq), ALL, { { 0 } } },
+	{ SCMP_SYS(set_robust_list), ALL, { { 0 } } },
+	{ SCMP_SYS(exit), ALL, { { 0 } } },
+	{ SCMP_SYS(rt_sigprocmask), ALL, { { 0 } } },
+	{ SCMP_SYS(rt_sigreturn), ALL, { { 0 } } },
+	{ SCMP_SYS(sched_yield), ALL, { { 0 } } },
+	{ SCMP_SYS(restart_syscall), ALL, { { 0 } } },
+	/* The kick of a vCPU; the end by a broken assertion. */
+	{ SCMP_SYS(tgkill),
+	  LOOP,
+	  { ARG(0, EXACT, LOCKDOWN_SELF), ARG(2, EXACT, SIGUSR1) } },
+	{ SCMP_SYS(tgkill),
+	  ALL,
+	  { ARG(0, EXACT, LOCKDOWN_SELF), ARG(2, EXACT, SIGABRT) } },
+	{ SCMP_SYS(getpid), ALL, { { 0 } } },
+	{ SCMP_SYS(gettid), ALL, { { 0 } } },
+	/* The end. */
+	{ SCMP_SYS(exit_group), LOOP, { { 0 } } },
+	/* vcpu; where a vCPU failed */
+	{ SCMP_SYS(ioctl), VCPU, { ARG(1, EXACT, KVM_RUN) } },
+	{ SCMP_SYS(ioctl), VCPU, { ARG(1, EXACT, KVM_GET_REGS) } },
+	/* Every device's interrupt. */
+	{ SCMP_SYS(ioctl), ALL, { ARG(1, EXACT, KVM_SIGNAL_MSI) } },
+	/* A driver comes or goes: by a register, at the end by the loop. */
+	{ SCMP_SYS(ioctl), ALL, { ARG(1, EXACT, KVM_IOEVENTFD) } },
+	/* net: the driver chose its offloads. */
+	{ SCMP_SYS(ioctl), ALL, { ARG(1, EXACT, TUNSETOFFLOAD) } },
+	{ SCMP_SYS(ioctl), ALL, { ARG(1, EXACT, TUNSETVNETHDRSZ) } },
+	/* Resume. */
+	{ SCMP_SYS(ioctl), LOOP, { ARG(1, EXACT, KVM_KVMCLOCK_CTRL) } },
+	/* The terminal, at the end. */
+	{ SCMP_SYS(ioctl), LOOP, { ARG(1, EXACT, TCGETS) } },
+	{ SCMP_SYS(ioctl), LOOP, { ARG(1, EXACT, TCSETS) } },
 };
 
-/* ioctls by request. */
-static const unsigned long ioctls[] = {
-	KVM_RUN, /* vcpu */
-	KVM_SIGNAL_MSI, /* every device's interrupt */
-	KVM_IOEVENTFD, /* a driver comes or goes */
-	KVM_KVMCLOCK_CTRL, /* resume */
-	KVM_GET_REGS, /* where a vCPU failed */
-	TCGETS, /* the terminal, at the end */
-	TCSETS,
-	TUNSETOFFLOAD, /* net: the driver chose its offloads */
-	TUNSETVNETHDRSZ,
-};
-
-static int add_rules(scmp_filter_ctx filter)
+static int add_row(scmp_filter_ctx filter, const struct row *row)
 {
-	int rc = 0;
+	struct scmp_arg_cmp cmp[2];
+	unsigned count = 0;
 
-	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(allowed); i++)
-		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
-	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(ioctls); i++)
-		rc = seccomp_rule_add(
-			filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-			SCMP_A1_32(SCMP_CMP_EQ, (uint32_t)ioctls[i], 0));
-	/* Memory for the C library's heap, never executable. */
-	if (rc == 0)
-		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
-				      SCMP_A2_32(SCMP_CMP_MASKED_EQ, 4, 0));
-	if (rc == 0)
-		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW,
-				      SCMP_SYS(mprotect), 1,
-				      SCMP_A2_32(SCMP_CMP_MASKED_EQ, 4, 0));
-	/* vsock: unix sockets only. */
-	if (rc == 0)
-		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket),
-				      1, SCMP_A0_32(SCMP_CMP_EQ, AF_UNIX, 0));
-	return rc;
+	for (; count < 2 && row->arg[count].index; count++)
+		cmp[count] = SCMP_CMP64(row->arg[count].index - 1,
+					SCMP_CMP_MASKED_EQ,
+					row->arg[count].mask,
+					row->arg[count].want);
+	return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, row->call, count,
+				      cmp);
 }
 
-/* The filter in fd as initialisers of struct sock_filter. */
-static int print_filter(int fd)
+/* The filter in fd as an array of struct sock_filter. */
+static int print_filter(int fd, const char *name)
 {
 	struct sock_filter op;
+	int count = 0;
 
 	if (lseek(fd, 0, SEEK_SET) != 0)
 		return -1;
-	while (read(fd, &op, sizeof(op)) == sizeof(op))
+	(void)printf("static const struct sock_filter filter_%s[] = {\n", name);
+	while (read(fd, &op, sizeof(op)) == sizeof(op)) {
+		count++;
 		if (printf("{ %#x, %u, %u, %#x },\n", op.code, op.jt, op.jf,
 			   op.k) < 0)
 			return -1;
-	return fflush(stdout);
+	}
+	(void)puts("};");
+	return count <= LOCKDOWN_FILTER_MAX ? fflush(stdout) : -1;
+}
+
+static int make(enum lockdown_role role, const char *name)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	int fd = memfd_create("filter", MFD_CLOEXEC);
+	int rc;
+
+	if (!filter || fd < 0)
+		return -1;
+	/* A lookup by bisection instead of a long chain. */
+	rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(rows); i++)
+		if (rows[i].roles & 1u << role)
+			rc = add_row(filter, &rows[i]);
+	if (rc == 0)
+		rc = seccomp_export_bpf(filter, fd);
+	if (rc == 0)
+		rc = print_filter(fd, name);
+	seccomp_release(filter);
+	(void)close(fd);
+	return rc;
 }
 
 int main(void)
 {
-	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
-	int fd = memfd_create("filter", MFD_CLOEXEC);
+	static const char *const names[LOCKDOWN_ROLES] = {
+		[LOCKDOWN_LOOP] = "loop",
+		[LOCKDOWN_LOOP_CALLING] = "loop_calling",
+		[LOCKDOWN_VCPU] = "vcpu",
+	};
 
-	if (!filter || fd < 0)
-		return EXIT_FAILURE;
-	/* A lookup by bisection instead of a long chain. */
-	if (seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2) != 0 ||
-	    add_rules(filter) != 0 || seccomp_export_bpf(filter, fd) != 0 ||
-	    print_filter(fd) != 0)
-		return EXIT_FAILURE;
-	seccomp_release(filter);
-	(void)close(fd);
+	for (int role = 0; role < LOCKDOWN_ROLES; role++)
+		if (make((enum lockdown_role)role, names[role]) != 0)
+			return EXIT_FAILURE;
 	return EXIT_SUCCESS;
 }

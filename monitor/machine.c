@@ -86,7 +86,15 @@ static void on_vcpu_ended(void *ctx, enum vcpu_end why, const char *text)
 	machine_end(ctx, ends[why], text);
 }
 
+static int on_vcpu_enter(void *ctx, struct err *e)
+{
+	struct machine *m = ctx;
+
+	return m->enter_thread ? m->enter_thread(LOCKDOWN_VCPU, e) : 0;
+}
+
 static const struct vcpu_ops vcpu_ops = {
+	.enter = on_vcpu_enter,
 	.io = on_io,
 	.mmio = on_mmio,
 	.ended = on_vcpu_ended,
@@ -122,7 +130,7 @@ static int build_vcpus(struct machine *m, struct err *e)
 /* Slots, then interrupt controllers, then vCPUs: see vm.h. */
 static int build_vm(struct machine *m, struct err *e)
 {
-	int rc = kvm_open(NULL, &m->kvm, e);
+	int rc = kvm_open(m->config->kvm_path, &m->kvm, e);
 
 	if (rc < 0)
 		return rc;
@@ -269,15 +277,17 @@ int machine_load_guest(struct machine *m, struct err *e)
 	return rc;
 }
 
-int machine_start_threads(struct machine *m, struct err *e)
+int machine_start_threads(struct machine *m, machine_enter_fn *enter,
+			  struct err *e)
 {
-	for (unsigned i = 0; i < m->vcpu_count; i++) {
-		int rc = vcpu_start(&m->vcpus[i], e);
+	int rc = 0;
 
-		if (rc < 0)
-			return rc;
-	}
-	return 0;
+	m->enter_thread = enter;
+	for (unsigned i = 0; rc == 0 && i < m->vcpu_count; i++)
+		rc = vcpu_start(&m->vcpus[i], e);
+	for (unsigned i = 0; rc == 0 && i < m->vcpu_count; i++)
+		rc = vcpu_wait_entered(&m->vcpus[i], e);
+	return rc;
 }
 
 /* --- running --- */

@@ -21,6 +21,7 @@
 #include "monitor/ioapic.h"
 #include "monitor/kvm.h"
 #include "monitor/layout.h"
+#include "monitor/lockdown.h"
 #include "monitor/power.h"
 #include "monitor/serial.h"
 #include "monitor/vcpu.h"
@@ -48,6 +49,9 @@ enum machine_state {
 };
 
 struct machine;
+
+/* What a thread of this role does first, on itself: lockdown_enter(). */
+typedef int machine_enter_fn(enum lockdown_role role, struct err *e);
 
 /* A virtio device in its slot on the MMIO bus. */
 struct machine_slot {
@@ -97,6 +101,7 @@ struct machine {
 	void (*state_changed)(void *ctx); /* by itself; may be NULL */
 	void *state_ctx;
 	bool loaded; /* from a saved state; its devices wait to go on */
+	machine_enter_fn *enter_thread;
 	uint64_t started_ms;
 	uint64_t stray_accesses;
 	/*
@@ -119,8 +124,12 @@ void machine_free(struct machine *m);
 /* Firmware tables and the kernel; sets the registers of vCPU 0. */
 int machine_load_guest(struct machine *m, struct err *e);
 
-/* vCPU threads, still paused: nothing of the guest has run. */
-int machine_start_threads(struct machine *m, struct err *e);
+/*
+ * vCPU threads, still paused: nothing of the guest has run. Each has called
+ * enter (NULL: nothing) with its role before this returns.
+ */
+int machine_start_threads(struct machine *m, machine_enter_fn *enter,
+			  struct err *e);
 
 /* Runs until the machine ends. */
 int machine_run(struct machine *m, struct err *e);

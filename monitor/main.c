@@ -7,9 +7,11 @@
  *  2 config      must read and check all of it; must not open what it names
  *  3 resources   must open every file, socket and device; must not trust them
  *  4 guest       must load kernel and tables; must not start anything
- *  5 privilege   must drop all of it: threads keep what they are born with
- *  6 threads     must create every thread; must not run the guest
- *  7 lock-down   must filter system calls; nothing is opened by path after it
+ *  5 privilege   must drop all of it: threads keep what they are born with;
+ *                nothing is opened by path after it
+ *  6 threads     must create every thread, each with the filter of its role
+ *                before anything else; must not run the guest
+ *  7 lock-down   must filter the loop thread's calls, too
  *  8 run         must survive whatever the guest does
  *  9 end         must say how it ended; must not wait for the guest
  */
@@ -34,6 +36,7 @@
 struct options {
 	const char *config;
 	const char *id;
+	const char *kvm;
 	enum log_level level;
 	enum log_format format;
 	bool check, probe, no_lockdown;
@@ -46,6 +49,7 @@ static const char usage[] =
 	"\n"
 	"  --config FILE|fd:N   the machine, as JSON\n"
 	"  --id ID              name of the VM in log records\n"
+	"  --kvm PATH|fd:N      KVM's device (/dev/kvm)\n"
 	"  --check              check the configuration and what it names, exit\n"
 	"  --probe-kvm          time a tiny guest, print JSON and exit\n"
 	"  --log-level LEVEL    error, warn, info (default) or debug\n"
@@ -60,6 +64,7 @@ static const char usage[] =
 enum {
 	OPT_CONFIG = 1,
 	OPT_ID,
+	OPT_KVM,
 	OPT_CHECK,
 	OPT_PROBE,
 	OPT_LEVEL,
@@ -72,6 +77,7 @@ enum {
 static const struct option long_options[] = {
 	{ "config", required_argument, NULL, OPT_CONFIG },
 	{ "id", required_argument, NULL, OPT_ID },
+	{ "kvm", required_argument, NULL, OPT_KVM },
 	{ "check", no_argument, NULL, OPT_CHECK },
 	{ "probe-kvm", no_argument, NULL, OPT_PROBE },
 	{ "log-level", required_argument, NULL, OPT_LEVEL },
@@ -109,6 +115,9 @@ static int parse_options(int argc, char **argv, struct options *o)
 			break;
 		case OPT_ID:
 			o->id = optarg;
+			break;
+		case OPT_KVM:
+			o->kvm = optarg;
 			break;
 		case OPT_CHECK:
 			o->check = true;
@@ -198,6 +207,9 @@ static int run(const struct options *o, const struct config *config,
 	       struct loop *loop, struct machine **m, struct control **control,
 	       struct err *e)
 {
+	/* Only a vsock with a path takes the guest's calls to the host. */
+	bool calls_host = config->has_vsock &&
+			  config_inherited_fd(config->vsock_uds_path) < 0;
 	int rc = machine_new(config, loop, m, e);
 
 	if (rc == 0)
@@ -207,11 +219,14 @@ static int run(const struct options *o, const struct config *config,
 	if (rc == 0)
 		rc = machine_load_guest(*m, e);
 	if (rc == 0 && !o->no_lockdown)
-		rc = lockdown_drop_privilege(e);
+		rc = lockdown_process(e);
 	if (rc == 0)
-		rc = machine_start_threads(*m, e);
+		rc = machine_start_threads(
+			*m, o->no_lockdown ? NULL : lockdown_enter, e);
 	if (rc == 0 && !o->no_lockdown)
-		rc = lockdown_enter(e);
+		rc = lockdown_enter(calls_host ? LOCKDOWN_LOOP_CALLING
+					       : LOCKDOWN_LOOP,
+				    e);
 	return rc < 0 ? rc : machine_run(*m, e);
 }
 
@@ -248,6 +263,7 @@ int main(int argc, char **argv)
 	if (options.probe)
 		return probe_print();
 	rc = config_load(options.config, &config, &e);
+	config.kvm_path = options.kvm;
 	if (rc == 0 && options.check) {
 		rc = config_check_files(&config, &e);
 		code = rc != 0 ? report_error(&e, options.id, &status) : 0;

@@ -5,8 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "monitor/config.h"
 
 static int cannot(const char *path, int sys, struct err *e)
 {
@@ -24,29 +23,18 @@ static int cannot(const char *path, int sys, struct err *e)
 
 int status_open(struct status_file *f, const char *path, struct err *e)
 {
-	const char *slash = strrchr(path, '/');
-	const char *name = slash ? slash + 1 : path;
-	AUTO(free) char *dir = NULL;
 	struct stat st;
 
-	if (strlen(name) >= sizeof(f->name) || *name == '\0')
-		return cannot(path, ENAMETOOLONG, e);
-	dir = slash ? strndup(path, (size_t)(slash - path + 1)) : strdup(".");
-	if (!dir)
-		return cannot(path, ENOMEM, e);
-	(void)snprintf(f->name, sizeof(f->name), "%s", name);
-	(void)snprintf(f->temporary, sizeof(f->temporary), ".%s.new", name);
-	f->dir_fd = open(dir, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-	if (f->dir_fd < 0)
-		return cannot(path, errno, e);
+	if (config_inherited_fd(path) >= 0) {
+		f->fd = config_open(path, O_WRONLY);
+		return f->fd < 0 ? cannot(path, -f->fd, e) : 0;
+	}
 	/* What an earlier run left must not pass for this one's end. */
-	if (fstatat(f->dir_fd, f->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    !S_ISREG(st.st_mode))
+	if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode))
 		return cannot(path, EEXIST, e);
-	(void)unlinkat(f->dir_fd, f->name, 0);
-	f->fd = openat(f->dir_fd, f->temporary,
-		       O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
-		       0644);
+	(void)unlink(path);
+	f->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+		     0644);
 	return f->fd < 0 ? cannot(path, errno, e) : 0;
 }
 
@@ -65,15 +53,13 @@ void status_write(struct status_file *f, const char *reason, int status,
 	record = json_pack("{s:s, s:i, s:o}", "reason", reason, "status",
 			   status, "error", problem);
 	text = record ? json_to_text(record) : NULL;
-	if (!text || file_write_full(f->fd, text, strlen(text)) < 0)
-		return;
-	(void)renameat(f->dir_fd, f->temporary, f->dir_fd, f->name);
+	if (text)
+		(void)file_write_full(f->fd, text, strlen(text));
 }
 
 void status_close(struct status_file *f)
 {
 	close_fd(&f->fd);
-	close_fd(&f->dir_fd);
 }
 
 int status_of_error(const struct err *e)

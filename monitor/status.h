@@ -21,23 +21,22 @@ enum exit_status {
 };
 
 struct status_file {
-	int dir_fd, fd;
-	char name[256]; /* what it will be called in dir_fd */
-	char temporary[272]; /* what it is called until it is complete */
+	int fd; /* empty until the end */
 };
 
-#define STATUS_FILE_INIT               \
-	{                              \
-		.dir_fd = -1, .fd = -1 \
+#define STATUS_FILE_INIT  \
+	{                 \
+		.fd = -1  \
 	}
 
 /*
- * Before lock-down: afterwards only the rename needs the directory. The record
- * of an earlier run is removed, so that a run without an end has none.
+ * Before lock-down: afterwards nothing is opened, made or renamed. path: "fd:N"
+ * or a new file; a file there, the record of an earlier run, is replaced, so
+ * that a run without an end has an empty record.
  */
 int status_open(struct status_file *f, const char *path, struct err *e);
 /*
- * Writes the record and moves it into place: a reader sees all of it or none.
+ * Writes the record with one write: a reader waits for the end of the process.
  * It is not synced: after a crash of the host nobody asks how a guest ended.
  */
 void status_write(struct status_file *f, const char *reason, int status,

@@ -232,11 +232,25 @@ static void run_guest(struct vcpu *vcpu)
 	}
 }
 
+static bool enter(struct vcpu *vcpu)
+{
+	struct err e = ERR_INIT;
+	int rc = vcpu->ops->enter ? vcpu->ops->enter(vcpu->ctx, &e) : 0;
+
+	(void)pthread_mutex_lock(&vcpu->lock);
+	vcpu->entered = true;
+	vcpu->enter_rc = rc;
+	vcpu->enter_err = e;
+	(void)pthread_cond_broadcast(&vcpu->changed);
+	(void)pthread_mutex_unlock(&vcpu->lock);
+	return rc == 0;
+}
+
 static void *thread_main(void *data)
 {
 	struct vcpu *vcpu = data;
 
-	if (wait_turn(vcpu))
+	if (enter(vcpu) && wait_turn(vcpu))
 		run_guest(vcpu);
 	(void)pthread_mutex_lock(&vcpu->lock);
 	vcpu->paused = true;
@@ -259,6 +273,17 @@ int vcpu_start(struct vcpu *vcpu, struct err *e)
 			       vcpu->index);
 	vcpu->started = true;
 	return 0;
+}
+
+int vcpu_wait_entered(struct vcpu *vcpu, struct err *e)
+{
+	(void)pthread_mutex_lock(&vcpu->lock);
+	while (!vcpu->entered)
+		(void)pthread_cond_wait(&vcpu->changed, &vcpu->lock);
+	(void)pthread_mutex_unlock(&vcpu->lock);
+	if (vcpu->enter_rc != 0 && e)
+		*e = vcpu->enter_err;
+	return vcpu->enter_rc;
 }
 
 static void want(struct vcpu *vcpu, enum vcpu_want what)

@@ -29,6 +29,8 @@ enum vcpu_end {
 };
 
 struct vcpu_ops {
+	/* First of all on the vCPU's thread; may be NULL. It fails the start. */
+	int (*enter)(void *ctx, struct err *e);
 	/* On the vCPU's thread; data holds len bytes, filled when reading. */
 	void (*io)(void *ctx, uint16_t port, void *data, uint32_t len,
 		   bool write);
@@ -54,10 +56,13 @@ struct vcpu {
 	void *ctx;
 	pthread_t thread;
 	bool started;
-	pthread_mutex_t lock; /* guards want and paused */
+	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t changed;
 	enum vcpu_want want;
 	bool paused; /* the thread waits, or has ended */
+	bool entered; /* ops->enter has returned this: */
+	int enter_rc;
+	struct err enter_err;
 };
 
 /* index is the APIC id. kvm, ops and ctx must outlive the vCPU. */
@@ -81,6 +86,8 @@ int vcpu_init_signals(struct err *e);
 
 /* Starts the thread, paused: it runs the guest after vcpu_resume(). */
 int vcpu_start(struct vcpu *vcpu, struct err *e);
+/* Waits until the started thread has entered; its error when it could not. */
+int vcpu_wait_entered(struct vcpu *vcpu, struct err *e);
 void vcpu_resume(struct vcpu *vcpu);
 /* Asks; vcpu_wait_paused() waits until the thread is out of the guest. */
 void vcpu_pause(struct vcpu *vcpu);

@@ -6,6 +6,7 @@
 #include "monitor/vm.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sysinfo.h>
@@ -48,7 +49,10 @@ static int map_memory(struct vm *vm, uint64_t bytes, struct err *e)
 		memfd_create("guest-memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (vm->mem_fd < 0)
 		return no_memory(bytes, errno, e);
-	if (ftruncate(vm->mem_fd, (off_t)bytes) != 0)
+	/* Whoever gets the descriptor must not take memory away below us. */
+	if (ftruncate(vm->mem_fd, (off_t)bytes) != 0 ||
+	    fcntl(vm->mem_fd, F_ADD_SEALS,
+		  F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
 		return no_memory(bytes, errno, e);
 	vm->map = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 		       MAP_SHARED | MAP_NORESERVE, vm->mem_fd, 0);

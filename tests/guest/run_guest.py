@@ -394,6 +394,8 @@ def case_lockdown(run):
         fields = dict(line.split(":", 1) for line in file)
     check(fields["Seccomp"].strip() == "2", "no system call filter")
     check(fields["NoNewPrivs"].strip() == "1", "may gain privileges")
+    # Not dumpable: only root may look into it.
+    check(os.stat(f"/proc/{run.process.pid}/environ").st_uid == 0, "dumpable")
     threads = 0
     for task in os.listdir(f"/proc/{run.process.pid}/task"):
         with open(f"/proc/{run.process.pid}/task/{task}/status") as file:

@@ -149,7 +149,7 @@ static void start(struct rig *r)
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	struct err e = ERR_INIT;
 
-	must(machine_start_threads(r->m, &e), &e);
+	must(machine_start_threads(r->m, NULL, &e), &e);
 	assert_int_equal(pthread_create(&r->thread, NULL, run, r), 0);
 	r->running = true;
 	r->client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
