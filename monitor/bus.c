@@ -58,6 +58,7 @@ void bus_read(struct bus *bus, uint64_t addr, void *data, uint32_t len)
 		memset(data, 0xff, len);
 		return;
 	}
+	bus->reads[r - bus->ranges]++;
 	memset(data, 0, len);
 	access.offset = addr - r->base;
 	if (r->read)
@@ -73,6 +74,7 @@ void bus_write(struct bus *bus, uint64_t addr, void *data, uint32_t len)
 		bus->strays++;
 		return;
 	}
+	bus->writes[r - bus->ranges]++;
 	access.offset = addr - r->base;
 	if (r->write)
 		r->write(r->device, &access);

@@ -37,6 +37,8 @@ struct bus_range {
 
 struct bus {
 	struct bus_range ranges[BUS_RANGES_MAX];
+	uint64_t reads[BUS_RANGES_MAX]; /* accesses so far, of each range */
+	uint64_t writes[BUS_RANGES_MAX];
 	size_t count;
 	uint64_t strays; /* accesses that met no device */
 };

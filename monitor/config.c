@@ -71,12 +71,37 @@ static int parse_boot_source(const json_t *o, struct config *c, struct err *e)
 	return rc;
 }
 
+static int parse_backing(const json_t *o, const char *path,
+			 enum vm_backing *ret, struct err *e)
+{
+	static const char *const names[] = {
+		[VM_BACKING_AUTO] = "auto",
+		[VM_BACKING_ANONYMOUS] = "anonymous",
+		[VM_BACKING_MEMFD] = "memfd",
+	};
+	const char *name = names[VM_BACKING_AUTO];
+	int rc =
+		json_get_string(o, path, "memory_backing", false, 16, &name, e);
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (strcmp(names[i], name) == 0) {
+			*ret = (enum vm_backing)i;
+			return 0;
+		}
+	return err_set(e, ERR_INVALID, "config_invalid", 0,
+		       "%s.memory_backing is neither auto, anonymous nor memfd",
+		       path);
+}
+
 static int parse_machine(const json_t *o, struct config *c, struct err *e)
 {
 	static const char *const path = "machine-config";
 	uint64_t vcpus = 1, mib = 128;
-	int rc = json_only_fields(o, path, FIELDS("vcpu_count", "mem_size_mib"),
-				  e);
+	int rc = json_only_fields(
+		o, path, FIELDS("vcpu_count", "mem_size_mib", "memory_backing"),
+		e);
 
 	if (rc == 0)
 		rc = json_get_u64(o, path, "vcpu_count", true, 1, VCPUS_MAX,
@@ -84,6 +109,8 @@ static int parse_machine(const json_t *o, struct config *c, struct err *e)
 	if (rc == 0)
 		rc = json_get_u64(o, path, "mem_size_mib", true, MEM_MIB_MIN,
 				  MEM_MIB_MAX, &mib, e);
+	if (rc == 0)
+		rc = parse_backing(o, path, &c->backing, e);
 	c->vcpu_count = (unsigned)vcpus;
 	c->mem_bytes = mib << 20;
 	return rc;

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "monitor/vm.h"
 
 enum {
 	CONFIG_BYTES_MAX = 1024 * 1024,
@@ -54,6 +55,7 @@ struct config {
 	const char *boot_args;
 	unsigned vcpu_count;
 	uint64_t mem_bytes;
+	enum vm_backing backing;
 	struct config_drive drives[CONFIG_DRIVES_MAX];
 	size_t drive_count;
 	struct config_net nets[CONFIG_NETS_MAX];

@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/sock.h"
+#include "monitor/stats.h"
 
 static const char *const state_names[] = {
 	[MACHINE_BUILT] = "built",
@@ -35,15 +36,22 @@ static json_t *failed(const char *code, const char *message)
 
 static json_t *do_status(struct machine *m)
 {
-	json_t *status = json_pack(
-		"{s:s, s:i, s:I}", "state", state_names[m->state], "vcpus",
-		(int)m->vcpu_count, "uptime_ms",
-		(json_int_t)(clock_mono_ms() - m->started_ms));
+	json_t *status =
+		json_pack("{s:s, s:i, s:I, s:s}", "state",
+			  state_names[m->state], "vcpus", (int)m->vcpu_count,
+			  "uptime_ms",
+			  (json_int_t)(clock_mono_ms() - m->started_ms),
+			  "memory_backing", stats_backing(m));
 
 	if (status && m->state == MACHINE_PAUSED && m->disk_full)
 		(void)json_object_set_new(status, "reason",
 					  json_string("disk_full"));
 	return status;
+}
+
+static json_t *do_stats(struct machine *m)
+{
+	return stats_json(m);
 }
 
 static json_t *do_shutdown(struct machine *m)
@@ -86,6 +94,7 @@ static const struct {
 	{ .name = "pause", .run = do_pause },
 	{ .name = "resume", .run = do_resume },
 	{ .name = "watch", .run = do_status, .watches = true },
+	{ .name = "stats", .run = do_stats },
 };
 
 static json_t *run_request(struct machine *m, const json_t *request,
@@ -106,7 +115,8 @@ static json_t *run_request(struct machine *m, const json_t *request,
 		return actions[i].run(m);
 	}
 	return failed("action_unknown", "there is no such action: status, "
-					"shutdown, kill, pause, resume, watch");
+					"shutdown, kill, pause, resume, watch, "
+					"stats");
 }
 
 char *control_answer(struct machine *m, const char *line, size_t len,

@@ -2,7 +2,9 @@
 /*
  * The control socket: JSON objects, one per line, one answer line each.
  *
- *   {"action":"status"}    -> {"state":"running","vcpus":1,"uptime_ms":12}
+ *   {"action":"status"}    -> {"state":"running","vcpus":1,"uptime_ms":12,
+ *                              "memory_backing":"anonymous"}
+ *   {"action":"stats"}     exits and accesses so far; see stats.h
  *   {"action":"shutdown"}  the ACPI power button
  *   {"action":"kill"}      ends the process, exit status 5
  *   {"action":"pause"} {"action":"resume"}

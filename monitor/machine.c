@@ -138,7 +138,8 @@ static int build_vm(struct machine *m, struct err *e)
 		return err_set(e, ERR_LIMIT, "config_invalid", 0,
 			       "this host's KVM runs at most %u vCPUs",
 			       m->kvm.vcpus_max);
-	rc = vm_new(&m->kvm, m->config->mem_bytes, &m->vm, e);
+	rc = vm_new(&m->kvm, m->config->mem_bytes, m->config->backing, &m->vm,
+		    e);
 	if (rc == 0)
 		rc = vm_create_irqchip(&m->vm, e);
 	if (rc == 0)

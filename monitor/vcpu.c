@@ -149,11 +149,23 @@ static bool handle_system_event(struct vcpu *vcpu)
 	}
 }
 
+/* One writer: no locked instruction is needed. */
+static void count_exit(struct vcpu *vcpu, uint32_t reason)
+{
+	_Atomic uint64_t *n =
+		&vcpu->exits[reason < VCPU_EXIT_KINDS ? reason : 0];
+
+	atomic_store_explicit(n,
+			      atomic_load_explicit(n, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+}
+
 /* False when the vCPU is at its end. */
 static bool handle_exit(struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
 
+	count_exit(vcpu, run->exit_reason);
 	switch (run->exit_reason) {
 	case KVM_EXIT_IO:
 		handle_io(vcpu);
@@ -217,6 +229,7 @@ static void run_guest(struct vcpu *vcpu)
 			continue;
 		}
 		if (errno == EINTR) {
+			count_exit(vcpu, KVM_EXIT_INTR);
 			if (!wait_turn(vcpu))
 				return;
 			continue;

@@ -46,6 +46,10 @@ enum vcpu_want {
 	VCPU_STOP
 };
 
+enum {
+	VCPU_EXIT_KINDS = 64 /* KVM_EXIT_* are small; others count as 0 */
+};
+
 struct vcpu {
 	unsigned index;
 	int fd;
@@ -63,6 +67,9 @@ struct vcpu {
 	bool entered; /* ops->enter has returned this: */
 	int enter_rc;
 	struct err enter_err;
+	/* Exits by KVM_EXIT_*, and returns for a signal as KVM_EXIT_INTR;
+	 * written by the vCPU's thread alone. */
+	_Atomic uint64_t exits[VCPU_EXIT_KINDS];
 };
 
 /* index is the APIC id. kvm, ops and ctx must outlive the vCPU. */

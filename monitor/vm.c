@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sysinfo.h>
@@ -15,6 +16,10 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "monitor/layout.h"
+
+enum {
+	HUGE_PAGE = 2 * 1024 * 1024
+};
 
 static int no_memory(uint64_t asked, int sys, struct err *e)
 {
@@ -43,28 +48,61 @@ static int check_host(uint64_t asked, struct err *e)
 	return 0;
 }
 
-static int map_memory(struct vm *vm, uint64_t bytes, struct err *e)
+static int open_memfd(struct vm *vm, uint64_t bytes)
 {
 	vm->mem_fd =
 		memfd_create("guest-memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (vm->mem_fd < 0)
-		return no_memory(bytes, errno, e);
+		return -errno;
 	/* Whoever gets the descriptor must not take memory away below us. */
 	if (ftruncate(vm->mem_fd, (off_t)bytes) != 0 ||
 	    fcntl(vm->mem_fd, F_ADD_SEALS,
 		  F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
-		return no_memory(bytes, errno, e);
-	vm->map = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		       MAP_SHARED | MAP_NORESERVE, vm->mem_fd, 0);
-	if (vm->map == MAP_FAILED) {
-		vm->map = NULL;
-		return no_memory(bytes, errno, e);
+		return -errno;
+	return 0;
+}
+
+/*
+ * Room of `bytes` at a multiple of HUGE_PAGE, without access: what is mapped
+ * over it can have huge pages from its first byte on. NULL and errno.
+ */
+static uint8_t *reserve(uint64_t bytes)
+{
+	uint64_t room = bytes + HUGE_PAGE, head;
+	uint8_t *at = mmap(NULL, room, PROT_NONE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (at == MAP_FAILED)
+		return NULL;
+	head = -(uintptr_t)at % HUGE_PAGE;
+	if (head)
+		(void)munmap(at, head);
+	(void)munmap(at + head + bytes, HUGE_PAGE - head);
+	return at + head;
+}
+
+static int map_memory(struct vm *vm, uint64_t bytes, enum vm_backing backing,
+		      struct err *e)
+{
+	int kind = MAP_PRIVATE | MAP_ANONYMOUS, rc = 0;
+
+	if (backing == VM_BACKING_MEMFD) {
+		kind = MAP_SHARED;
+		rc = open_memfd(vm, bytes);
 	}
+	if (rc < 0)
+		return no_memory(bytes, -rc, e);
+	vm->map = reserve(bytes);
+	if (!vm->map)
+		return no_memory(bytes, errno, e);
+	vm->mem_bytes = bytes;
+	if (mmap(vm->map, bytes, PROT_READ | PROT_WRITE,
+		 kind | MAP_FIXED | MAP_NORESERVE, vm->mem_fd, 0) == MAP_FAILED)
+		return no_memory(bytes, errno, e);
 	/* A crash dump of ours must not hold the guest's memory. */
 	(void)madvise(vm->map, bytes, MADV_DONTDUMP);
-	/* Only where the administrator lets shared memory have huge pages. */
+	/* Of a memfd: only where the administrator lets shared memory. */
 	(void)madvise(vm->map, bytes, MADV_HUGEPAGE);
-	vm->mem_bytes = bytes;
 	return 0;
 }
 
@@ -106,8 +144,8 @@ static int add_slots(struct vm *vm, struct err *e)
 	return 0;
 }
 
-int vm_new(const struct kvm *kvm, uint64_t mem_bytes, struct vm *ret,
-	   struct err *e)
+int vm_new(const struct kvm *kvm, uint64_t mem_bytes, enum vm_backing backing,
+	   struct vm *ret, struct err *e)
 {
 	struct vm vm = VM_INIT;
 	uint64_t identity = GPA_IDENTITY_MAP;
@@ -115,7 +153,7 @@ int vm_new(const struct kvm *kvm, uint64_t mem_bytes, struct vm *ret,
 
 	if (rc < 0)
 		return rc;
-	rc = map_memory(&vm, mem_bytes, e);
+	rc = map_memory(&vm, mem_bytes, backing, e);
 	if (rc == 0) {
 		place_regions(&vm);
 		/* Not retried by us alone: a pending signal gives EINTR. */
@@ -159,6 +197,7 @@ void vm_send_message(struct vm *vm, uint32_t address, uint32_t data)
 {
 	struct kvm_msi msi = { .address_lo = address, .data = data };
 
+	atomic_fetch_add_explicit(&vm->messages, 1, memory_order_relaxed);
 	(void)kvm_ioctl(vm->fd, KVM_SIGNAL_MSI, &msi);
 }
 

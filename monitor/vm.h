@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The VM of KVM: guest memory (a memfd, split around the MMIO hole), the
+ * The VM of KVM: guest memory (one mapping, split around the MMIO hole), the
  * in-kernel local APICs, interrupt messages and kick descriptors.
+ *
+ * Guest memory is anonymous, aligned so that the host can use 2 MiB pages: each
+ * page that KVM maps is an exit, and with pages of 4 KiB a boot has 17,000 of
+ * them. Others can only be given it (a snapshot, a fork) when it is a memfd,
+ * which most hosts fill with pages of 4 KiB; who wants that says so.
  *
  * Build order, because a memory slot added after an interrupt controller or an
  * ioeventfd waits milliseconds for a grace period:
@@ -22,12 +27,20 @@
 #include "monitor/kvm.h"
 #include "virtio/guest_mem.h"
 
+/* What guest memory is made of. */
+enum vm_backing {
+	VM_BACKING_AUTO, /* anonymous: nothing here needs a file */
+	VM_BACKING_ANONYMOUS,
+	VM_BACKING_MEMFD,
+};
+
 struct vm {
 	int fd;
-	int mem_fd; /* memfd of all guest memory, in order of gpa */
+	int mem_fd; /* all guest memory, in order of gpa; -1: anonymous */
 	uint64_t mem_bytes;
 	struct guest_mem mem;
 	void *map; /* one mapping of mem_bytes */
+	_Atomic uint64_t messages; /* interrupt messages sent */
 };
 
 #define VM_INIT                        \
@@ -36,8 +49,8 @@ struct vm {
 	}
 
 /* mem_bytes: a multiple of 4 KiB. Codes: no_memory, kvm_failed. */
-int vm_new(const struct kvm *kvm, uint64_t mem_bytes, struct vm *ret,
-	   struct err *e);
+int vm_new(const struct kvm *kvm, uint64_t mem_bytes, enum vm_backing backing,
+	   struct vm *ret, struct err *e);
 void vm_done(struct vm *vm);
 
 /* Local APICs in KVM; before the first vCPU. */

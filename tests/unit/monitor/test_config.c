@@ -26,6 +26,7 @@ static void test_parse_smallest_gives_defaults(void **state)
 	assert_string_equal(c.boot_args, CONFIG_BOOT_ARGS_DEFAULT);
 	assert_int_equal(c.vcpu_count, 2);
 	assert_int_equal(c.mem_bytes, 128 << 20);
+	assert_int_equal(c.backing, VM_BACKING_AUTO);
 	assert_false(c.has_vsock || c.has_entropy || c.has_console);
 	assert_null(c.status_path);
 	config_done(&c);
@@ -94,6 +95,9 @@ static const struct {
 	{ "{" BOOT ",\"machine-config\":{\"vcpu_count\":1,"
 	  "\"mem_size_mib\":99999999999999999999}}",
 	  "" },
+	{ "{" BOOT ",\"machine-config\":{\"vcpu_count\":1,"
+	  "\"mem_size_mib\":64,\"memory_backing\":\"hugetlb\"}}",
+	  "memory_backing" },
 	{ "{" BOOT ",\"machine-config\":{\"vcpu_count\":1.5,"
 	  "\"mem_size_mib\":64}}",
 	  "vcpu_count" },

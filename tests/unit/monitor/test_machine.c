@@ -144,7 +144,7 @@ static void test_memory_is_split_at_the_hole(void **state)
 		uint64_t high = sizes[i] - low;
 		struct vm vm = VM_INIT;
 
-		if (vm_new(&kvm, sizes[i], &vm, &e) < 0)
+		if (vm_new(&kvm, sizes[i], VM_BACKING_AUTO, &vm, &e) < 0)
 			fail_msg("%s", e.msg);
 		assert_int_equal(vm.mem.count, high ? 2 : 1);
 		assert_ptr_equal(guest_slice(&vm.mem, 0, low), vm.map);
@@ -155,6 +155,40 @@ static void test_memory_is_split_at_the_hole(void **state)
 						     high),
 					 (uint8_t *)vm.map + low);
 		assert_null(guest_slice(&vm.mem, GPA_HOLE_END, high + 1));
+		vm_done(&vm);
+	}
+	kvm_close(&kvm);
+}
+
+/* Huge pages need the alignment; others need the descriptor. */
+static void test_vm_memory_is_anonymous_unless_a_memfd_is_asked(void **state)
+{
+	static const struct {
+		enum vm_backing backing;
+		bool file;
+	} cases[] = { { VM_BACKING_AUTO, false },
+		      { VM_BACKING_ANONYMOUS, false },
+		      { VM_BACKING_MEMFD, true } };
+	const uint64_t size = UINT64_C(16) << 20;
+	struct kvm kvm = KVM_INIT;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(kvm_open(NULL, &kvm, &e), 0);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct vm vm = VM_INIT;
+		uint8_t byte = 0;
+
+		if (vm_new(&kvm, size, cases[i].backing, &vm, &e) < 0)
+			fail_msg("%s", e.msg);
+		assert_int_equal((uintptr_t)vm.map % (2 << 20), 0);
+		assert_int_equal(vm.mem_fd >= 0, cases[i].file);
+		memset((uint8_t *)vm.map + size - 1, 7, 1);
+		if (cases[i].file) {
+			assert_int_equal(
+				pread(vm.mem_fd, &byte, 1, (off_t)size - 1), 1);
+			assert_int_equal(byte, 7);
+		}
 		vm_done(&vm);
 	}
 	kvm_close(&kvm);
@@ -195,6 +229,8 @@ int main(void)
 		cmocka_unit_test(test_load_guest_without_kernel_says_so),
 		cmocka_unit_test(test_new_too_much_memory_refused),
 		cmocka_unit_test(test_memory_is_split_at_the_hole),
+		cmocka_unit_test(
+			test_vm_memory_is_anonymous_unless_a_memfd_is_asked),
 		cmocka_unit_test(test_kvm_open_says_what_is_wrong),
 		cmocka_unit_test(test_probe_measures_something),
 	};

@@ -325,6 +325,46 @@ static void test_pause_and_resume_in_quick_succession_lose_nothing(void **state)
 	take_down(r);
 }
 
+static json_int_t count(const json_t *stats, const char *group, const char *of)
+{
+	return json_integer_value(
+		json_object_get(json_object_get(stats, group), of));
+}
+
+/* Each round of the guest reads a serial port and a register of the rng. */
+static void test_stats_count_exits_and_accesses(void **state)
+{
+	static const char request[] = "{\"action\":\"stats\"}";
+	struct rig *r = build("r");
+	uint64_t seen[VCPUS] = { 0 };
+	bool watch = false;
+	json_t *stats;
+	char *text;
+
+	(void)state;
+	boot(r);
+	start(r);
+	wait_progress(r, seen);
+	(void)pthread_mutex_lock(&r->m->lock);
+	text = control_answer(r->m, request, strlen(request), &watch);
+	(void)pthread_mutex_unlock(&r->m->lock);
+	assert_non_null(text);
+	stats = json_loads(text, 0, NULL);
+	assert_true(count(stats, "exits", "mmio") >=
+		    (json_int_t)VCPUS * ROUNDS);
+	assert_true(count(stats, "reads", "rng") >=
+		    (json_int_t)VCPUS * (ROUNDS - 1));
+	assert_true(count(stats, "exits", "io") >=
+		    (json_int_t)VCPUS * (ROUNDS - 1));
+	assert_true(count(stats, "reads", "serial") >=
+		    (json_int_t)VCPUS * (ROUNDS - 1));
+	assert_int_equal(count(stats, "writes", "rng"), 0);
+	assert_int_equal(count(stats, "exits", "shutdown"), 0);
+	json_decref(stats);
+	free(text);
+	take_down(r);
+}
+
 /* Keeps the loop thread, and so the lock, as busy as a queue without end. */
 static void greedy(struct loop_timer *timer)
 {
@@ -354,6 +394,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_running_machine_moves_and_goes_on),
+		cmocka_unit_test(test_stats_count_exits_and_accesses),
 		cmocka_unit_test(
 			test_pause_and_resume_in_quick_succession_lose_nothing),
 		cmocka_unit_test(test_busy_loop_does_not_starve_the_vcpus),
