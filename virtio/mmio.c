@@ -42,7 +42,6 @@ static void refuse(struct virtio_mmio *t, const char *what, uint64_t offset)
 			  t->status);
 }
 
-/* Called after every change: idempotent for a level, an edge for an MSI. */
 static void update_irq(struct virtio_mmio *t)
 {
 	t->ops->set_irq(t->ctx, t->interrupt_status != 0);
@@ -51,14 +50,19 @@ static void update_irq(struct virtio_mmio *t)
 static void on_interrupt(struct virtio_device *dev, uint32_t cause)
 {
 	struct virtio_mmio *t = dev->transport;
+	bool waits;
 
 	if (cause & VIRTIO_INT_CONFIG)
 		t->config_generation++;
 	/* Before it, nobody is there who could handle one. */
 	if (!(t->status & VIRTIO_CONFIG_S_DRIVER))
 		return;
+	waits = t->interrupt_status != 0;
 	t->interrupt_status |= cause;
-	update_irq(t);
+	/* The driver acknowledges before it looks at its rings, and what an
+	 * acknowledgement leaves asks again: one message is enough for both. */
+	if (!waits)
+		update_irq(t);
 }
 
 static void set_active(struct virtio_mmio *t, bool active)

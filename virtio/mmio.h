@@ -18,9 +18,10 @@ enum {
 
 struct virtio_mmio_ops {
 	/*
-	 * Level of the interrupt line is (InterruptStatus != 0). Called after
-	 * every new cause and every acknowledgement, also when the level stays:
-	 * a line that works by edges or messages needs one for each.
+	 * Level of the interrupt line is (InterruptStatus != 0). Called with
+	 * true when it rises and when an acknowledgement leaves it up: a line
+	 * that works by edges or messages needs one for each. Not for a cause
+	 * that comes while another waits: the driver has not begun yet.
 	 */
 	void (*set_irq)(void *ctx, bool level);
 	/* DRIVER_OK / reset: register or remove ioeventfds. May be NULL. */

@@ -60,6 +60,7 @@ static void on_set_irq(void *ctx, bool level)
 
 	if (level && !d->irq)
 		d->irq_raised++;
+	d->irq_messages += level;
 	d->irq = level;
 }
 

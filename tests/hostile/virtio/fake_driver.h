@@ -71,6 +71,7 @@ struct fake_driver {
 	/* What the monitor would have seen. */
 	bool irq;
 	unsigned irq_raised; /* times the line was set while it was low */
+	unsigned irq_messages; /* times it was set at all */
 	bool live; /* last set_active */
 };
 

@@ -268,6 +268,28 @@ static void test_mmio_interrupt_is_a_level_until_acknowledged(void **state)
 	assert_int_equal(d.irq_raised, 1);
 }
 
+/*
+ * Nothing is taken twice and nothing is lost: a cause while another waits sends
+ * no second message, one that an acknowledgement leaves does.
+ */
+static void test_mmio_sends_one_message_for_what_waits(void **state)
+{
+	unsigned sent = d.irq_messages;
+
+	(void)state;
+	fake_driver_start(&d, 0);
+	probe.dev.interrupt(&probe.dev, VIRTIO_INT_USED);
+	assert_int_equal(d.irq_messages, sent + 1);
+	probe.dev.interrupt(&probe.dev, VIRTIO_INT_USED);
+	virtio_device_config_changed(&probe.dev);
+	assert_int_equal(d.irq_messages, sent + 1);
+	fake_write(&d, VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_INT_USED);
+	assert_int_equal(d.irq_messages, sent + 2);
+	fake_write(&d, VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_INT_CONFIG);
+	probe.dev.interrupt(&probe.dev, VIRTIO_INT_USED);
+	assert_int_equal(d.irq_messages, sent + 3);
+}
+
 static void test_mmio_config_change_moves_the_generation(void **state)
 {
 	uint32_t before = fake_read(&d, VIRTIO_MMIO_CONFIG_GENERATION);
@@ -399,6 +421,7 @@ int main(void)
 		T(test_mmio_queue_is_set_up_only_at_its_time),
 		T(test_mmio_impossible_queue_needs_reset),
 		T(test_mmio_interrupt_is_a_level_until_acknowledged),
+		T(test_mmio_sends_one_message_for_what_waits),
 		T(test_mmio_config_change_moves_the_generation),
 		T(test_mmio_failed_device_waits_for_its_reset),
 		T(test_mmio_failures_without_end_do_not_fill_the_log),
