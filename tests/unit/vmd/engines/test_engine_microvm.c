@@ -250,6 +250,9 @@ static void test_config_says_what_it_must(void **state)
 	assert_non_null(
 		strstr(json_string_value(json_object_get(o, "boot_args")),
 		       "vmd.hostname=test own=1"));
+	/* A third of all exits of a boot. */
+	assert_null(strstr(json_string_value(json_object_get(o, "boot_args")),
+			   "i8042"));
 	o = json_object_get(j, "machine-config");
 	assert_int_equal(json_integer_value(json_object_get(o, "vcpu_count")),
 			 2);
