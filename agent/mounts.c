@@ -107,7 +107,7 @@ void modules_load(const char *dir)
 
 		(void)snprintf(path, sizeof(path), "%s/%.200s", dir,
 			       list[i]->d_name);
-		fd = open(path, O_RDONLY | O_CLOEXEC);
+		fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 		if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) < 0 &&
 			       errno != EEXIST && errno != ENODEV))
 			say("module %s: %s", path, strerror(errno));

@@ -245,7 +245,8 @@ static bool write_resolver(struct wire_str dns)
 	int n = snprintf(line, sizeof(line), "nameserver %.*s\n",
 			 (int)(dns.len < 64 ? dns.len : 64), dns.ptr);
 	int fd = open("/etc/resolv.conf.vmd",
-		      O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+		      O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC |
+			      O_NONBLOCK,
 		      0644);
 	bool ok = fd >= 0 && write(fd, line, (size_t)n) == n;
 

@@ -4,6 +4,7 @@
  * binary cannot load name service modules, and a template has local users.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,10 +54,21 @@ static bool copy(char *out, size_t size, const char *text)
 	return true;
 }
 
+/* NULL when it is not there; a FIFO in its place reads as empty. */
+static FILE *open_text(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+
+	if (fd >= 0 && !file)
+		(void)close(fd);
+	return file;
+}
+
 /* By name, or by uid when name is NULL. */
 static bool find_passwd(const char *name, uid_t uid, struct user *u)
 {
-	FILE *file = fopen("/etc/passwd", "re");
+	FILE *file = open_text("/etc/passwd");
 	char *line = NULL, *field[7];
 	struct user entry = { 0 };
 	bool found = false;
@@ -98,7 +110,7 @@ static bool is_member(char *members, const char *name)
 
 static void find_groups(struct user *u)
 {
-	FILE *file = fopen("/etc/group", "re");
+	FILE *file = open_text("/etc/group");
 	char *line = NULL, *field[4];
 	size_t size = 0;
 

@@ -14,6 +14,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/checked.h"
 #include "base/cleanup.h"
 
 int file_write_full(int fd, const void *data, size_t len)
@@ -90,11 +91,69 @@ int file_pwrite_full(int fd, const void *data, size_t len, uint64_t offset)
 	return 0;
 }
 
+static const struct {
+	mode_t type;
+	unsigned kind;
+	const char *why;
+} kinds_of_file[] = {
+	{ S_IFREG, FILE_REGULAR, "it is a regular file" },
+	{ S_IFBLK, FILE_BLOCK, "it is a block device" },
+	{ S_IFCHR, FILE_CHAR, "it is a character device" },
+	{ S_IFIFO, FILE_FIFO, "it is a FIFO" },
+	{ S_IFDIR, 0, "it is a directory" },
+	{ S_IFSOCK, FILE_SOCKET, "it is a socket" },
+};
+
+int file_check_kind(int fd, unsigned kinds, const char **ret_why)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0) {
+		int sys = errno;
+
+		*ret_why = strerror(sys);
+		return -sys;
+	}
+	*ret_why = "it is no file";
+	for (size_t i = 0; i < ARRAY_LEN(kinds_of_file); i++) {
+		if (kinds_of_file[i].type != (st.st_mode & S_IFMT))
+			continue;
+		if (kinds_of_file[i].kind & kinds)
+			return 0;
+		*ret_why = kinds_of_file[i].why;
+	}
+	return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+}
+
+int file_open(int dirfd, const char *path, int flags, mode_t mode,
+	      unsigned kinds, const char **ret_why)
+{
+	AUTO(fd)
+	int fd = openat(dirfd, path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
+			mode);
+	int rc = fd < 0 ? -errno : 0;
+
+	if (rc == -ENXIO)
+		*ret_why = "nobody is at its other end";
+	else if (rc < 0)
+		*ret_why = strerror(-rc);
+	else
+		rc = file_check_kind(fd, kinds, ret_why);
+	if (rc < 0)
+		return rc;
+	/* The flag was for open(2); a disk is read by whoever waits for it. */
+	if (file_check_kind(fd, FILE_REGULAR | FILE_BLOCK, ret_why) == 0 &&
+	    !(flags & O_NONBLOCK))
+		(void)fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+	return take_fd(&fd);
+}
+
 int file_read(int dirfd, const char *path, size_t max, char **ret_data,
 	      size_t *ret_len, struct err *e)
 {
 	AUTO(fd)
-	int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	int fd = openat(dirfd, path,
+			O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	AUTO(free) char *data = NULL;
 	size_t len = 0;
 	struct stat st;

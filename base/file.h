@@ -17,6 +17,27 @@
 int file_read(int dirfd, const char *path, size_t max, char **ret_data,
 	      size_t *ret_len, struct err *e);
 
+/* Kinds of file, for file_open(). */
+enum {
+	FILE_REGULAR = 1,
+	FILE_BLOCK = 2, /* block device */
+	FILE_CHAR = 4, /* character device */
+	FILE_FIFO = 8,
+	FILE_SOCKET = 16, /* already open: none can be opened */
+};
+
+/*
+ * Opens what a configuration or a user names: never waits for the other end of
+ * a FIFO or for a line, never takes a terminal, close-on-exec. kinds: FILE_*
+ * that the caller can work with. mode: of a file that O_CREAT makes. An fd, or
+ * -errno with *ret_why saying why in words (static, or of strerror): -EISDIR
+ * or -EINVAL for a file of another kind, -ENXIO for a FIFO without a reader.
+ */
+int file_open(int dirfd, const char *path, int flags, mode_t mode,
+	      unsigned kinds, const char **ret_why);
+/* The same question about an open descriptor: 0 or -errno with *ret_why. */
+int file_check_kind(int fd, unsigned kinds, const char **ret_why);
+
 /* Writes everything or fails; retries on EINTR. 0 or -errno. */
 int file_write_full(int fd, const void *data, size_t len);
 /* Reads exactly len bytes: 0, -errno, or -EPIPE at an early end of file. */

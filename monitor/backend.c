@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/file.h"
 #include "base/sock.h"
 
 enum {
@@ -265,12 +264,16 @@ static void on_client(void *ctx, int fd)
 static int open_log(struct backend *b, const char *path, struct err *e)
 {
 	off_t end;
-	int fd = config_open(path, O_WRONLY | O_APPEND | O_CREAT);
+	const char *why;
+	int fd = config_open(path, O_WRONLY | O_APPEND | O_CREAT,
+			     BACKEND_LOG_KINDS, &why);
 
 	if (fd < 0)
 		return err_set(e, ERR_NOT_FOUND, "serial_failed", -fd,
-			       "cannot open the console log %s: %s", path,
-			       strerror(-fd));
+			       "cannot open the console log %s: %s", path, why);
+	/* Whoever reads a FIFO or a terminal must not make the guest wait. */
+	if (file_check_kind(fd, FILE_REGULAR, &why) < 0)
+		(void)file_set_nonblock(fd);
 	b->log_fd = fd;
 	end = lseek(fd, 0, SEEK_END);
 	b->log_len = end > 0 ? (uint64_t)end : 0;

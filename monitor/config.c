@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@ enum {
 	MTU_MIN = 68,
 	MTU_MAX = 65521, /* VIRTIO 1.2, 5.1.4.1 */
 	ID_MAX = 64,
+	CONFIG_WAIT_MS = 3000, /* for the writer of a FIFO */
 	SUN_PATH_MAX = 107,
 };
 
@@ -401,6 +403,18 @@ int config_parse(const char *text, size_t len, struct config *ret,
 	return 0;
 }
 
+/* False when nothing comes: a FIFO that nobody writes to. */
+static bool wait_text(int fd)
+{
+	struct pollfd ready = { .fd = fd, .events = POLLIN };
+	int n;
+
+	do {
+		n = poll(&ready, 1, CONFIG_WAIT_MS);
+	} while (n < 0 && errno == EINTR);
+	return n != 0;
+}
+
 /* A pipe or a memfd at any offset: read to its end. */
 static int read_fd(int fd, char **ret, size_t *ret_len, struct err *e)
 {
@@ -410,9 +424,14 @@ static int read_fd(int fd, char **ret, size_t *ret_len, struct err *e)
 	if (!text)
 		return err_set(e, ERR_LIMIT, "no_memory", 0, "out of memory");
 	for (;;) {
-		ssize_t n = read(fd, text + len, CONFIG_BYTES_MAX + 1 - len);
+		ssize_t n;
 
-		if (n < 0 && errno == EINTR)
+		if (!wait_text(fd))
+			return err_set(e, ERR_TIMEOUT, "config_invalid", 0,
+				       "nobody writes a configuration to this "
+				       "FIFO");
+		n = read(fd, text + len, CONFIG_BYTES_MAX + 1 - len);
+		if (n < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
 		if (n < 0)
 			return err_sys(e, errno, "reading the configuration");
@@ -432,17 +451,20 @@ static int read_fd(int fd, char **ret, size_t *ret_len, struct err *e)
 int config_load(const char *source, struct config *ret, struct err *e)
 {
 	AUTO(free) char *text = NULL;
-	AUTO(fd) int fd = config_open(source, O_RDONLY);
+	const char *why;
+	AUTO(fd)
+	int fd = config_open(source, O_RDONLY,
+			     FILE_REGULAR | FILE_CHAR | FILE_FIFO, &why);
 	size_t len = 0;
 	int rc;
 
 	if (fd < 0)
 		return err_set(e, ERR_NOT_FOUND, "config_invalid", -fd,
 			       "cannot open the configuration %s: %s", source,
-			       strerror(-fd));
+			       why);
 	rc = read_fd(fd, &text, &len, e);
 	if (rc < 0)
-		return rc;
+		return err_wrap(e, rc, "%s", source);
 	rc = config_parse(text, len, ret, e);
 	return rc < 0 ? err_wrap(e, rc, "%s", source) : 0;
 }
@@ -463,12 +485,16 @@ int config_inherited_fd(const char *path)
 	return (int)n;
 }
 
-int config_open(const char *path, int flags)
+int config_open(const char *path, int flags, unsigned kinds,
+		const char **ret_why)
 {
 	int fd = config_inherited_fd(path);
+	int rc;
 
-	if (fd >= 0)
-		return file_set_cloexec(fd, true) < 0 ? -EBADF : fd;
-	fd = open(path, flags | O_CLOEXEC | O_NOCTTY);
-	return fd < 0 ? -errno : fd;
+	if (fd < 0)
+		return file_open(AT_FDCWD, path, flags, 0600, kinds, ret_why);
+	rc = file_check_kind(fd, kinds, ret_why);
+	if (rc == 0)
+		rc = file_set_cloexec(fd, true);
+	return rc < 0 ? rc : fd;
 }

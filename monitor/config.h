@@ -90,11 +90,13 @@ void config_done(struct config *config);
 int config_check_files(const struct config *config, struct err *e);
 
 /*
- * Opens what a path field names: "fd:N" takes the inherited descriptor (made
- * close-on-exec), anything else is opened with flags. Returns an fd or -errno,
- * without filling an error: the caller knows what was missing.
+ * Opens what a path field names, as file_open() does: "fd:N" takes the
+ * inherited descriptor (made close-on-exec), anything else is opened with flags
+ * and made with mode 0600. kinds: FILE_*, checked in both cases. Returns an fd,
+ * or -errno with *ret_why: the caller knows what was missing.
  */
-int config_open(const char *path, int flags);
+int config_open(const char *path, int flags, unsigned kinds,
+		const char **ret_why);
 /* The N of "fd:N", or -1 when it is a path. */
 int config_inherited_fd(const char *path);
 

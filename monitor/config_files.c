@@ -12,22 +12,34 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "monitor/backend.h"
 #include "monitor/config.h"
 
 /* A file that a start would open. */
-static int check_file(const char *path, int flags, const char *code,
-		      const char *what, const char *name, struct err *e)
+static int check_file(const char *path, int flags, unsigned kinds,
+		      const char *code, const char *what, const char *name,
+		      struct err *e)
 {
-	int fd = config_open(path, flags);
+	const char *why;
+	int fd = config_open(path, flags, kinds, &why);
 
 	if (fd < 0)
 		return err_set(e,
 			       fd == -EACCES ? ERR_PERMISSION : ERR_NOT_FOUND,
 			       code, -fd, "cannot open %s%s (%s): %s", what,
-			       name, path, strerror(-fd));
+			       name, path, why);
 	if (config_inherited_fd(path) < 0)
 		(void)close(fd);
 	return 0;
+}
+
+/* A log that is there already must be one that a start can use. */
+static int check_log(const char *path, const char *what, struct err *e)
+{
+	if (!path || (config_inherited_fd(path) < 0 && access(path, F_OK) != 0))
+		return 0;
+	return check_file(path, O_WRONLY | O_APPEND, BACKEND_LOG_KINDS,
+			  "serial_failed", "the log of ", what, e);
 }
 
 /* A file or socket that a start would create: its directory must be there. */
@@ -77,16 +89,20 @@ static int check_places(const struct config *c, struct err *e)
 
 int config_check_files(const struct config *c, struct err *e)
 {
-	int rc = check_file(c->kernel_image_path, O_RDONLY, "kernel_missing",
-			    "the kernel", "", e);
+	int rc = check_file(c->kernel_image_path, O_RDONLY, FILE_REGULAR,
+			    "kernel_missing", "the kernel", "", e);
 
 	if (rc == 0 && c->initrd_path)
-		rc = check_file(c->initrd_path, O_RDONLY, "initrd_missing",
-				"the initrd", "", e);
+		rc = check_file(c->initrd_path, O_RDONLY, FILE_REGULAR,
+				"initrd_missing", "the initrd", "", e);
 	for (size_t i = 0; rc == 0 && i < c->drive_count; i++)
 		rc = check_file(c->drives[i].path_on_host,
 				c->drives[i].is_read_only ? O_RDONLY : O_RDWR,
-				"drive_missing", "drive ",
-				c->drives[i].drive_id, e);
+				FILE_REGULAR | FILE_BLOCK, "drive_missing",
+				"drive ", c->drives[i].drive_id, e);
+	if (rc == 0)
+		rc = check_log(c->serial.log_path, "serial", e);
+	if (rc == 0)
+		rc = check_log(c->console.log_path, "console", e);
 	return rc < 0 ? rc : check_places(c, e);
 }

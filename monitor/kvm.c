@@ -12,6 +12,7 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "monitor/config.h"
 
 int kvm_ioctl(int fd, unsigned long request, void *arg)
@@ -61,7 +62,7 @@ static const struct {
 	{ KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT" },
 };
 
-static int open_error(const char *path, int sys, struct err *e)
+static int open_error(const char *path, int sys, const char *why, struct err *e)
 {
 	if (sys == EACCES || sys == EPERM)
 		return err_set(e, ERR_PERMISSION, "kvm_permission", sys,
@@ -74,20 +75,21 @@ static int open_error(const char *path, int sys, struct err *e)
 			       "the firmware and load kvm-intel or kvm-amd",
 			       path);
 	return err_set(e, ERR_UNAVAILABLE, "kvm_failed", sys,
-		       "cannot open %s: %s", path, strerror(sys));
+		       "cannot open %s: %s", path, why);
 }
 
 int kvm_open(const char *path, struct kvm *ret, struct err *e)
 {
 	struct kvm kvm = KVM_INIT;
 	AUTO(fd) int fd = -1;
+	const char *why;
 	int rc;
 
 	if (!path)
 		path = "/dev/kvm";
-	fd = config_open(path, O_RDWR);
+	fd = config_open(path, O_RDWR, FILE_CHAR, &why);
 	if (fd < 0)
-		return open_error(path, -fd, e);
+		return open_error(path, -fd, why, e);
 	kvm.api = kvm_ioctl_value(fd, KVM_GET_API_VERSION, 0);
 	if (kvm.api != KVM_API_VERSION)
 		return err_set(e, ERR_UNAVAILABLE, "kvm_missing", 0,

@@ -12,6 +12,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "monitor/acpi.h"
 #include "monitor/cpuid.h"
 #include "monitor/machine_devices.h"
@@ -228,13 +229,14 @@ void machine_free(struct machine *m)
 static int open_boot_file(const char *path, const char *missing_code,
 			  const char *what, int *ret, struct err *e)
 {
-	int fd = config_open(path, O_RDONLY);
+	const char *why;
+	int fd = config_open(path, O_RDONLY, FILE_REGULAR, &why);
 
 	if (fd < 0)
 		return err_set(e,
 			       fd == -EACCES ? ERR_PERMISSION : ERR_NOT_FOUND,
 			       missing_code, -fd, "cannot open the %s %s: %s",
-			       what, path, strerror(-fd));
+			       what, path, why);
 	*ret = fd;
 	return 0;
 }

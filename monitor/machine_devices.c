@@ -39,8 +39,10 @@ static bool on_blk_failed(void *ctx, const char *operation, int sys)
 
 static int open_drive(const struct config_drive *drive, struct err *e)
 {
+	const char *why;
 	int fd = config_open(drive->path_on_host,
-			     drive->is_read_only ? O_RDONLY : O_RDWR);
+			     drive->is_read_only ? O_RDONLY : O_RDWR,
+			     FILE_REGULAR | FILE_BLOCK, &why);
 
 	if (fd >= 0)
 		return fd;
@@ -50,11 +52,15 @@ static int open_drive(const struct config_drive *drive, struct err *e)
 						   : "drive_read_only",
 			       -fd, "may not open drive %s (%s)%s: %s",
 			       drive->drive_id, drive->path_on_host,
-			       drive->is_read_only ? "" : " for writing",
-			       strerror(-fd));
+			       drive->is_read_only ? "" : " for writing", why);
+	if (fd == -EINVAL || fd == -EISDIR)
+		return err_set(e, ERR_INVALID, "drive_bad_type", -fd,
+			       "drive %s (%s) must be a regular file or a "
+			       "block device: %s",
+			       drive->drive_id, drive->path_on_host, why);
 	return err_set(e, ERR_NOT_FOUND, "drive_missing", -fd,
 		       "cannot open drive %s (%s): %s", drive->drive_id,
-		       drive->path_on_host, strerror(-fd));
+		       drive->path_on_host, why);
 }
 
 static int add_drive(struct machine *m, const struct config_drive *drive,

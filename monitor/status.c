@@ -23,10 +23,14 @@ static int cannot(const char *path, int sys, struct err *e)
 
 int status_open(struct status_file *f, const char *path, struct err *e)
 {
+	const char *why;
 	struct stat st;
 
 	if (config_inherited_fd(path) >= 0) {
-		f->fd = config_open(path, O_WRONLY);
+		f->fd = config_open(path, O_WRONLY,
+				    FILE_REGULAR | FILE_CHAR | FILE_FIFO |
+					    FILE_SOCKET,
+				    &why);
 		return f->fd < 0 ? cannot(path, -f->fd, e) : 0;
 	}
 	/* What an earlier run left must not pass for this one's end. */

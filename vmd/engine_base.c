@@ -325,7 +325,9 @@ int engine_log_open(int dirfd, const char *name, int *ret_fd, struct err *e)
 
 void engine_log_tail(int dirfd, const char *name, char *out, size_t size)
 {
-	AUTO(fd) int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC);
+	AUTO(fd)
+	int fd = openat(dirfd, name,
+			O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	char text[1024];
 	size_t used = 0;
 	off_t len = 0;

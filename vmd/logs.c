@@ -138,7 +138,8 @@ static int open_log(struct vm *vm, struct err *e)
 		       O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	fd = dirfd < 0 ? -1
 		       : openat(dirfd, "console.log",
-				O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+				O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK |
+					O_NOCTTY);
 	if (fd < 0 && errno == ENOENT)
 		return err_set(e, ERR_NOT_FOUND, "no_logs", ENOENT,
 			       "VM '%s' has no console log: it was not started "

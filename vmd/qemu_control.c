@@ -52,7 +52,8 @@ static const char *shutdown_reason(const json_t *data)
 bool qemu_logged_end(int dirfd, enum vm_end *ret_end, struct err *ret_err)
 {
 	AUTO(fd)
-	int fd = openat(dirfd, "qmp.log", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = openat(dirfd, "qmp.log",
+			O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	AUTO(free) char *text = malloc(QEMU_LOG_TAIL_BYTES + 1);
 	off_t len = fd >= 0 ? lseek(fd, 0, SEEK_END) : -1;
 	char *save = NULL;

@@ -376,6 +376,56 @@ def case_check(run):
     check_says(1, "no-such-kernel", "kernel_missing")
 
 
+def case_blocking_files(run):
+    """A FIFO where a file is named: an error at once, never a wait."""
+    fifo = os.path.join(run.directory, "fifo")
+    os.mkfifo(fifo)
+    options = list(run.options)
+
+    def refused(code, *words):
+        for run.options in (options, [*options, "--check"]):
+            run.start()
+            got, _, err = run.finish()
+            check(got == code, f"exit status {got}, not {code}: {err!r}")
+            for word in words:
+                check(word in err, f"{word!r} is not in {err!r}")
+
+    def with_fields(**fields):
+        saved = json.loads(json.dumps(run.config))
+        run.config.update({k.replace("_", "-"): v for k, v in fields.items()})
+        return saved
+
+    guest = run.config["boot-source"]["kernel_image_path"]
+    saved = with_fields(boot_source={"kernel_image_path": "fifo"})
+    refused(1, "kernel_missing", "FIFO")
+    run.config = saved
+    saved = with_fields(boot_source={"kernel_image_path": guest,
+                                     "initrd_path": "fifo"})
+    refused(1, "initrd_missing", "FIFO")
+    run.config = saved
+    saved = with_fields(drives=[{"drive_id": "d", "path_on_host": "fifo",
+                                 "is_root_device": False}])
+    refused(1, "FIFO")
+    run.config = saved
+    for name in ("serial", "console"):
+        saved = with_fields(**{name: {"log_path": "fifo"}})
+        refused(1, "serial_failed", "other end")
+        run.config = saved
+    # A log may be a FIFO that somebody reads.
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    with_fields(serial={"log_path": "fifo"})
+    run.options = options
+    run_to_end(run, 64, "debug-exit")
+    check(os.read(reader, 100) == b"hello from elf64\n", "nothing in the FIFO")
+    os.close(reader)
+    run.process = subprocess.Popen(
+        [run.monitor, "--config", "fifo"], cwd=run.directory,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE)
+    code, _, err = run.finish()
+    check(code == 2 and "nobody writes" in err, f"{code} {err!r}")
+
+
 def case_kernel_truncated(run):
     with open(run.guest, "rb") as file:
         data = file.read()

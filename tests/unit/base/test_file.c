@@ -45,6 +45,55 @@ static void test_file_read_refuses_large_and_odd_files(void **state)
 	assert_null(data);
 }
 
+/* Neither waits for the other end of a FIFO nor takes what it cannot use. */
+static void test_file_open_takes_only_the_kinds_asked_for(void **state)
+{
+	struct tmpdir *f = *state;
+	const char *why = NULL;
+	AUTO(fd) int file = -1;
+	AUTO(fd) int reader = -1;
+	AUTO(fd) int fifo = -1;
+
+	assert_int_equal(mkfifoat(f->fd, "p", 0600), 0);
+	assert_int_equal(file_open(f->fd, "p", O_RDONLY, 0, FILE_REGULAR, &why),
+			 -EINVAL);
+	assert_string_equal(why, "it is a FIFO");
+	assert_int_equal(file_open(f->fd, "p", O_WRONLY, 0, FILE_FIFO, &why),
+			 -ENXIO);
+	assert_int_equal(file_open(f->fd, ".", O_RDONLY, 0, FILE_REGULAR, &why),
+			 -EISDIR);
+	assert_int_equal(file_open(f->fd, "/dev/null", O_RDONLY, 0,
+				   FILE_REGULAR | FILE_BLOCK, &why),
+			 -EINVAL);
+	assert_string_equal(why, "it is a character device");
+	assert_int_equal(file_open(f->fd, "no", O_RDONLY, 0, FILE_REGULAR,
+				   &why),
+			 -ENOENT);
+	assert_string_equal(why, strerror(ENOENT));
+	reader = file_open(f->fd, "p", O_RDONLY, 0, FILE_FIFO, &why);
+	assert_true(reader >= 0);
+	fifo = file_open(f->fd, "p", O_WRONLY, 0, FILE_FIFO, &why);
+	assert_true(fifo >= 0 && (fcntl(fifo, F_GETFL) & O_NONBLOCK));
+}
+
+static void test_file_open_makes_files_with_their_mode(void **state)
+{
+	struct tmpdir *f = *state;
+	const char *why = NULL;
+	mode_t mask = umask(0);
+	AUTO(fd)
+	int fd = file_open(f->fd, "new", O_RDWR | O_CREAT, 0640, FILE_REGULAR,
+			   &why);
+	struct stat st;
+
+	(void)umask(mask);
+	assert_true(fd >= 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0640);
+	assert_false(fcntl(fd, F_GETFL) & O_NONBLOCK);
+	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+}
+
 static void test_file_remove_tree_does_not_follow_links(void **state)
 {
 	struct tmpdir *f = *state;
@@ -118,6 +167,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TMPDIR_TEST(test_file_replace_is_whole_and_leaves_no_rest),
 		TMPDIR_TEST(test_file_read_refuses_large_and_odd_files),
+		TMPDIR_TEST(test_file_open_takes_only_the_kinds_asked_for),
+		TMPDIR_TEST(test_file_open_makes_files_with_their_mode),
 		TMPDIR_TEST(test_file_remove_tree_does_not_follow_links),
 		TMPDIR_TEST(test_file_copy_sparse_keeps_content_and_holes),
 		TMPDIR_TEST(test_file_write_reports_full_disk),

@@ -115,6 +115,8 @@ static void test_output_reaches_log_and_client(void **state)
 	assert_memory_equal(text, "late\n", 5);
 	assert_int_equal(stat(h->log, &st), 0);
 	assert_int_equal(st.st_size, 11);
+	/* Its owner can read it again, nobody else can. */
+	assert_int_equal(st.st_mode & 07777, 0600);
 }
 
 static void test_output_without_newline_comes_soon(void **state)
