@@ -91,6 +91,7 @@ int daemon_open(struct daemon *d, struct loop *loop,
 		.started_ms = clock_wall_ms(),
 	};
 	LIST_INIT(&d->vms);
+	TAILQ_INIT(&d->turns.waiting);
 	LIST_INIT(&d->operations);
 	LIST_INIT(&d->retired_tasks);
 	LIST_INIT(&d->watches);

@@ -45,6 +45,7 @@ struct daemon_config {
 	uint64_t lease_ms; /* of an ephemeral VM nobody is attached to */
 	uint64_t kill_ms; /* from kill to the certainty that it failed */
 	unsigned keep_operations;
+	unsigned starts_max; /* VMs that come up at once; the others wait */
 };
 
 /* Called (from the loop, never from within the change) after VMs or operations
@@ -68,6 +69,12 @@ enum {
 	VM_BUCKETS = 4096 /* a power of two; ids are random */
 };
 
+/* Who comes up and who waits for it; see vm_turn.c. */
+struct turns {
+	unsigned taken;
+	TAILQ_HEAD(, vm) waiting;
+};
+
 struct daemon_counters {
 	uint64_t vms_created, vms_started, vms_failed, vms_adopted;
 	uint64_t execs, http_requests, http_refused, swept;
@@ -84,6 +91,7 @@ struct daemon {
 	LIST_HEAD(, vm) vms;
 	struct vm_bucket vms_by_id[VM_BUCKETS];
 	size_t vm_count;
+	struct turns turns;
 	LIST_HEAD(, operation) operations;
 	LIST_HEAD(, task) retired_tasks;
 	struct task *sweep; /* of the image store, while it runs */

@@ -137,6 +137,7 @@ static int run(const struct options *o, struct err *e)
 		.lease_ms = 30000,
 		.kill_ms = 10000,
 		.keep_operations = 1000,
+		.starts_max = o->starts_max,
 	};
 	struct loop *loop = loop_new(e);
 	struct daemon d;

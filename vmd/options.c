@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/parse.h"
 
 static const char help[] =
 	"Usage: vmd [OPTION]...\n"
@@ -21,6 +22,8 @@ static const char help[] =
 	"                     else $XDG_RUNTIME_DIR/vmd, else run in the state\n"
 	"                     directory)\n"
 	"  --socket PATH      API socket (RUN-DIR/vmd.sock)\n"
+	"  --max-starts N     VMs that come up at once, the others wait (two for\n"
+	"                     each processor, at least 4)\n"
 	"  --log-level LEVEL  error, warn, info or debug (info)\n"
 	"  --log-format FMT   auto, text or json (auto)\n"
 	"  --foreground       accepted; vmd never goes to the background\n"
@@ -92,6 +95,13 @@ static int fill_defaults(struct options *o, struct err *e)
 	return rc;
 }
 
+static unsigned default_starts(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return cpus > 2 ? 2 * (unsigned)cpus : 4;
+}
+
 static int take_format(struct options *o, const char *name, struct err *e)
 {
 	static const char *const names[] = { "auto", "text", "json" };
@@ -113,6 +123,7 @@ int options_parse(struct options *o, int argc, char **argv, struct err *e)
 		{ "state-dir", required_argument, NULL, 's' },
 		{ "run-dir", required_argument, NULL, 'r' },
 		{ "socket", required_argument, NULL, 'S' },
+		{ "max-starts", required_argument, NULL, 'm' },
 		{ "log-level", required_argument, NULL, 'l' },
 		{ "log-format", required_argument, NULL, 'f' },
 		{ "foreground", no_argument, NULL, 'F' },
@@ -120,9 +131,11 @@ int options_parse(struct options *o, int argc, char **argv, struct err *e)
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
+	uint64_t n = 0;
 	int c, rc = 0;
 
-	*o = (struct options){ .log_level = LOG_LEVEL_INFO };
+	*o = (struct options){ .log_level = LOG_LEVEL_INFO,
+			       .starts_max = default_starts() };
 	opterr = 0;
 	while (rc == 0 && (c = getopt_long(argc, argv, "", table, NULL)) >= 0) {
 		if (c == 's')
@@ -131,7 +144,10 @@ int options_parse(struct options *o, int argc, char **argv, struct err *e)
 			rc = set(&o->run_dir, optarg, e);
 		else if (c == 'S')
 			rc = set(&o->socket_path, optarg, e);
-		else if (c == 'f')
+		else if (c == 'm') {
+			rc = parse_u64(optarg, 1, 10000, "--max-starts", &n, e);
+			o->starts_max = (unsigned)n;
+		} else if (c == 'f')
 			rc = take_format(o, optarg, e);
 		else if (c == 'v' || c == 'h') {
 			(void)fputs(c == 'h' ? help : "vmd " VMD_VERSION "\n",

@@ -10,6 +10,7 @@ struct options {
 	char *state_dir, *run_dir, *socket_path; /* absolute */
 	enum log_level log_level;
 	enum log_format log_format;
+	unsigned starts_max;
 };
 
 /* 0: go on; 1: done (help, version); negative: error. */

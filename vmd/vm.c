@@ -24,6 +24,7 @@ struct vm *vm_new(struct daemon *d, struct err *e)
 	loop_timer_init(d->loop, &vm->deadline, NULL, vm);
 	loop_timer_init(d->loop, &vm->reconnect, NULL, vm);
 	loop_timer_init(d->loop, &vm->life, NULL, vm);
+	loop_timer_init(d->loop, &vm->turn_end, NULL, vm);
 	LIST_INSERT_HEAD(&d->vms, vm, link);
 	d->vm_count++;
 	return vm;
@@ -52,6 +53,7 @@ void vm_free(struct vm *vm)
 		LIST_REMOVE(u, link);
 		u->gone(u);
 	}
+	vm_turn_leave(vm);
 	loop_timer_disarm(&vm->deadline);
 	loop_timer_disarm(&vm->life);
 	loop_timer_disarm(&vm->reconnect);
@@ -126,6 +128,9 @@ void vm_set_state(struct vm *vm, enum api_vm_state state, const char *fmt, ...)
 	       api_vm_state_name(state), vm->row.reason[0] ? ": " : "",
 	       vm->row.reason);
 	vm->row.state = state;
+	if (state != API_VM_CREATING && state != API_VM_STARTING &&
+	    state != API_VM_RUNNING)
+		vm_turn_leave(vm);
 	/* What only a VM that runs needs. */
 	if (state == API_VM_STOPPED || state == API_VM_FAILED)
 		vm_console_end(vm);

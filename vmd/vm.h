@@ -40,6 +40,12 @@ enum vm_after {
 	AFTER_REMOVE
 };
 
+enum vm_turn {
+	TURN_NONE,
+	TURN_AWAITED,
+	TURN_TAKEN
+};
+
 struct vm {
 	struct vm_row row;
 	json_t *spec; /* validated VmCreate with defaults */
@@ -62,6 +68,11 @@ struct vm {
 	bool starting; /* launched, and not ready yet: its end is a failed start */
 	bool ending; /* a power-off or kill is under way */
 	bool killed; /* there is no way back */
+
+	enum vm_turn turn; /* to come up; see vm_turn.c */
+	TAILQ_ENTRY(vm) turn_link;
+	loop_timer_fn *turn_fn;
+	struct loop_timer turn_end;
 
 	struct loop_timer deadline; /* of the current step */
 	struct loop_timer reconnect; /* of the agent */
@@ -121,12 +132,22 @@ bool vm_wants_command(const struct vm *vm);
 /* vm_launch.c */
 int vm_choose_engine(struct vm *vm, const struct image *image, struct err *e);
 int vm_launch(struct vm *vm, struct err *e);
+/* The same when its turn comes; a failure is told to the operation. */
+void vm_launch_in_turn(struct vm *vm);
 /* The start attempt is over: ends what runs, then fails with e. */
 void vm_start_failed(struct vm *vm, const struct err *why);
 uint64_t vm_ready_timeout_ms(const struct vm *vm);
 /* It was launched at row.started_ms and has to be ready in time; one that was
  * taken over has a moment to be heard, however late it is. */
 void vm_await_ready(struct vm *vm);
+
+/* vm_turn.c: fn is called with vm->deadline as its timer as soon as it is this
+ * VM's turn to come up; never from within. */
+void vm_turn_take(struct vm *vm, loop_timer_fn *fn);
+/* It is up, or will not come up: the next one may. Harmless without a turn. */
+void vm_turn_leave(struct vm *vm);
+/* Its guest boots now: from here on the turn is limited in time. */
+void vm_turn_begin_boot(struct vm *vm);
 
 /* vm_events.c: the engine's and the agent's callbacks. */
 extern const struct engine_events vm_engine_events;

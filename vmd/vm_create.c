@@ -162,7 +162,7 @@ static int make_durable(struct vm *vm,
 		rc = store_journal_add(s, &row, e);
 	if (rc >= 0) {
 		vm->op = operation_new(vm->daemon, "vm_create", "vm",
-				       vm->row.id, CREATE_DEADLINE_MS, e);
+				       vm->row.id, 0, e);
 		if (!vm->op)
 			rc = -EIO;
 	}
@@ -269,6 +269,7 @@ static void first_step(struct loop_timer *timer)
 	int rc = image_store_get(vm->daemon->images, vm->row.image_id, &image,
 				 &e);
 
+	loop_timer_arm(&vm->op->deadline, CREATE_DEADLINE_MS);
 	if (rc == 0)
 		rc = make_state_dir(vm, &image, &e);
 	if (rc == 0 && image.root.digest[0])
@@ -309,7 +310,7 @@ int vm_create(struct daemon *d, json_t *body,
 	d->count.vms_created++;
 	vm_life_begin(vm);
 	/* The answer goes out first; then the work begins. */
-	loop_timer_start_soon(&vm->deadline, first_step);
+	vm_turn_take(vm, first_step);
 	*ret = vm;
 	return 0;
 }

@@ -233,14 +233,6 @@ static bool panicked(const struct vm *vm, struct err *ret)
 	return true;
 }
 
-static void launch_again(struct vm *vm)
-{
-	struct err e = ERR_INIT;
-
-	if (vm_launch(vm, &e) < 0)
-		vm_start_failed(vm, &e);
-}
-
 void vm_ended(struct vm *vm, enum vm_end end, const struct err *e)
 {
 	struct err reason = ERR_INIT;
@@ -267,7 +259,8 @@ void vm_ended(struct vm *vm, enum vm_end end, const struct err *e)
 		reason = vm->why;
 		vm_remove(vm, reason.kind == ERR_NONE ? NULL : &reason);
 	} else if (vm->after == AFTER_LAUNCH) {
-		launch_again(vm);
+		vm_set_state(vm, API_VM_STARTING, "%s", "");
+		vm_launch_in_turn(vm);
 	} else if (op_is(vm, "vm_stop")) {
 		vm->starting = false;
 		ended_stopping(vm, end, e);

@@ -199,6 +199,7 @@ void vm_await_ready(struct vm *vm)
 	uint64_t now = clock_mono_ms(), limit = vm_ready_timeout_ms(vm);
 
 	vm->starting = true;
+	vm_turn_begin_boot(vm);
 	vm->launch_ms = passed < now ? now - passed : 0;
 	loop_timer_start(&vm->deadline, on_not_ready,
 			 passed + HEARING_MS < limit ? limit - passed
@@ -253,4 +254,18 @@ int vm_launch(struct vm *vm, struct err *e)
 		vm_start_failed(vm, &why);
 	}
 	return 0;
+}
+
+static void on_turn(struct loop_timer *timer)
+{
+	struct vm *vm = timer->data;
+	struct err e = ERR_INIT;
+
+	if (vm_launch(vm, &e) < 0)
+		vm_start_failed(vm, &e);
+}
+
+void vm_launch_in_turn(struct vm *vm)
+{
+	vm_turn_take(vm, on_turn);
 }

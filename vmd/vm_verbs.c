@@ -28,15 +28,6 @@ static int begin(struct vm *vm, const char *kind, struct err *e)
 	return 0;
 }
 
-static void launch_soon(struct loop_timer *timer)
-{
-	struct vm *vm = timer->data;
-	struct err e = ERR_INIT;
-
-	if (vm_launch(vm, &e) < 0)
-		vm_start_failed(vm, &e);
-}
-
 /* A VM that could not be judged may run: whatever is its is ended by pid and
  * start time before anything else may use its disk. */
 static void end_unjudged(struct vm *vm)
@@ -80,7 +71,7 @@ int vm_start(struct vm *vm, struct err *e)
 	if (rc < 0)
 		return rc;
 	vm_set_state(vm, API_VM_STARTING, "%s", "");
-	loop_timer_start(&vm->deadline, launch_soon, 0);
+	vm_launch_in_turn(vm);
 	return 0;
 }
 

@@ -177,6 +177,7 @@ int rig_setup(void **state)
 		.lease_ms = 30000,
 		.kill_ms = 2000,
 		.keep_operations = 100,
+		.starts_max = 4,
 	};
 	r->loop = loop_new(NULL);
 	assert_non_null(r->loop);
