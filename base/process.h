@@ -21,6 +21,8 @@ struct process_fd {
 	int to;
 };
 
+struct jail_spec;
+
 struct process_spec {
 	const char *const *argv; /* argv[0] is looked up in PATH when no '/' */
 	const char *const *envp; /* NULL: the parent's environment */
@@ -31,6 +33,9 @@ struct process_spec {
 	bool new_group; /* own process group, so that a tree can be ended */
 	bool die_with_parent; /* PR_SET_PDEATHSIG SIGKILL */
 	int cgroup_fd; /* CLONE_INTO_CGROUP when > 0 */
+	/* NULL: none. cwd is then "/" of the jail; a program outside of what the
+	 * jail holds is executed by descriptor. */
+	const struct jail_spec *jail;
 };
 
 struct process {

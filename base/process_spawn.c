@@ -19,6 +19,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/jail.h"
 #include "base/process.h"
 
 enum {
@@ -32,8 +33,17 @@ struct child {
 	const char *path;
 	char *const *envp;
 	int report_fd;
+	int program_fd; /* -1: by its path */
+	const struct jail_plan *plan; /* NULL: no jail */
 	pid_t parent;
 	int highest_to;
+};
+
+/* What the child says when it could not become the program. The text is a
+ * constant: parent and child have it at the same address. */
+struct report {
+	int error;
+	const char *step;
 };
 
 static void child_reset_signals(void)
@@ -60,6 +70,12 @@ static int child_place_fds(struct child *c)
 	c->report_fd = fcntl(c->report_fd, F_DUPFD_CLOEXEC, FD_ABOVE_ALL);
 	if (c->report_fd < 0)
 		return -1;
+	if (c->program_fd >= 0) {
+		c->program_fd =
+			fcntl(c->program_fd, F_DUPFD_CLOEXEC, FD_ABOVE_ALL);
+		if (c->program_fd < 0)
+			return -1;
+	}
 	for (size_t i = 0; i < spec->fd_count; i++) {
 		high[i] =
 			fcntl(spec->fds[i].from, F_DUPFD_CLOEXEC, FD_ABOVE_ALL);
@@ -114,7 +130,8 @@ static void child_reset_oom_score(void)
 static void __attribute__((noreturn)) child_run(struct child *c)
 {
 	const struct process_spec *spec = c->spec;
-	int error;
+	struct report report = { 0, NULL };
+	char *const *argv = (char *const *)(uintptr_t)spec->argv;
 
 	child_reset_signals();
 	child_reset_oom_score();
@@ -125,7 +142,8 @@ static void __attribute__((noreturn)) child_run(struct child *c)
 	if (spec->die_with_parent) {
 		if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 			goto fail;
-		if (getppid() != c->parent)
+		/* 0: in a pid namespace of its own a parent has no number. */
+		if (getppid() != c->parent && getppid() != 0)
 			_exit(126); /* it died before the line above */
 	}
 	if (child_place_fds(c) < 0)
@@ -133,10 +151,16 @@ static void __attribute__((noreturn)) child_run(struct child *c)
 	if (spec->cwd && chdir(spec->cwd) < 0)
 		goto fail;
 	child_close_rest(c);
-	(void)execve(c->path, (char *const *)(uintptr_t)spec->argv, c->envp);
+	if (c->plan && jail_enter(c->plan, &report.step) != 0)
+		goto fail;
+	report.step = NULL;
+	if (c->program_fd >= 0)
+		(void)execveat(c->program_fd, "", argv, c->envp, AT_EMPTY_PATH);
+	else
+		(void)execve(c->path, argv, c->envp);
 fail:
-	error = errno;
-	(void)file_write_full(c->report_fd, &error, sizeof(error));
+	report.error = errno;
+	(void)file_write_full(c->report_fd, &report, sizeof(report));
 	_exit(127);
 }
 
@@ -213,11 +237,14 @@ char *process_find_program(const char *name)
 	return resolve(name);
 }
 
-static pid_t clone_with_pidfd(const struct process_spec *spec, int *ret_pidfd)
+static pid_t clone_with_pidfd(const struct child *c, int *ret_pidfd)
 {
-	struct clone_args args = { .flags = CLONE_PIDFD,
-				   .pidfd = (uint64_t)(uintptr_t)ret_pidfd,
-				   .exit_signal = SIGCHLD };
+	const struct process_spec *spec = c->spec;
+	struct clone_args args = {
+		.flags = CLONE_PIDFD | (c->plan ? c->plan->clone_flags : 0),
+		.pidfd = (uint64_t)(uintptr_t)ret_pidfd,
+		.exit_signal = SIGCHLD
+	};
 
 	if (spec->cgroup_fd > 0) {
 		args.flags |= CLONE_INTO_CGROUP;
@@ -226,24 +253,48 @@ static pid_t clone_with_pidfd(const struct process_spec *spec, int *ret_pidfd)
 	return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 }
 
-/* Reads what the child says about its exec: 0 when it succeeded. */
-static int read_report(int fd)
+/* Reads what the child says about its exec: error 0 when it succeeded. */
+static struct report read_report(int fd)
 {
-	int error = 0;
+	struct report report = { 0, NULL };
 	ssize_t n;
 
 	do {
-		n = read(fd, &error, sizeof(error));
+		n = read(fd, &report, sizeof(report));
 	} while (n < 0 && errno == EINTR);
-	return n == (ssize_t)sizeof(error) ? error : 0;
+	if (n != (ssize_t)sizeof(report))
+		report.error = 0;
+	return report;
+}
+
+/* What the jail holds is executed by its path there, the rest by descriptor. */
+static int open_program(const struct jail_spec *jail, const char *path)
+{
+	if (jail->libraries && strncmp(path, "/usr/", 5) == 0)
+		return -1;
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+static int jail_refused(struct err *e, const char *path,
+			const struct report *report)
+{
+	return err_set(e, ERR_UNAVAILABLE, "jail_failed", report->error,
+		       "cannot start %s in a jail: %s: %s%s", path,
+		       report->step, strerror(report->error),
+		       geteuid() == 0
+			       ? ""
+			       : "; an ordinary user needs user namespaces: "
+				 "see \"Isolation\" in vmd(8)");
 }
 
 int process_spawn(const struct process_spec *spec, struct process *ret,
 		  struct err *e)
 {
 	AUTO(free) char *path = resolve(spec->argv[0]);
-	int report[2] = { -1, -1 }, pidfd = -1, error;
-	struct child c = { .spec = spec, .parent = getpid() };
+	int pipe_fds[2] = { -1, -1 }, pidfd = -1;
+	struct child c = { .spec = spec, .parent = getpid(), .program_fd = -1 };
+	struct report report = { 0, NULL };
+	struct jail_plan plan;
 	pid_t pid;
 
 	if (!path)
@@ -260,26 +311,39 @@ int process_spawn(const struct process_spec *spec, struct process *ret,
 		if (spec->fds[i].to > c.highest_to)
 			c.highest_to = spec->fds[i].to;
 	}
-	if (pipe2(report, O_CLOEXEC) < 0)
+	if (spec->jail) {
+		int rc = jail_prepare(spec->jail, &plan, e);
+
+		if (rc < 0)
+			return err_wrap(e, rc, "start %s", path);
+		c.plan = &plan;
+	}
+	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return err_sys(e, errno, "start %s: pipe", path);
+	if (spec->jail)
+		c.program_fd = open_program(spec->jail, path);
 	c.path = path;
 	c.envp = spec->envp ? (char *const *)(uintptr_t)spec->envp : environ;
-	c.report_fd = report[1];
-	pid = clone_with_pidfd(spec, &pidfd);
+	c.report_fd = pipe_fds[1];
+	pid = clone_with_pidfd(&c, &pidfd);
 	if (pid == 0)
 		child_run(&c);
-	error = pid < 0 ? errno : 0;
-	(void)close(report[1]);
-	if (!error) {
-		error = read_report(report[0]);
-		if (error) {
+	if (pid < 0)
+		report = (struct report){ errno, "namespaces" };
+	(void)close(pipe_fds[1]);
+	close_fd(&c.program_fd);
+	if (!report.error) {
+		report = read_report(pipe_fds[0]);
+		if (report.error) {
 			(void)waitpid(pid, NULL, 0);
 			(void)close(pidfd);
 		}
 	}
-	(void)close(report[0]);
-	if (error)
-		return err_sys(e, error, "start %s", path);
+	(void)close(pipe_fds[0]);
+	if (report.error && report.step && spec->jail)
+		return jail_refused(e, path, &report);
+	if (report.error)
+		return err_sys(e, report.error, "start %s", path);
 	ret->pid = pid;
 	ret->pidfd = pidfd;
 	if (process_start_time(pid, &ret->start_time) < 0)

@@ -44,8 +44,8 @@ struct row {
 };
 
 #define EXACT UINT32_MAX
-#define ARG(n, mask, want)                     \
-	{                                      \
+#define ARG(n, mask, want)                        \
+	{                                         \
 		(n) + 1, (mask), (uint32_t)(want) \
 	}
 
@@ -146,10 +146,10 @@ static int add_row(scmp_filter_ctx filter, const struct row *row)
 	unsigned count = 0;
 
 	for (; count < 2 && row->arg[count].index; count++)
-		cmp[count] = SCMP_CMP64(row->arg[count].index - 1,
-					SCMP_CMP_MASKED_EQ,
-					row->arg[count].mask,
-					row->arg[count].want);
+		cmp[count] =
+			SCMP_CMP64(row->arg[count].index - 1,
+				   SCMP_CMP_MASKED_EQ, row->arg[count].mask,
+				   row->arg[count].want);
 	return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, row->call, count,
 				      cmp);
 }

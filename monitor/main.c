@@ -224,9 +224,8 @@ static int run(const struct options *o, const struct config *config,
 		rc = machine_start_threads(
 			*m, o->no_lockdown ? NULL : lockdown_enter, e);
 	if (rc == 0 && !o->no_lockdown)
-		rc = lockdown_enter(calls_host ? LOCKDOWN_LOOP_CALLING
-					       : LOCKDOWN_LOOP,
-				    e);
+		rc = lockdown_enter(
+			calls_host ? LOCKDOWN_LOOP_CALLING : LOCKDOWN_LOOP, e);
 	return rc < 0 ? rc : machine_run(*m, e);
 }
 

@@ -24,9 +24,9 @@ struct status_file {
 	int fd; /* empty until the end */
 };
 
-#define STATUS_FILE_INIT  \
-	{                 \
-		.fd = -1  \
+#define STATUS_FILE_INIT \
+	{                \
+		.fd = -1 \
 	}
 
 /*

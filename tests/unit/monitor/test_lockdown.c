@@ -207,8 +207,8 @@ static void test_enter_refuses_what_the_role_has_no_need_of(void **state)
 	for (size_t i = 0; i < sizeof(tries) / sizeof(tries[0]); i++)
 		for (int role = 0; role < LOCKDOWN_ROLES; role++) {
 			bool want = !(tries[i].allowed & 1 << role);
-			bool got = refused((enum lockdown_role)role,
-					   tries[i].run);
+			bool got =
+				refused((enum lockdown_role)role, tries[i].run);
 
 			if (got != want)
 				fail_msg("%s on the %s thread: %s",
@@ -237,8 +237,8 @@ static void test_process_gives_up_paths_and_privilege(void **state)
 		if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
 			_exit(3);
 		/* Where there is no landlock the filter stands alone. */
-		if (abi > 0 && (open("/dev/null", O_RDONLY) >= 0 ||
-				errno != EACCES))
+		if (abi > 0 &&
+		    (open("/dev/null", O_RDONLY) >= 0 || errno != EACCES))
 			_exit(5);
 		_exit(0);
 	}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A jail around a child process: namespaces of its own, an empty root with just
+ * the files it is given, another user without any privilege, limits, and a list
+ * of system calls. Everything is in force before the program's first
+ * instruction, so the program need not be trusted to shut itself up.
+ *
+ * Two ways, told apart by who starts it: root becomes the user of the jail
+ * (system mode); anybody else makes a user namespace in which only their own
+ * id exists (rootless mode). What the two promise is in docs/threat-model.md.
+ *
+ * Stages in the child, between clone3 and exec, async-signal-safe throughout
+ * (jail_enter.c): ids, root, limits, privilege, filter. What they need is
+ * computed before the clone by jail_prepare().
+ */
+#ifndef BASE_JAIL_H
+#define BASE_JAIL_H
+
+#include <linux/filter.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+enum {
+	JAIL_BINDS_MAX = 16,
+	JAIL_ENVIRONMENT_MAX = 8,
+};
+
+/* Device nodes; a set of them. */
+enum jail_device {
+	JAIL_DEV_NULL = 1 << 0,
+	JAIL_DEV_ZERO = 1 << 1,
+	JAIL_DEV_URANDOM = 1 << 2,
+	JAIL_DEV_KVM = 1 << 3,
+	JAIL_DEV_TUN = 1 << 4,
+};
+
+/* A file or directory of the host, at the same place or another in the jail. */
+struct jail_bind {
+	const char *source; /* absolute */
+	const char *target; /* below the root, without a leading '/' */
+	int fd; /* >= 0: source must still be the file that this is */
+	bool writable;
+	bool optional; /* left out when it is not there */
+};
+
+struct jail_limits {
+	uint64_t files; /* RLIMIT_NOFILE */
+	uint64_t processes; /* RLIMIT_NPROC: threads count */
+	uint64_t locked_bytes; /* RLIMIT_MEMLOCK */
+	uint64_t file_bytes; /* RLIMIT_FSIZE; 0: unlimited */
+};
+
+struct jail_spec {
+	const char *name; /* host name in the jail */
+	/* System mode: who it becomes, not 0. Rootless: not looked at. */
+	uid_t uid;
+	gid_t gid;
+	bool keep_net; /* the host's network namespace */
+	bool libraries; /* what a dynamic program needs: /usr, /lib*, read-only */
+	bool proc; /* /proc of the jail's own processes */
+	bool tmp; /* an empty /tmp */
+	unsigned devices; /* of enum jail_device */
+	const struct jail_bind *binds;
+	size_t bind_count;
+	struct jail_limits limits;
+	int oom_score_adj; /* 0 to 1000: the kernel's choice when memory is out */
+	/* System calls, or NULL. Async-signal-safe calls up to exec, exec and
+	 * what a C library does at its start must be on it. */
+	const struct sock_filter *filter;
+	size_t filter_len;
+};
+
+/* What the child needs, computed; no pointers are owned. */
+struct jail_plan {
+	const struct jail_spec *spec;
+	bool user_namespace; /* rootless */
+	uint64_t clone_flags;
+	char uid_map[64], gid_map[64], oom_score[16], mount_options[64];
+	gid_t groups[2]; /* of devices that the user may use by a group only */
+	size_t group_count;
+	struct jail_node {
+		const char *name; /* "kvm", "net/tun" */
+		const char *source; /* "/dev/kvm" */
+		dev_t rdev;
+	} nodes[8];
+	size_t node_count;
+	struct jail_link {
+		char name[16], target[32];
+	} links[4]; /* /lib -> usr/lib */
+	size_t link_count;
+	struct jail_bind library_binds[8];
+	size_t library_bind_count;
+	unsigned last_capability;
+};
+
+/* Code jail_failed. The plan points to spec. */
+int jail_prepare(const struct jail_spec *spec, struct jail_plan *ret,
+		 struct err *e);
+
+/*
+ * In the child: everything, or the errno and, in *ret_step, what failed. What is
+ * open stays open. After it nothing but exec is left.
+ */
+int jail_enter(const struct jail_plan *plan, const char **ret_step);
+
+#endif
