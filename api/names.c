@@ -61,6 +61,12 @@ const char *api_signal_name(int number)
 	return NULL;
 }
 
+bool api_id_ok(const char *text)
+{
+	return strlen(text) == API_ID_LEN &&
+	       strspn(text, API_ID_ALPHABET) == API_ID_LEN;
+}
+
 int api_name_index(const char *const *names, const char *name)
 {
 	for (int i = 0; names[i]; i++)

@@ -55,6 +55,14 @@ int api_signal_number(const char *name);
 /* "KILL" for 9; "9" is never the answer: NULL for a number without a name. */
 const char *api_signal_name(int number);
 
+/* Ids of VMs and operations: API_ID_LEN characters of API_ID_ALPHABET. */
+#define API_ID_ALPHABET "abcdefghijklmnopqrstuvwxyz234567"
+enum {
+	API_ID_LEN = 26
+};
+/* true when text is a whole identifier. */
+bool api_id_ok(const char *text);
+
 /* Position of name in a NULL-terminated list, or -1. */
 int api_name_index(const char *const *names, const char *name);
 

@@ -36,6 +36,7 @@ enum api_flag {
 		1, /* in requests: must be there; in answers: always is */
 	API_NULLABLE = 2, /* null is a value (in requests: as if absent) */
 	API_ENV_KEYS = 4, /* map keys are names of environment variables */
+	API_NOT_ID = 8, /* string: must not look like an id */
 };
 
 struct api_object;

@@ -77,9 +77,11 @@ static const struct api_field vm_create_fields[] = {
 	{ .name = "name",
 	  .type = API_STRING,
 	  .pattern = API_NAME,
+	  .flags = API_NOT_ID,
 	  .min = 1,
 	  .max = 63,
-	  .help = "Unique name; made from the image's name when absent." },
+	  .help = "Unique name; made from the image's name when absent. What "
+		  "looks like an id (26 of a-z 2-7) is refused." },
 	{ .name = "image",
 	  .type = API_STRING,
 	  .pattern = API_REF,

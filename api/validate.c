@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/names.h"
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/parse.h"
@@ -177,6 +178,12 @@ static int check_string(const struct api_field *f, const json_t *value,
 			       path, len, max);
 	if (f->values)
 		return check_values(f, s, path, e);
+	if ((f->flags & API_NOT_ID) && api_id_ok(s))
+		return err_set(e, ERR_INVALID, "name_like_id", 0,
+			       "%s: '%s' looks like an id (%d of a-z 2-7), "
+			       "which must never mean something else: choose "
+			       "another name",
+			       path, s, API_ID_LEN);
 	return check_pattern(f->pattern, s, path, e);
 }
 

@@ -18,11 +18,11 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/lookup.h"
 #include "base/parse.h"
 #include "images/store_internal.h"
 
 enum {
-	ID_PREFIX_MIN = 8,
 	IMAGES_MAX = 4096
 };
 
@@ -289,30 +289,25 @@ int image_store_list(struct image_store *s, struct image **ret,
 	return 0;
 }
 
-static int find_by_id(struct image_store *s, const char *prefix,
-		      struct image *ret, struct err *e)
+static int find_by_id(struct image_store *s, const char *ref, struct image *ret,
+		      struct err *e)
 {
 	AUTO(free) struct image *images = NULL;
-	size_t count = 0, len = strlen(prefix);
-	const struct image *found = NULL;
+	const struct image *found;
+	struct lookup l;
+	size_t count = 0;
 	int rc = image_store_list(s, &images, &count, e);
 
 	if (rc < 0)
 		return rc;
-	for (size_t i = 0; i < count; i++) {
-		if (images[i].damaged || !images[i].id[0] ||
-		    strncmp(images[i].id, prefix, len) != 0)
-			continue;
-		if (found)
-			return err_set(e, ERR_CONFLICT, "image_ambiguous", 0,
-				       "'%s' is the beginning of the ids of "
-				       "'%s' and '%s': give more digits",
-				       prefix, found->name, images[i].name);
-		found = &images[i];
-	}
+	lookup_begin(&l, ref);
+	for (size_t i = 0; i < count; i++)
+		if (!images[i].damaged)
+			lookup_offer(&l, images[i].id, images[i].name,
+				     &images[i]);
+	found = lookup_end(&l, "image", "image", e);
 	if (!found)
-		return err_set(e, ERR_NOT_FOUND, "image_not_found", ENOENT,
-			       "there is no image '%s'", prefix);
+		return l.count ? -EINVAL : -ENOENT;
 	*ret = *found;
 	return 0;
 }
@@ -321,15 +316,14 @@ int image_store_get(struct image_store *s, const char *ref, struct image *ret,
 		    struct err *e)
 {
 	struct err own = ERR_INIT;
-	size_t len = strlen(ref);
 	struct image img;
 	int rc;
 
 	if (!e)
 		e = &own;
+	/* No name is as long as an id: what is found by name is no other's id. */
 	rc = image_store_read_manifest(s, ref, &img, e);
-	if (rc < 0 && e->kind == ERR_NOT_FOUND && len >= ID_PREFIX_MIN &&
-	    len <= IMAGE_DIGEST_LEN && strspn(ref, "0123456789abcdef") == len)
+	if (rc < 0 && e->kind == ERR_NOT_FOUND)
 		return find_by_id(s, ref, ret, e);
 	if (!rc)
 		rc = image_store_check_blobs(s, &img, e);

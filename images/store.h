@@ -63,8 +63,8 @@ struct image_store;
 struct image_store *image_store_open(const char *dir, struct err *e);
 void image_store_free(struct image_store *s);
 
-/* By name or by a unique prefix (at least 8 digits) of the id. ERR_NOT_FOUND
- * code image_not_found; ERR_CORRUPT code image_corrupt: a blob is missing or has
+/* By id, name or a unique prefix of the id (base/lookup.h). ERR_NOT_FOUND code
+ * image_not_found; ERR_CORRUPT code image_corrupt: a blob is missing or has
  * the wrong size. */
 int image_store_get(struct image_store *s, const char *ref, struct image *ret,
 		    struct err *e);

@@ -84,7 +84,7 @@ static void put_done(void *ctx, uint32_t status, uint32_t signal,
 	if (e)
 		request_fail(f->request, e);
 	else
-		request_text(f->request, 204, "application/x-tar", NULL, 0);
+		request_empty(f->request, 204);
 }
 
 static const struct agent_stream_ops put_ops = {

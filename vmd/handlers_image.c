@@ -90,10 +90,8 @@ void handle_image_get(struct request *r)
 void handle_image_delete(struct request *r)
 {
 	struct daemon *d = r->daemon;
-	struct operation *op;
 	struct err e = ERR_INIT;
 	struct image image;
-	char id[ID_LEN + 1];
 	struct vm *vm;
 
 	if (image_store_get(d->images, r->params.value, &image, &e) < 0 &&
@@ -118,19 +116,12 @@ void handle_image_delete(struct request *r)
 		request_fail(r, &e);
 		return;
 	}
-	op = operation_new(d, "image_delete", "image", image.name, 0, &e);
-	if (!op) {
-		request_fail(r, &e);
-		return;
-	}
-	memcpy(id, op->row.id, sizeof(id));
 	if (image_store_remove(d->images, image.name, &e) < 0)
-		operation_finish(op, &e);
+		request_fail(r, &e);
 	else
-		operation_finish(op, NULL);
+		request_empty(r, 204);
 	if (d->sweep) /* it may have counted this image among the living */
 		daemon_sweep_images(d);
-	request_operation(r, id);
 }
 
 static void forget_staging(struct daemon *d, const char *op_id)

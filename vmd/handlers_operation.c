@@ -54,12 +54,23 @@ void handle_operation_list(struct request *r)
 		     NULL);
 }
 
-static void answer(struct request *r, const char *id)
+/* The id of the operation in the path, into r->subject; false after a 404. */
+static bool resolve(struct request *r)
+{
+	struct err e = ERR_INIT;
+
+	if (operation_resolve(r->daemon, r->params.value, r->subject, &e) == 0)
+		return true;
+	request_fail(r, &e);
+	return false;
+}
+
+static void answer(struct request *r)
 {
 	struct err e = ERR_INIT;
 	struct op_row row;
 
-	if (operation_get(r->daemon, id, &row, &e) < 0)
+	if (operation_get(r->daemon, r->subject, &row, &e) < 0)
 		request_fail(r, &e);
 	else
 		request_json(r, 200, operation_to_json(&row), NULL);
@@ -67,7 +78,8 @@ static void answer(struct request *r, const char *id)
 
 void handle_operation_get(struct request *r)
 {
-	answer(r, r->params.value);
+	if (resolve(r))
+		answer(r);
 }
 
 static void poll_cancelled(struct request *r)
@@ -76,22 +88,19 @@ static void poll_cancelled(struct request *r)
 
 	if (operation_get(r->daemon, r->subject, &row, NULL) < 0 ||
 	    row.state != API_OP_RUNNING)
-		answer(r, r->subject);
-}
-
-static void late(struct request *r)
-{
-	answer(r, r->subject);
+		answer(r);
 }
 
 void handle_operation_cancel(struct request *r)
 {
 	struct err e = ERR_INIT;
 
-	if (operation_cancel(r->daemon, r->params.value, &e) < 0)
+	if (!resolve(r))
+		return;
+	if (operation_cancel(r->daemon, r->subject, &e) < 0)
 		request_fail(r, &e);
 	else /* ending it takes a moment; the answer shows the end */
-		request_wait(r, r->params.value, 2, poll_cancelled, late);
+		request_wait(r, r->subject, 2, poll_cancelled, answer);
 }
 
 static void late_wait(struct request *r)
@@ -106,12 +115,7 @@ static void late_wait(struct request *r)
 
 void handle_operation_wait(struct request *r)
 {
-	struct err e = ERR_INIT;
-	struct op_row row;
-
-	if (operation_get(r->daemon, r->params.value, &row, &e) < 0)
-		request_fail(r, &e);
-	else
-		request_wait(r, row.id, request_query_u64(r, "timeout"),
+	if (resolve(r))
+		request_wait(r, r->subject, request_query_u64(r, "timeout"),
 			     poll_cancelled, late_wait);
 }

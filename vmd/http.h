@@ -85,6 +85,8 @@ void request_json(struct request *r, unsigned status, json_t *steal_body,
 		  const char *location);
 void request_text(struct request *r, unsigned status, const char *type,
 		  char *steal_text, size_t len);
+/* Without a body: 204. */
+void request_empty(struct request *r, unsigned status);
 void request_fail(struct request *r, const struct err *e);
 /* A 405 with what the path takes. */
 void request_fail_allow(struct request *r, const struct err *e,

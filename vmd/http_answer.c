@@ -94,6 +94,15 @@ void request_text(struct request *r, unsigned status, const char *type,
 	request_response(r, status, response);
 }
 
+void request_empty(struct request *r, unsigned status)
+{
+	struct MHD_Response *response = MHD_create_response_from_buffer(
+		0, NULL, MHD_RESPMEM_PERSISTENT);
+
+	if (response)
+		request_response(r, status, response);
+}
+
 int request_remember(struct request *r, unsigned status, const char *location,
 		     const json_t *body, struct err *e)
 {
@@ -191,7 +200,8 @@ void request_wait(struct request *r, const char *subject, uint64_t seconds,
 		  void (*poll)(struct request *r),
 		  void (*timeout)(struct request *r))
 {
-	(void)snprintf(r->subject, sizeof(r->subject), "%s", subject);
+	if (subject != r->subject)
+		(void)snprintf(r->subject, sizeof(r->subject), "%s", subject);
 	r->poll = poll;
 	r->timeout = timeout;
 	watch_add(r->daemon, &r->watch, on_watch, r);

@@ -3,10 +3,7 @@
 
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/random.h>
-
-static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz234567";
 
 void id_new(char ret_id[static ID_LEN + 1])
 {
@@ -17,11 +14,6 @@ void id_new(char ret_id[static ID_LEN + 1])
 	if (getrandom(raw, sizeof(raw), 0) != (ssize_t)sizeof(raw))
 		abort();
 	for (size_t i = 0; i < ID_LEN; i++)
-		ret_id[i] = alphabet[raw[i] & 31];
+		ret_id[i] = API_ID_ALPHABET[raw[i] & 31];
 	ret_id[ID_LEN] = '\0';
-}
-
-bool id_ok(const char *text)
-{
-	return strlen(text) == ID_LEN && strspn(text, alphabet) == ID_LEN;
 }

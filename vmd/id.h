@@ -7,15 +7,12 @@
 #ifndef VMD_ID_H
 #define VMD_ID_H
 
-#include <stdbool.h>
+#include "api/names.h"
 
 enum {
-	ID_LEN = 26
+	ID_LEN = API_ID_LEN
 };
 
 void id_new(char ret_id[static ID_LEN + 1]);
-
-/* true when text is a whole identifier. */
-bool id_ok(const char *text);
 
 #endif

@@ -9,6 +9,7 @@
 #include "api/problem.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/lookup.h"
 
 enum {
 	PUT_AGAIN_MS = 5000
@@ -139,6 +140,40 @@ struct operation *operation_find(struct daemon *d, const char *id)
 	if (strcmp(op->row.id, id) == 0)
 		return op;
 	return NULL;
+}
+
+struct resolving {
+	struct lookup lookup;
+	char *id; /* of the last one that fits */
+};
+
+static void offer(void *ctx, const char *id)
+{
+	struct resolving *r = ctx;
+
+	lookup_offer(&r->lookup, id, NULL, r->id);
+	(void)snprintf(r->id, ID_LEN + 1, "%s", id);
+}
+
+int operation_resolve(struct daemon *d, const char *ref,
+		      char ret_id[static ID_LEN + 1], struct err *e)
+{
+	struct resolving r = { .id = ret_id };
+	int rc;
+
+	ret_id[0] = '\0';
+	lookup_begin(&r.lookup, ref);
+	rc = store_op_ids(d->store, ref, offer, &r, e);
+	if (rc < 0)
+		return rc;
+	if (lookup_end(&r.lookup, "operation", "operation", e))
+		return 0;
+	if (r.lookup.count)
+		return -EINVAL;
+	return err_set(e, ERR_NOT_FOUND, "operation_not_found", ENOENT,
+		       "there is no operation '%s' (finished ones are kept for "
+		       "a while only)",
+		       ref);
 }
 
 int operation_get(struct daemon *d, const char *id, struct op_row *ret,

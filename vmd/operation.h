@@ -35,6 +35,9 @@ void operation_progress(struct operation *op, uint64_t done, uint64_t total,
 void operation_finish(struct operation *op, const struct err *why);
 
 struct operation *operation_find(struct daemon *d, const char *id);
+/* The id that ref means: it whole, or a unique beginning of it. */
+int operation_resolve(struct daemon *d, const char *ref,
+		      char ret_id[static ID_LEN + 1], struct err *e);
 /* A running or a finished one. */
 int operation_get(struct daemon *d, const char *id, struct op_row *ret,
 		  struct err *e);

@@ -63,7 +63,7 @@ int privops_vm_dir_open(int parent_fd, const char *vm_id, int *ret_fd,
 {
 	int fd;
 
-	if (!id_ok(vm_id))
+	if (!api_id_ok(vm_id))
 		return err_set(e, ERR_INVALID, "bad_id", EINVAL,
 			       "'%s' is not the id of a VM", vm_id);
 	if (mkdirat(parent_fd, vm_id, 0700) < 0 && errno != EEXIST)
@@ -226,7 +226,7 @@ void privops_strays_end(const char *run_dir,
 		    strncmp(cwd + dir_len, "/vms/", 5) != 0)
 			continue;
 		id[strcspn(id, "/ ")] = '\0'; /* also "ID (deleted)" */
-		if (!id_ok(id) || known(ctx, id, (pid_t)pid) ||
+		if (!api_id_ok(id) || known(ctx, id, (pid_t)pid) ||
 		    !is_engine(
 			    proc_link(dirfd(proc), entry->d_name, "exe", exe)))
 			continue;

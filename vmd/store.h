@@ -95,6 +95,10 @@ int store_vm_each(struct store *s, void (*fn)(void *ctx, struct vm_row *row),
 int store_op_put(struct store *s, const struct op_row *row, struct err *e);
 int store_op_get(struct store *s, const char *id, struct op_row *ret,
 		 struct err *e);
+/* Calls fn with the id of each operation whose id begins with prefix. */
+int store_op_ids(struct store *s, const char *prefix,
+		 void (*fn)(void *ctx, const char *id), void *ctx,
+		 struct err *e);
 /* Newest first, at most limit (SIZE_MAX: all), created before the operation `before` ("": all).
  * Returns how many were given to fn, or a negative errno. */
 int store_op_each(struct store *s, const char *before, size_t limit,

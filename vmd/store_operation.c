@@ -70,6 +70,28 @@ int store_op_get(struct store *s, const char *id, struct op_row *ret,
 	return 0;
 }
 
+int store_op_ids(struct store *s, const char *prefix,
+		 void (*fn)(void *ctx, const char *id), void *ctx,
+		 struct err *e)
+{
+	AUTO(stmt) sqlite3_stmt *stmt = NULL;
+	/* '{' follows every character of an id: the index finds the range. */
+	int rc = store_prepare(s,
+			       "SELECT id FROM operation WHERE id>=?1 AND "
+			       "id<?1||'{'",
+			       &stmt, e);
+
+	if (rc == 0)
+		rc = store_bind(s, stmt, e, "s", prefix);
+	while (rc >= 0) {
+		rc = store_step(s, stmt, e);
+		if (rc <= 0)
+			break;
+		fn(ctx, (const char *)sqlite3_column_text(stmt, 0));
+	}
+	return rc;
+}
+
 int store_op_each(struct store *s, const char *before, size_t limit,
 		  void (*fn)(void *ctx, const struct op_row *row), void *ctx,
 		  struct err *e)

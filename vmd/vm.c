@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/lookup.h"
 
 struct vm *vm_new(struct daemon *d, struct err *e)
 {
@@ -84,29 +85,17 @@ struct vm *vm_find_id(struct daemon *d, const char *id)
 
 struct vm *vm_find(struct daemon *d, const char *ref, struct err *e)
 {
-	struct vm *vm, *found = NULL;
-	size_t len = strlen(ref);
+	struct vm *vm = vm_find_id(d, ref);
+	const struct vm *found;
+	struct lookup l;
 
-	LIST_FOREACH(vm, &d->vms, link)
-	if (strcmp(vm->row.id, ref) == 0 || strcmp(vm->row.name, ref) == 0)
+	if (vm)
 		return vm;
+	lookup_begin(&l, ref);
 	LIST_FOREACH(vm, &d->vms, link)
-	{
-		if (len < 4 || strncmp(vm->row.id, ref, len) != 0)
-			continue;
-		if (found) {
-			(void)err_set(e, ERR_INVALID, "ambiguous_id", 0,
-				      "'%s' is the beginning of the ids of "
-				      "several VMs: give more of it",
-				      ref);
-			return NULL;
-		}
-		found = vm;
-	}
-	if (!found)
-		(void)err_set(e, ERR_NOT_FOUND, "vm_not_found", ENOENT,
-			      "there is no VM with the id or name '%s'", ref);
-	return found;
+	lookup_offer(&l, vm->row.id, vm->row.name, vm);
+	found = lookup_end(&l, "vm", "VM", e);
+	return (struct vm *)(uintptr_t)found;
 }
 
 int vm_save(struct vm *vm, struct err *e)

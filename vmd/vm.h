@@ -19,7 +19,6 @@ enum {
 	CONSOLE_KEEP_BYTES = 16384,
 	READY_TIMEOUT_S = 60,
 	READY_EMULATED_FACTOR = 4,
-	STOP_TIMEOUT_S = 10,
 	MAIN_COMMAND_TAG = 1, /* of the detached main command */
 };
 
@@ -92,7 +91,7 @@ void vm_free(struct vm *vm);
 /* row.id is set, once: the VM is found by it from now on. */
 void vm_index(struct vm *vm);
 struct vm *vm_find_id(struct daemon *d, const char *id);
-/* By id, name, or a unique prefix of the id (at least 4 characters). */
+/* By id, name, or a unique prefix of the id: base/lookup.h. */
 struct vm *vm_find(struct daemon *d, const char *ref, struct err *e);
 /* Writes the row with a new revision and tells the watches. */
 int vm_save(struct vm *vm, struct err *e);
@@ -171,12 +170,14 @@ void vm_forget_processes(struct vm *vm);
 /* Removes files and rows, then the object. */
 void vm_remove(struct vm *vm, const struct err *why);
 
-/* vm_verbs.c: the operations on a VM that exists: vm->op after start and
- * restart; ret_op gets its id where the VM may be stopped or gone on return. */
+/* vm_verbs.c: the operations on a VM that exists: vm->op after start; ret_op
+ * gets its id where the VM may be stopped or gone on return. timeout_ms: for the
+ * guest to power off (0: it is not asked). */
 int vm_start(struct vm *vm, struct err *e);
 int vm_stop(struct vm *vm, uint64_t timeout_ms, bool force,
 	    char ret_op[static ID_LEN + 1], struct err *e);
-int vm_restart(struct vm *vm, struct err *e);
+int vm_restart(struct vm *vm, uint64_t timeout_ms, bool force,
+	       char ret_op[static ID_LEN + 1], struct err *e);
 int vm_delete(struct vm *vm, bool force, char ret_op[static ID_LEN + 1],
 	      struct err *e);
 /* Ends and removes it whatever it does now; why is for those who wait. The VM

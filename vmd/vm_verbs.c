@@ -148,14 +148,12 @@ static void bring_down(struct vm *vm, uint64_t timeout_ms, bool force)
 		ask_engine(vm);
 }
 
-int vm_stop(struct vm *vm, uint64_t timeout_ms, bool force,
-	    char ret_op[static ID_LEN + 1], struct err *e)
+/* Force ends what is under way; the waiting for a stop, too. But not a deletion:
+ * its VM ends anyway, and must not come back. */
+static int take_over(struct vm *vm, bool force, struct err *e)
 {
 	struct err why = ERR_INIT;
-	int rc;
 
-	/* Force ends what is under way; the waiting for a stop, too. But not a
-	 * deletion: its VM ends anyway, and must not come back. */
 	if (force && vm->op && vm->handle &&
 	    strcmp(vm->op->row.kind, "vm_delete") != 0) {
 		(void)err_set(&why, ERR_CANCELLED, "operation_cancelled",
@@ -163,7 +161,14 @@ int vm_stop(struct vm *vm, uint64_t timeout_ms, bool force,
 			      vm->row.name);
 		vm_finish(vm, &why);
 	}
-	rc = vm_idle(vm, e);
+	return vm_idle(vm, e);
+}
+
+int vm_stop(struct vm *vm, uint64_t timeout_ms, bool force,
+	    char ret_op[static ID_LEN + 1], struct err *e)
+{
+	int rc = take_over(vm, force, e);
+
 	if (rc < 0)
 		return rc;
 	if (!vm->handle && vm->row.state != API_VM_UNKNOWN)
@@ -184,17 +189,31 @@ int vm_stop(struct vm *vm, uint64_t timeout_ms, bool force,
 	return 0;
 }
 
-int vm_restart(struct vm *vm, struct err *e)
+int vm_restart(struct vm *vm, uint64_t timeout_ms, bool force,
+	       char ret_op[static ID_LEN + 1], struct err *e)
 {
+	bool runs = vm->handle;
 	int rc;
 
-	if (!vm->handle)
-		return vm_start(vm, e);
-	rc = begin(vm, "vm_restart", e);
+	if (runs) {
+		rc = take_over(vm, force, e);
+		if (rc == 0)
+			rc = begin(vm, "vm_restart", e);
+	} else {
+		if (force && vm->row.state == API_VM_UNKNOWN) {
+			end_unjudged(vm);
+			vm_set_state(vm, API_VM_STOPPED,
+				     "it was ended by force");
+		}
+		rc = vm_start(vm, e);
+	}
 	if (rc < 0)
 		return rc;
+	memcpy(ret_op, vm->op->row.id, ID_LEN + 1);
+	if (!runs)
+		return 0;
 	vm->after = AFTER_LAUNCH;
-	bring_down(vm, UINT64_C(1000) * STOP_TIMEOUT_S, false);
+	bring_down(vm, timeout_ms, force);
 	return 0;
 }
 

@@ -59,7 +59,7 @@ static void test_store_get_by_name_and_id_prefix(void **state)
 	memcpy(prefix, made.id, 8);
 	assert_int_equal(image_store_get(f->store, prefix, &img, &e), 0);
 	assert_string_equal(img.name, "one");
-	prefix[7] = '\0'; /* too short to be an id */
+	prefix[3] = '\0'; /* too short for the beginning of an id */
 	expect_get_fails(f, prefix, ERR_NOT_FOUND, "image_not_found");
 	expect_get_fails(f, "two", ERR_NOT_FOUND, "image_not_found");
 	expect_get_fails(f, "../manifests/one", ERR_NOT_FOUND,

@@ -51,6 +51,67 @@ static void test_lists(void **state)
 	answer_done(&a);
 }
 
+/* An id means what it was given to, whatever others are named. */
+static void test_an_id_identifies(void **state)
+{
+	struct rig *r = *state;
+	struct answer a;
+	struct vm *vm;
+	char path[160], body[160];
+	char *first = rig_create(r, "\"start\":false,\"name\":\"one\"", &a);
+	char *second, *op = strdup(answer_text(&a, "operation.id"));
+
+	answer_done(&a);
+	(void)snprintf(body, sizeof(body),
+		       "{\"image\":\"tiny\",\"name\":\"%s\"}", first);
+	rig_expect(r, "POST", "/v1/vms", body, "code", "name_like_id");
+	second = rig_create(r, "\"start\":false,\"name\":\"two\"", &a);
+	answer_done(&a);
+	/* As an old daemon made it: named by the other's id. */
+	vm = vm_find_id(&r->d, second);
+	(void)snprintf(vm->row.name, sizeof(vm->row.name), "%s", first);
+	assert_int_equal(vm_save(vm, NULL), 0);
+	rig_drop(r);
+	rig_start(r);
+	(void)snprintf(path, sizeof(path), "/v1/vms/%s", first);
+	rig_expect(r, "GET", path, NULL, "name", "one");
+	(void)snprintf(path, sizeof(path), "/v1/vms/%s", second);
+	rig_expect(r, "GET", path, NULL, "id", second);
+	/* A name comes before the beginning of an id. */
+	vm = vm_find_id(&r->d, second);
+	(void)snprintf(vm->row.name, sizeof(vm->row.name), "%.6s", first);
+	(void)snprintf(path, sizeof(path), "/v1/vms/%.6s", first);
+	rig_expect(r, "GET", path, NULL, "id", second);
+	(void)snprintf(path, sizeof(path), "/v1/vms/%.7s", first);
+	rig_expect(r, "GET", path, NULL, "id", first);
+	(void)snprintf(path, sizeof(path), "/v1/vms/%.3s", first);
+	rig_expect(r, "GET", path, NULL, "code", "vm_not_found");
+	/* Operations by the same rule; they have no names. */
+	(void)snprintf(path, sizeof(path), "/v1/operations/%.8s", op);
+	rig_expect(r, "GET", path, NULL, "id", op);
+	(void)snprintf(path, sizeof(path), "/v1/operations/%.8s/wait", op);
+	rig_expect(r, "GET", path, NULL, "id", op);
+	rig_expect(r, "GET", "/v1/operations/one", NULL, "code",
+		   "operation_not_found");
+	free(first);
+	free(second);
+	free(op);
+}
+
+static void test_image_delete(void **state)
+{
+	struct rig *r = *state;
+	struct answer a;
+
+	rig_call(r, "DELETE", "/v1/images/disk", "", NULL, &a);
+	assert_int_equal(a.status, 204);
+	assert_int_equal(a.body_len, 0);
+	answer_done(&a);
+	rig_expect(r, "DELETE", "/v1/images/disk", NULL, "code",
+		   "image_not_found");
+	assert_int_equal(rig_rows(r, "SELECT count(*) FROM operation"), 0);
+}
+
 static void test_image_build_and_cancel(void **state)
 {
 	struct rig *r = *state;
@@ -80,6 +141,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(test_lists),
+		RIG_TEST(test_an_id_identifies),
+		RIG_TEST(test_image_delete),
 		RIG_TEST(test_image_build_and_cancel),
 	};
 

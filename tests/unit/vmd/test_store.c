@@ -188,9 +188,9 @@ static void test_ids_and_keys(void **state)
 	id_new(a);
 	id_new(b);
 	assert_string_not_equal(a, b);
-	assert_true(id_ok(a));
-	assert_false(id_ok("../etc"));
-	assert_false(id_ok("ABCDEFGHIJKLMNOPQRSTUVWXYZ"));
+	assert_true(api_id_ok(a));
+	assert_false(api_id_ok("../etc"));
+	assert_false(api_id_ok("ABCDEFGHIJKLMNOPQRSTUVWXYZ"));
 	assert_true(ws_accept_key("dGhlIHNhbXBsZSBub25jZQ==", accept));
 	assert_string_equal(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 	assert_false(ws_accept_key("dGhlIHNhbXBsZSBub25jZQ=", accept));

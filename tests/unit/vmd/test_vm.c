@@ -68,6 +68,38 @@ static void test_stop_forces_after_timeout(void **state)
 	rig_assert_nothing_left(r);
 }
 
+/* force and timeout_seconds mean for a restart what they mean for a stop. */
+static void test_restart_obeys_its_body(void **state)
+{
+	static const char *const bodies[] = {
+		"{\"force\":true}",
+		"{\"timeout_seconds\":0}",
+		"{\"timeout_seconds\":1}",
+	};
+	struct rig *r = *state;
+	struct answer a;
+
+	fake_fault = FAKE_IGNORES_SHUTDOWN;
+	free(rig_create(r, "\"name\":\"deaf\"", &a));
+	answer_done(&a);
+	for (unsigned i = 0; i < 3; i++) {
+		fake_shutdowns = 0;
+		rig_expect(r, "POST", "/v1/vms/deaf/restart?wait=9", bodies[i],
+			   "state", "succeeded");
+		/* Only a guest that has time is asked. */
+		assert_int_equal(fake_shutdowns, i == 2);
+		assert_int_equal(fake_starts, i + 2);
+	}
+	/* A stop that waits is taken over by force, by a restart too. */
+	rig_call(r, "POST", "/v1/vms/deaf/stop", "", "{}", &a);
+	answer_done(&a);
+	rig_expect(r, "POST", "/v1/vms/deaf/restart", NULL, "code",
+		   "operation_running");
+	rig_expect(r, "POST", "/v1/vms/deaf/restart?wait=9", bodies[0], "state",
+		   "succeeded");
+	rig_expect(r, "GET", "/v1/vms/deaf", NULL, "state", "ready");
+}
+
 static void test_stop_that_ends_otherwise_says_so(void **state)
 {
 	struct rig *r = *state;
@@ -205,6 +237,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(test_create_becomes_ready),
 		RIG_TEST(test_stop_forces_after_timeout),
+		RIG_TEST(test_restart_obeys_its_body),
 		RIG_TEST(test_stop_that_ends_otherwise_says_so),
 		RIG_TEST(test_verbs_while_it_is_killed),
 		RIG_TEST(test_guest_ends_by_itself),
