@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include "agent/tar.h"
@@ -39,7 +40,9 @@ enum {
 	OUTQ_REPLY_MAX = 300,
 	DETACHED_MAX = 256, /* records kept until REAP */
 	KILL_AFTER_MS = 1000, /* between SIGHUP and SIGKILL */
-	POLL_MAX = 8 + 3 * WIRE_STREAMS_MAX,
+	/* Requests first, then connections: each kind has its own limit. */
+	STREAM_SLOTS = WIRE_STREAMS_MAX + WIRE_DIALS_MAX,
+	POLL_MAX = 8 + 3 * WIRE_STREAMS_MAX + WIRE_DIALS_MAX,
 };
 
 /* Why a request failed: becomes a RESULT. */
@@ -96,7 +99,8 @@ enum stream_kind {
 	STREAM_FREE,
 	STREAM_EXEC,
 	STREAM_PUSH,
-	STREAM_PULL
+	STREAM_PULL,
+	STREAM_DIAL
 };
 
 struct stream {
@@ -105,9 +109,11 @@ struct stream {
 	uint32_t out_credit[3]; /* by channel: what we may send */
 	uint32_t in_credit; /* what the host may send on WIRE_IN */
 	uint32_t in_passed; /* passed on, not given back as credit yet */
+	uint32_t window; /* the first credit */
 	struct command *command;
 	struct tar_reader *reader;
 	struct tar_writer *writer;
+	struct dial *dial;
 };
 
 /* A child that EXEC started. Freed by command_sweep() at the end of a round. */
@@ -123,6 +129,26 @@ struct command {
 	size_t pending_start, pending_end;
 	uint64_t kill_at_ms; /* 0: no */
 	uint32_t status, signal;
+};
+
+/* A connection to a port of this machine; owned by its stream. */
+struct dial {
+	struct stream *stream;
+	bool udp;
+	uint16_t port;
+	unsigned int candidate; /* which of our addresses is tried */
+	int fd;
+	bool connecting;
+	bool in_eof; /* the host sends no more */
+	bool in_shut; /* ... and the service was told so, or is gone */
+	bool out_eof; /* the service sends no more; the host was told so */
+	bool reset; /* writing failed: what can be read is read, then the end */
+	uint8_t *pending; /* from the host, not written yet; one window */
+	size_t pending_start, pending_end;
+	/* UDP: kept until somebody answers, for the next address. */
+	bool answered;
+	uint8_t *last;
+	size_t last_len;
 };
 
 /* An exit record of a detached command, kept until REAP. */
@@ -164,7 +190,8 @@ struct agent {
 	bool session; /* a HELLO was answered on this channel */
 	struct wire_parser parser;
 	struct outq out;
-	struct stream streams[WIRE_STREAMS_MAX];
+	struct stream streams[STREAM_SLOTS];
+	struct stream *found; /* the last one: frames come in runs */
 	struct command *commands;
 	struct detached detached[DETACHED_MAX];
 
@@ -172,7 +199,9 @@ struct agent {
 	bool power_wanted, quit;
 	enum wire_shutdown power_how;
 	uint64_t power_at_ms; /* SIGKILL and the end; 0: not yet begun */
+	unsigned int turns; /* rounds of the loop */
 	unsigned int turn; /* which command is read first: fairness */
+	unsigned int dial_turn; /* slot of the connection that is read first */
 
 	struct pollfd poll_fds[POLL_MAX];
 	struct poll_slot {
@@ -262,6 +291,26 @@ void pull_open(struct agent *a, struct stream *st, const uint8_t *payload,
 	       size_t len);
 /* Returns true when more could be sent at once. */
 bool pulls_pump(struct agent *a);
+
+/* ---- dial.c, dial_udp.c, dial_address.c: connections to our own ports ----- */
+void dial_open(struct agent *a, struct stream *st, const uint8_t *payload,
+	       size_t len);
+void dial_input(struct agent *a, struct dial *d, const uint8_t *data,
+		size_t len);
+void dial_input_eof(struct agent *a, struct dial *d);
+/* Resets the connection if it has not ended. NULL is fine. */
+void dial_free(struct dial *d);
+void dials_poll(struct agent *a);
+/* A datagram socket on d->candidate. false: there is no such address. */
+bool dial_udp_open(struct dial *d);
+/* The whole datagrams of d->pending go out. */
+void dial_udp_write(struct agent *a, struct dial *d);
+/* One datagram to the host, if there is credit and room. */
+void dial_udp_read(struct agent *a, struct dial *d);
+/* The k-th address under which a service of this machine may listen; false when
+ * there are no more. ret has room for any address. */
+bool dial_address(unsigned int k, uint16_t port, struct sockaddr_storage *ret,
+		  socklen_t *ret_len);
 
 /* ---- net.c --------------------------------------------------------------- */
 /* Loopback up. */

@@ -53,7 +53,14 @@ static void one_round(struct agent *a, bool busy)
 	a->poll_count = 0;
 	signals_poll(a);
 	channel_poll(a);
-	commands_poll(a);
+	/* Each kind is read first in turn, so that neither starves the other. */
+	if (a->turns++ % 2) {
+		dials_poll(a);
+		commands_poll(a);
+	} else {
+		commands_poll(a);
+		dials_poll(a);
+	}
 	if (poll(a->poll_fds, a->poll_count, busy ? 0 : wait_ms(a)) < 0)
 		return;
 	for (size_t i = 0; i < a->poll_count; i++)

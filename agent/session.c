@@ -31,8 +31,22 @@ void session_result(struct agent *a, uint32_t id, uint32_t sys,
 
 struct stream *stream_find(struct agent *a, uint32_t id)
 {
-	for (size_t i = 0; i < WIRE_STREAMS_MAX; i++)
+	if (a->found && a->found->kind != STREAM_FREE && a->found->id == id)
+		return a->found;
+	for (size_t i = 0; i < STREAM_SLOTS; i++)
 		if (a->streams[i].kind != STREAM_FREE && a->streams[i].id == id)
+			return a->found = &a->streams[i];
+	return NULL;
+}
+
+/* A free slot of its kind, or NULL. */
+static struct stream *stream_slot(struct agent *a, bool dial)
+{
+	size_t i = dial ? WIRE_STREAMS_MAX : 0;
+	size_t end = dial ? STREAM_SLOTS : WIRE_STREAMS_MAX;
+
+	for (; i < end; i++)
+		if (a->streams[i].kind == STREAM_FREE)
 			return &a->streams[i];
 	return NULL;
 }
@@ -44,6 +58,7 @@ void stream_free(struct agent *a, struct stream *st)
 		command_abandon(st->command);
 	tar_reader_free(st->reader);
 	tar_writer_free(st->writer);
+	dial_free(st->dial);
 	memset(st, 0, sizeof(*st));
 }
 
@@ -65,7 +80,7 @@ void stream_passed(struct agent *a, struct stream *st, size_t len)
 	struct wire_cursor c = wire_writer(payload, sizeof(payload));
 
 	st->in_passed += (uint32_t)len;
-	if (st->in_passed < WIRE_WINDOW / 4)
+	if (st->in_passed < st->window / 4)
 		return;
 	wire_write_u32(&c, st->in_passed);
 	st->in_credit += st->in_passed;
@@ -98,7 +113,7 @@ void detached_report(struct agent *a, const struct detached *d)
 
 void session_end(struct agent *a)
 {
-	for (size_t i = 0; i < WIRE_STREAMS_MAX; i++)
+	for (size_t i = 0; i < STREAM_SLOTS; i++)
 		if (a->streams[i].kind != STREAM_FREE)
 			stream_free(a, &a->streams[i]);
 	outq_drop_unsent(&a->out);
@@ -202,19 +217,19 @@ static void on_open(struct agent *a, const struct wire_header *h,
 		protocol_error(a, st, "stream id opened twice");
 		return;
 	}
-	for (size_t i = 0; i < WIRE_STREAMS_MAX && !st; i++)
-		if (a->streams[i].kind == STREAM_FREE)
-			st = &a->streams[i];
+	st = stream_slot(a, h->type == WIRE_DIAL);
 	if (!st) {
 		session_result(a, h->stream, EBUSY, WIRE_CODE_BUSY,
-			       "the guest has 64 streams open");
+			       h->type == WIRE_DIAL
+				       ? "the guest has 512 connections open"
+				       : "the guest has 64 streams open");
 		return;
 	}
 	memset(st, 0, sizeof(*st));
 	st->kind = STREAM_EXEC;
 	st->id = h->stream;
 	st->out_credit[WIRE_OUT] = st->out_credit[WIRE_ERR] = WIRE_WINDOW;
-	st->in_credit = WIRE_WINDOW;
+	st->in_credit = st->window = WIRE_WINDOW;
 	switch (h->type) {
 	case WIRE_EXEC:
 		exec_open(a, st, payload, h->length);
@@ -224,6 +239,9 @@ static void on_open(struct agent *a, const struct wire_header *h,
 		break;
 	case WIRE_PULL:
 		pull_open(a, st, payload, h->length);
+		break;
+	case WIRE_DIAL:
+		dial_open(a, st, payload, h->length);
 		break;
 	case WIRE_TIME:
 		on_time(a, st, payload, h->length);
@@ -254,6 +272,8 @@ static void on_data(struct agent *a, struct stream *st,
 	st->in_credit -= h->length;
 	if (st->kind == STREAM_PUSH)
 		push_input(a, st, payload, h->length);
+	else if (st->dial)
+		dial_input(a, st->dial, payload, h->length);
 	else if (st->command)
 		command_input(a, st->command, payload, h->length);
 }
@@ -265,6 +285,8 @@ static void on_eof(struct agent *a, struct stream *st,
 		protocol_error(a, st, "malformed end of data");
 	else if (st->kind == STREAM_PUSH)
 		push_eof(a, st);
+	else if (st->dial)
+		dial_input_eof(a, st->dial);
 	else if (st->command)
 		command_input_eof(st->command);
 }
@@ -352,6 +374,7 @@ void session_frame(void *ctx, const struct wire_header *h,
 	case WIRE_EXEC:
 	case WIRE_PUSH:
 	case WIRE_PULL:
+	case WIRE_DIAL:
 	case WIRE_TIME:
 	case WIRE_NET:
 	case WIRE_SHUTDOWN:

@@ -300,6 +300,25 @@ bool wire_decode_net(const uint8_t *in, size_t len, struct wire_net *ret)
 	       is_text(ret->dns);
 }
 
+size_t wire_encode_dial(const struct wire_dial *m, uint8_t *out)
+{
+	struct wire_cursor c = wire_writer(out, WIRE_PAYLOAD_MAX);
+
+	wire_write_u8(&c, m->protocol);
+	wire_write_u16(&c, m->port);
+	return written(&c, out);
+}
+
+bool wire_decode_dial(const uint8_t *in, size_t len, struct wire_dial *ret)
+{
+	struct wire_cursor c = wire_reader(in, len);
+
+	ret->protocol = wire_read_u8(&c);
+	ret->port = wire_read_u16(&c);
+	return wire_cursor_done(&c) && ret->protocol <= WIRE_UDP &&
+	       ret->port != 0;
+}
+
 size_t wire_encode_hello_ack(const struct wire_hello_ack *m, uint8_t *out)
 {
 	struct wire_cursor c = wire_writer(out, WIRE_PAYLOAD_MAX);

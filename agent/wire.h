@@ -19,7 +19,7 @@
  * the connection, the agent goes on until a HELLO.
  *
  * Streams. The host chooses ids (non-zero, never reused in a session) and opens
- * with EXEC, PUSH, PULL, TIME, NET, SHUTDOWN or STATUS. Exactly one RESULT (or
+ * with EXEC, PUSH, PULL, DIAL, TIME, NET, SHUTDOWN or STATUS. Exactly one RESULT (or
  * EXIT for EXEC that started) ends a stream; after it the id is dead and late
  * frames for it are dropped silently. A DETACHED exec gets STARTED and at once
  * RESULT 0: how it ends comes as DETACHED. A frame that is malformed or of a
@@ -32,6 +32,14 @@
  * has passed the bytes on. Sending over the credit is a protocol error and ends
  * the stream. So a command that prints 1 GiB holds at most one window of memory
  * in every process on the way.
+ *
+ * Connections. DIAL makes the agent connect to a port of its own machine (see
+ * agent/dial.c for which address); CONNECTED says that there is one. The host may
+ * send DATA on WIRE_IN before that. An EOF of either side is a half-close: the
+ * other direction goes on. After both, RESULT 0; RESULT with an errno instead is
+ * a refused or reset connection. CLOSE resets it. UDP: what goes on WIRE_IN and
+ * WIRE_OUT is a sequence of datagrams, each behind its length as a u16, cut into
+ * DATA frames as it comes; there is no EOF and no RESULT 0.
  *
  * Trust: vmd treats everything from the agent as hostile; the agent trusts the
  * host but still checks bounds. Integers are little-endian, strings are a u32
@@ -56,6 +64,14 @@ enum {
 	WIRE_WINDOW = 262144,
 	WIRE_NONCE_LEN = 16,
 	WIRE_STREAMS_MAX = 64, /* open at once; one more is refused */
+	/* The same for connections (DIAL), which are counted apart: many of them
+	 * must not keep a command out. */
+	WIRE_DIALS_MAX = 512,
+	/* First credit of a connection, both ways: a table full of them must fit
+	 * into a small guest. Two datagrams of the largest size need the second. */
+	WIRE_DIAL_WINDOW = 65536,
+	WIRE_DIAL_UDP_WINDOW = 131072,
+	WIRE_DATAGRAM_MAX = 65535, /* IPv4 can carry 65507 */
 	/* The agent listens here, the host calls. Below 1024: in the guest only
 	 * root may bind it (LAST_RESERVED_PORT of Linux's vsock). */
 	WIRE_VSOCK_PORT = 1000,
@@ -80,6 +96,8 @@ enum wire_type {
 	WIRE_STATUS = 11, /* empty: RESULT 0 says that the agent is alive */
 	WIRE_REAP =
 		12, /* u32 tag: forget the exit record of a detached command */
+	WIRE_DIAL =
+		16, /* struct wire_dial: a connection to a port of the guest */
 	/* agent to host */
 	WIRE_HELLO_ACK = 32, /* struct wire_hello_ack */
 	WIRE_STARTED = 33, /* u32 guest pid: EXEC has a process */
@@ -88,6 +106,7 @@ enum wire_type {
 	WIRE_DETACHED = 36, /* stream 0: u32 tag, u8 running, u32 status, u32
 				signal; sent when one ends and, after
 				HELLO_ACK, once for each that is known */
+	WIRE_CONNECTED = 40, /* empty: the DIAL found who listens */
 	/* both ways */
 	WIRE_DATA = 64, /* channel: 0 in (stdin, tar in), 1 out, 2 err */
 	WIRE_EOF = 65, /* channel: no more DATA on it */
@@ -111,6 +130,15 @@ enum wire_exec_flags {
 	WIRE_EXEC_DETACHED =
 		4, /* survives the session; output to the console */
 };
+
+enum wire_protocol {
+	WIRE_TCP = 0,
+	WIRE_UDP = 1
+};
+
+/* RESULT codes of a DIAL. */
+#define WIRE_CODE_REFUSED "connection_refused" /* nothing listens there */
+#define WIRE_CODE_RESET	  "connection_reset"
 
 /* RESULT codes of an EXEC that did not start. */
 #define WIRE_CODE_NOT_FOUND   "command_not_found" /* vmctl: 127 */
@@ -151,6 +179,11 @@ struct wire_net {
 	struct wire_str gateway; /* may be empty */
 	struct wire_str dns; /* may be empty */
 	uint32_t mtu; /* 0: leave */
+};
+
+struct wire_dial {
+	uint8_t protocol; /* enum wire_protocol */
+	uint16_t port; /* not 0 */
 };
 
 struct wire_hello_ack {
@@ -211,6 +244,8 @@ size_t wire_encode_exec(const struct wire_exec *m, uint8_t *out);
 bool wire_decode_exec(const uint8_t *in, size_t len, struct wire_exec *ret);
 size_t wire_encode_net(const struct wire_net *m, uint8_t *out);
 bool wire_decode_net(const uint8_t *in, size_t len, struct wire_net *ret);
+size_t wire_encode_dial(const struct wire_dial *m, uint8_t *out);
+bool wire_decode_dial(const uint8_t *in, size_t len, struct wire_dial *ret);
 size_t wire_encode_hello_ack(const struct wire_hello_ack *m, uint8_t *out);
 bool wire_decode_hello_ack(const uint8_t *in, size_t len,
 			   struct wire_hello_ack *ret);
@@ -218,6 +253,12 @@ size_t wire_encode_result(uint32_t sys, const char *code, const char *message,
 			  uint8_t *out);
 bool wire_decode_result(const uint8_t *in, size_t len, uint32_t *ret_sys,
 			struct wire_str *ret_code, struct wire_str *ret_msg);
+
+/* The credit a stream of DIAL begins with. */
+static inline uint32_t wire_dial_window(uint8_t protocol)
+{
+	return protocol == WIRE_UDP ? WIRE_DIAL_UDP_WINDOW : WIRE_DIAL_WINDOW;
+}
 
 static inline struct wire_str wire_str(const char *s)
 {

@@ -8,14 +8,10 @@
 
 #include "vmd/agent_internal.h"
 
-static size_t free_slot(const struct agent_session *s)
-{
-	size_t i = 0;
-
-	while (i < WIRE_STREAMS_MAX && s->streams[i])
-		i++;
-	return i;
-}
+static const unsigned int class_max[CLASS_COUNT] = {
+	[CLASS_REQUEST] = WIRE_STREAMS_MAX,
+	[CLASS_DIAL] = WIRE_DIALS_MAX,
+};
 
 /* The first frame of a stream is its request, in payload (may be scratch). */
 static struct agent_stream *
@@ -23,7 +19,8 @@ open_stream(struct agent_session *s, enum stream_kind kind, enum wire_type type,
 	    const uint8_t *payload, size_t len,
 	    const struct agent_stream_ops *ops, void *ctx, struct err *e)
 {
-	size_t slot = free_slot(s);
+	enum stream_class class =
+		kind == STREAM_DIAL ? CLASS_DIAL : CLASS_REQUEST;
 	struct agent_stream *st;
 
 	if (!agent_session_ready(s)) {
@@ -31,14 +28,15 @@ open_stream(struct agent_session *s, enum stream_kind kind, enum wire_type type,
 			      "the guest's agent is not connected");
 		return NULL;
 	}
-	if (slot == WIRE_STREAMS_MAX || s->next_id == UINT32_MAX) {
+	if (s->count[class] == class_max[class] || s->next_id == UINT32_MAX) {
 		(void)err_set(e, ERR_LIMIT, WIRE_CODE_BUSY, 0,
-			      "the VM has %d commands and transfers open: wait "
-			      "for one to end",
-			      WIRE_STREAMS_MAX);
+			      "the VM has %u %s open: wait for one to end",
+			      class_max[class],
+			      class == CLASS_DIAL ? "connections"
+						  : "commands and transfers");
 		return NULL;
 	}
-	if (buf_len(&s->out) >= OUT_SOFT_BYTES) {
+	if (buf_len(&s->out) >= OUT_OPEN_BYTES) {
 		(void)err_set(e, ERR_UNAVAILABLE, "agent_not_reading", 0,
 			      "the guest's agent does not take requests now: "
 			      "try again");
@@ -52,12 +50,15 @@ open_stream(struct agent_session *s, enum stream_kind kind, enum wire_type type,
 	st->session = s;
 	st->id = s->next_id++;
 	st->kind = kind;
+	st->class = class;
 	st->ops = ops;
 	st->ctx = ctx;
-	st->in_credit = WIRE_WINDOW;
+	st->window = st->in_credit = WIRE_WINDOW;
 	st->out_credit[0] = st->out_credit[1] = WIRE_WINDOW;
 	st->takes_in = kind == STREAM_PUSH;
-	s->streams[slot] = st;
+	st->next = s->streams[st->id % STREAM_BUCKETS];
+	s->streams[st->id % STREAM_BUCKETS] = st;
+	s->count[class]++;
 	agent_send(s, type, 0, st->id, payload, len);
 	agent_flush(s);
 	return st;
@@ -119,6 +120,30 @@ struct agent_stream *agent_session_pull(struct agent_session *s,
 					void *ctx, struct err *e)
 {
 	return open_path(s, STREAM_PULL, WIRE_PULL, path, ops, ctx, e);
+}
+
+struct agent_stream *agent_session_dial(struct agent_session *s,
+					enum wire_protocol protocol,
+					uint16_t port,
+					const struct agent_stream_ops *ops,
+					void *ctx, struct err *e)
+{
+	struct wire_dial request = { .protocol = (uint8_t)protocol,
+				     .port = port };
+	struct agent_stream *st =
+		open_stream(s, STREAM_DIAL, WIRE_DIAL, s->scratch,
+			    wire_encode_dial(&request, s->scratch), ops, ctx,
+			    e);
+
+	if (!st)
+		return NULL;
+	st->datagrams = protocol == WIRE_UDP;
+	st->pieces.limit = WIRE_DIAL_UDP_WINDOW;
+	st->window = st->in_credit = wire_dial_window(request.protocol);
+	st->out_credit[0] = st->window;
+	st->out_credit[1] = 0;
+	st->takes_in = true;
+	return st;
 }
 
 struct agent_stream *agent_session_shutdown(struct agent_session *s,

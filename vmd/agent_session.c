@@ -78,7 +78,7 @@ static void fail_later(struct agent_session *s)
 	loop_timer_arm_soon(&s->fail_timer);
 }
 
-static bool failing(const struct agent_session *s)
+bool agent_failing(const struct agent_session *s)
 {
 	return s->dead || s->failure.kind != ERR_NONE;
 }
@@ -94,7 +94,7 @@ void agent_send(struct agent_session *s, enum wire_type type, uint8_t channel,
 	};
 	uint8_t *at;
 
-	if (failing(s))
+	if (agent_failing(s))
 		return;
 	assert(len <= WIRE_PAYLOAD_MAX);
 	at = buf_reserve(&s->out, WIRE_HEADER_LEN + len);
@@ -116,7 +116,7 @@ void agent_flush(struct agent_session *s)
 {
 	bool left;
 
-	while (!failing(s) && buf_len(&s->out)) {
+	while (!agent_failing(s) && buf_len(&s->out)) {
 		ssize_t n = send(s->fd, buf_head(&s->out), buf_len(&s->out),
 				 MSG_NOSIGNAL | MSG_DONTWAIT);
 
@@ -135,7 +135,7 @@ void agent_flush(struct agent_session *s)
 		}
 		buf_consume(&s->out, (size_t)n);
 	}
-	left = !failing(s) && buf_len(&s->out);
+	left = !agent_failing(s) && (buf_len(&s->out) || agent_flow_waits(s));
 	if (!s->dead && left != s->wants_out &&
 	    loop_modify(&s->source, EPOLLIN | (left ? EPOLLOUT : 0u)) == 0)
 		s->wants_out = left;
@@ -199,7 +199,7 @@ static void on_frame(void *ctx, const struct wire_header *h,
 	struct err e = ERR_INIT;
 	bool ok;
 
-	if (failing(s))
+	if (agent_failing(s))
 		return;
 	if (s->parser.resync)
 		ok = protocol_error(&e, "bytes outside a frame");
@@ -278,7 +278,7 @@ static void read_some(struct agent_session *s)
 		return;
 	}
 	wire_parser_feed(&s->parser, s->in, (size_t)n, on_frame, s);
-	if (!failing(s) && s->parser.resync) {
+	if (!agent_failing(s) && s->parser.resync) {
 		(void)protocol_error(&e, "bytes outside a frame");
 		fail_now(s, &e);
 	}
@@ -289,11 +289,11 @@ static void on_io(struct loop_source *source, uint32_t events)
 	struct agent_session *s = source->data;
 
 	s->busy++;
-	if (!failing(s) && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+	if (!agent_failing(s) && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		read_some(s);
-	if (!failing(s)) {
+	if (!agent_failing(s)) {
 		agent_flush(s);
-		agent_stream_room(s);
+		agent_flow_room(s);
 		agent_flush(s);
 	}
 	agent_busy_end(s);
@@ -335,6 +335,8 @@ struct agent_session *agent_session_new(struct loop *loop, int fd,
 	s->next_id = 1;
 	s->out.limit = OUT_HARD_BYTES;
 	s->source.fd = -1;
+	TAILQ_INIT(&s->waiting[CLASS_REQUEST]);
+	TAILQ_INIT(&s->waiting[CLASS_DIAL]);
 	wire_parser_reset(&s->parser);
 	loop_timer_init(loop, &s->fail_timer, on_fail_timer, s);
 	rc = loop_add(loop, &s->source, fd, EPOLLIN, on_io, s);
@@ -370,7 +372,7 @@ void agent_session_free(struct agent_session *s)
 
 bool agent_session_ready(const struct agent_session *s)
 {
-	return s && s->ready && !failing(s);
+	return s && s->ready && !agent_failing(s);
 }
 
 void agent_session_reap(struct agent_session *s, uint32_t tag)

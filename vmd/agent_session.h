@@ -38,9 +38,11 @@ struct agent_session_ops {
 };
 
 struct agent_stream_ops {
+	/* An EXEC has a process; a DIAL is connected (guest_pid is 0). */
 	void (*started)(void *ctx, uint32_t guest_pid);
 	/* Output. Call agent_stream_consumed() when the bytes have moved on: that
-	 * is the flow control. channel is WIRE_OUT or WIRE_ERR. */
+	 * is the flow control. channel is WIRE_OUT or WIRE_ERR. A DIAL of UDP: one
+	 * call for each datagram, len may be 0. */
 	void (*data)(void *ctx, enum wire_channel channel, const void *data,
 		     size_t len);
 	void (*eof)(void *ctx, enum wire_channel channel);
@@ -73,6 +75,12 @@ struct agent_stream *agent_session_pull(struct agent_session *s,
 					const char *path,
 					const struct agent_stream_ops *ops,
 					void *ctx, struct err *e);
+/* A connection to a port of the guest. */
+struct agent_stream *agent_session_dial(struct agent_session *s,
+					enum wire_protocol protocol,
+					uint16_t port,
+					const struct agent_stream_ops *ops,
+					void *ctx, struct err *e);
 struct agent_stream *agent_session_shutdown(struct agent_session *s,
 					    enum wire_shutdown how,
 					    const struct agent_stream_ops *ops,
@@ -86,6 +94,11 @@ void agent_session_reap(struct agent_session *s, uint32_t tag);
 /* Bytes taken for WIRE_IN: limited by credit; 0 means wait for writable. */
 size_t agent_stream_write(struct agent_stream *st, const void *data,
 			  size_t len);
+/* How much agent_stream_write() would take now; 0: writable() will come. */
+size_t agent_stream_room(struct agent_stream *st);
+/* A DIAL of UDP. false: there is no room now, the datagram is lost. */
+bool agent_stream_write_datagram(struct agent_stream *st, const void *data,
+				 size_t len);
 void agent_stream_write_eof(struct agent_stream *st);
 void agent_stream_consumed(struct agent_stream *st, enum wire_channel channel,
 			   size_t len);

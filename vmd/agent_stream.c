@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Streams of an agent session: credit in both directions, the end. They are
- * opened in agent_request.c.
+ * Streams of an agent session: what comes on them, and their end. They are opened
+ * in agent_request.c, agent_flow.c sends.
  *
- * Credit is what bounds memory: the guest may have WIRE_WINDOW bytes per
- * channel on the way to an owner, and an owner may have WIRE_WINDOW bytes on
- * the way to the guest. A guest that sends over its credit, or gives us more
- * than a window, loses the stream.
+ * Credit is what bounds memory: the guest may have a window of bytes per channel
+ * on the way to an owner, and an owner may have a window of bytes on the way to
+ * the guest. A guest that sends over its credit, or gives us more than a window,
+ * loses the stream.
  *
  * Trust: frames are guest data; the checks are in agent_stream_frame() and
  * below. A stream ends exactly once, and is never touched after a callback.
  */
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,11 +19,11 @@
 
 static struct agent_stream *find(const struct agent_session *s, uint32_t id)
 {
-	for (size_t i = 0; i < WIRE_STREAMS_MAX; i++) {
-		if (s->streams[i] && s->streams[i]->id == id)
-			return s->streams[i];
-	}
-	return NULL;
+	struct agent_stream *st = s->streams[id % STREAM_BUCKETS];
+
+	while (st && st->id != id)
+		st = st->next;
+	return st;
 }
 
 /* Takes st out of the session, tells its owner, frees it. */
@@ -33,19 +32,22 @@ static void end_stream(struct agent_stream *st, uint32_t status,
 {
 	struct agent_session *s = st->session;
 
-	for (size_t i = 0; i < WIRE_STREAMS_MAX; i++) {
-		if (s->streams[i] == st)
-			s->streams[i] = NULL;
-	}
+	struct agent_stream **at = &s->streams[st->id % STREAM_BUCKETS];
+
+	while (*at != st)
+		at = &(*at)->next;
+	*at = st->next;
+	s->count[st->class]--;
+	agent_flow_forget(st);
 	if (!st->closing) {
 		st->closing = true;
 		st->ops->done(st->ctx, status, signal, e);
 	}
+	buf_done(&st->pieces);
 	free(st);
 }
 
-/* The guest broke the rules of one stream; the others go on. */
-static void break_stream(struct agent_stream *st, const char *what)
+void agent_stream_break(struct agent_stream *st, const char *what)
 {
 	struct err e = ERR_INIT;
 
@@ -59,8 +61,8 @@ static void break_stream(struct agent_stream *st, const char *what)
 
 void agent_stream_end_all(struct agent_session *s, const struct err *e)
 {
-	for (size_t i = 0; i < WIRE_STREAMS_MAX; i++) {
-		if (s->streams[i])
+	for (size_t i = 0; i < STREAM_BUCKETS; i++) {
+		while (s->streams[i])
 			end_stream(s->streams[i], 0, 0, e);
 	}
 }
@@ -76,6 +78,8 @@ static enum err_kind kind_of_result(uint32_t sys, const char *code)
 		{ WIRE_CODE_BAD_REQUEST, ERR_INVALID },
 		{ WIRE_CODE_BUSY, ERR_LIMIT },
 		{ WIRE_CODE_NO_USER, ERR_NOT_FOUND },
+		{ WIRE_CODE_REFUSED, ERR_UNAVAILABLE },
+		{ WIRE_CODE_RESET, ERR_UNAVAILABLE },
 	};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
@@ -119,12 +123,12 @@ static void take_result(struct agent_stream *st, const uint8_t *payload,
 	uint32_t sys;
 
 	if (!wire_decode_result(payload, len, &sys, &raw_code, &raw_msg)) {
-		break_stream(st, "malformed RESULT");
+		agent_stream_break(st, "malformed RESULT");
 		return;
 	}
 	if (sys == 0) {
 		if (st->kind == STREAM_EXEC && !st->detached && !st->closing)
-			break_stream(st, "RESULT without an exit status");
+			agent_stream_break(st, "RESULT without an exit status");
 		else
 			end_stream(st, 0, 0, NULL);
 		return;
@@ -157,7 +161,7 @@ static void take_exit(struct agent_stream *st, const uint8_t *payload,
 	if (st->kind != STREAM_EXEC || (!st->started && !st->closing) ||
 	    !read_u32s(payload, len, v, 2) || v[0] > 255 ||
 	    v[1] > GUEST_SIGNAL_MAX)
-		break_stream(st, "wrong EXIT");
+		agent_stream_break(st, "wrong EXIT");
 	else
 		end_stream(st, v[0], v[1], NULL);
 }
@@ -169,7 +173,7 @@ static void take_started(struct agent_stream *st, const uint8_t *payload,
 
 	if (st->kind != STREAM_EXEC || st->started ||
 	    !read_u32s(payload, len, &pid, 1)) {
-		break_stream(st, "wrong STARTED");
+		agent_stream_break(st, "wrong STARTED");
 		return;
 	}
 	st->started = true;
@@ -177,11 +181,23 @@ static void take_started(struct agent_stream *st, const uint8_t *payload,
 		st->ops->started(st->ctx, pid);
 }
 
+static void take_connected(struct agent_stream *st, size_t len)
+{
+	if (st->kind != STREAM_DIAL || st->started || len) {
+		agent_stream_break(st, "wrong CONNECTED");
+		return;
+	}
+	st->started = true;
+	if (st->ops->started && !st->closing)
+		st->ops->started(st->ctx, 0);
+}
+
 static bool receives(const struct agent_stream *st, uint8_t channel)
 {
 	if (st->kind == STREAM_EXEC)
 		return channel == WIRE_OUT || channel == WIRE_ERR;
-	return st->kind == STREAM_PULL && channel == WIRE_OUT;
+	return (st->kind == STREAM_PULL || st->kind == STREAM_DIAL) &&
+	       channel == WIRE_OUT;
 }
 
 static void take_data(struct agent_stream *st, uint8_t channel,
@@ -192,26 +208,31 @@ static void take_data(struct agent_stream *st, uint8_t channel,
 	if (st->closing)
 		return;
 	if (!receives(st, channel) || st->out_eof[i]) {
-		break_stream(st, "DATA on a channel that is not open");
+		agent_stream_break(st, "DATA on a channel that is not open");
 		return;
 	}
 	if (len > st->out_credit[i]) {
-		break_stream(st, "more DATA than the credit allows");
+		agent_stream_break(st, "more DATA than the credit allows");
 		return;
 	}
 	if (!len)
 		return;
 	st->out_credit[i] -= (uint32_t)len;
 	st->unconsumed[i] += (uint32_t)len;
-	st->ops->data(st->ctx, (enum wire_channel)channel, payload, len);
+	if (st->datagrams)
+		(void)agent_flow_datagrams(st, payload, len);
+	else
+		st->ops->data(st->ctx, (enum wire_channel)channel, payload,
+			      len);
 }
 
 static void take_eof(struct agent_stream *st, uint8_t channel, size_t len)
 {
 	if (st->closing)
 		return;
-	if (len || !receives(st, channel) || st->out_eof[channel - 1]) {
-		break_stream(st, "wrong EOF");
+	if (len || !receives(st, channel) || st->datagrams ||
+	    st->out_eof[channel - 1]) {
+		agent_stream_break(st, "wrong EOF");
 		return;
 	}
 	st->out_eof[channel - 1] = true;
@@ -228,12 +249,14 @@ static void take_window(struct agent_stream *st, uint8_t channel,
 		return;
 	/* After our EOF the credit of the last bytes still comes back. */
 	if (channel != WIRE_IN || !read_u32s(payload, len, &add, 1) ||
-	    (st->kind != STREAM_EXEC && st->kind != STREAM_PUSH) ||
-	    add > WIRE_WINDOW - st->in_credit) {
-		break_stream(st, "wrong WINDOW");
+	    (st->kind != STREAM_EXEC && st->kind != STREAM_PUSH &&
+	     st->kind != STREAM_DIAL) ||
+	    add > st->window - st->in_credit) {
+		agent_stream_break(st, "wrong WINDOW");
 		return;
 	}
 	st->in_credit += add;
+	agent_flow_queue(st);
 }
 
 bool agent_stream_frame(struct agent_session *s, const struct wire_header *h,
@@ -252,6 +275,10 @@ bool agent_stream_frame(struct agent_session *s, const struct wire_header *h,
 	case WIRE_STARTED:
 		if (st)
 			take_started(st, payload, h->length);
+		return true;
+	case WIRE_CONNECTED:
+		if (st)
+			take_connected(st, h->length);
 		return true;
 	case WIRE_EXIT:
 		if (st)
@@ -280,124 +307,4 @@ bool agent_stream_frame(struct agent_session *s, const struct wire_header *h,
 			      h->type);
 		return false;
 	}
-}
-
-static void send_resize(struct agent_stream *st)
-{
-	uint8_t payload[4];
-	struct wire_cursor c = wire_writer(payload, sizeof(payload));
-
-	st->resize_pending = false;
-	wire_write_u16(&c, st->rows);
-	wire_write_u16(&c, st->columns);
-	agent_send(st->session, WIRE_RESIZE, 0, st->id, payload,
-		   sizeof(payload));
-}
-
-void agent_stream_room(struct agent_session *s)
-{
-	for (size_t i = 0; i < WIRE_STREAMS_MAX; i++) {
-		struct agent_stream *st = s->streams[i];
-
-		if (s->dead || buf_len(&s->out) >= OUT_SOFT_BYTES)
-			return;
-		if (!st || st->closing)
-			continue;
-		if (st->resize_pending)
-			send_resize(st);
-		if (st->want_write && st->in_credit) {
-			st->want_write = false;
-			if (st->ops->writable)
-				st->ops->writable(st->ctx);
-		}
-	}
-}
-
-size_t agent_stream_write(struct agent_stream *st, const void *data, size_t len)
-{
-	struct agent_session *s = st->session;
-	const uint8_t *at = data;
-	size_t left = len;
-
-	assert(st->takes_in && !st->closing);
-	if (!agent_session_ready(s))
-		return 0;
-	while (left && st->in_credit && buf_len(&s->out) < OUT_SOFT_BYTES) {
-		size_t n = left < WIRE_DATA_MAX ? left : WIRE_DATA_MAX;
-
-		if (n > st->in_credit)
-			n = st->in_credit;
-		agent_send(s, WIRE_DATA, WIRE_IN, st->id, at, n);
-		st->in_credit -= (uint32_t)n;
-		at += n;
-		left -= n;
-		agent_flush(s);
-	}
-	st->want_write = left > 0;
-	return len - left;
-}
-
-void agent_stream_write_eof(struct agent_stream *st)
-{
-	if (!st->takes_in)
-		return;
-	st->takes_in = false;
-	st->want_write = false;
-	agent_send(st->session, WIRE_EOF, WIRE_IN, st->id, NULL, 0);
-	agent_flush(st->session);
-}
-
-void agent_stream_consumed(struct agent_stream *st, enum wire_channel channel,
-			   size_t len)
-{
-	size_t i = (size_t)channel - 1u;
-	uint8_t payload[4];
-	struct wire_cursor c = wire_writer(payload, sizeof(payload));
-
-	assert(channel == WIRE_OUT || channel == WIRE_ERR);
-	assert(len <= st->unconsumed[i]);
-	st->unconsumed[i] -= (uint32_t)len;
-	st->to_give[i] += (uint32_t)len;
-	if (st->to_give[i] < CREDIT_STEP || st->out_eof[i])
-		return;
-	wire_write_u32(&c, st->to_give[i]);
-	st->out_credit[i] += st->to_give[i];
-	st->to_give[i] = 0;
-	agent_send(st->session, WIRE_WINDOW_ADD, (uint8_t)channel, st->id,
-		   payload, sizeof(payload));
-	agent_flush(st->session);
-}
-
-void agent_stream_resize(struct agent_stream *st, uint16_t rows,
-			 uint16_t columns)
-{
-	st->rows = rows;
-	st->columns = columns;
-	st->resize_pending = true;
-	if (buf_len(&st->session->out) < OUT_SOFT_BYTES)
-		send_resize(st);
-	agent_flush(st->session);
-}
-
-void agent_stream_signal(struct agent_stream *st, uint32_t signal)
-{
-	uint8_t payload[4];
-	struct wire_cursor c = wire_writer(payload, sizeof(payload));
-
-	/* A guest that does not read does not handle signals either. */
-	if (buf_len(&st->session->out) >= OUT_SOFT_BYTES)
-		return;
-	wire_write_u32(&c, signal);
-	agent_send(st->session, WIRE_SIGNAL, 0, st->id, payload,
-		   sizeof(payload));
-	agent_flush(st->session);
-}
-
-void agent_stream_close(struct agent_stream *st)
-{
-	if (st->closing)
-		return;
-	st->closing = true;
-	agent_send(st->session, WIRE_CLOSE, 0, st->id, NULL, 0);
-	agent_flush(st->session);
 }

@@ -15,6 +15,9 @@ SYNC = PAYLOAD_MAX + 16
 WINDOW = 262144
 (HELLO, EXEC, SIGNAL, RESIZE, CLOSE, PUSH, PULL, TIME, NET, SHUTDOWN, STATUS,
  REAP) = range(1, 13)
+DIAL, CONNECTED = 16, 40
+TCP, UDP = 0, 1
+DIAL_WINDOW = {TCP: 65536, UDP: 131072}
 HELLO_ACK, STARTED, EXIT, RESULT, DETACHED = range(32, 37)
 DATA, EOF, WINDOW_ADD = 64, 65, 66
 TTY, STDIN, DETACH = 1, 2, 4
@@ -31,6 +34,10 @@ def exec_payload(argv, env=(), cwd="", user="", flags=0, tag=0, rows=24,
     p += struct.pack("<I", len(argv)) + b"".join(text(a) for a in argv)
     p += struct.pack("<I", len(env)) + b"".join(text(e) for e in env)
     return p
+
+
+def dial_payload(protocol, port):
+    return struct.pack("<BH", protocol, port)
 
 
 def parse_result(p):
@@ -198,3 +205,71 @@ class Host:
                 credit += struct.unpack("<I", p)[0]
             elif stream == s and kind == RESULT:
                 return parse_result(p)
+
+
+class Dial:
+    """A connection to a port of the agent's machine. next() gives what comes:
+    bytes, "eof", "connected" or a RESULT tuple. Credit is given as asked for."""
+
+    def __init__(self, host, port, protocol=TCP):
+        self.host = host
+        self.credit = DIAL_WINDOW[protocol]
+        self.id = host.open(DIAL, dial_payload(protocol, port))
+        self.taken = 0
+        self.datagrams = bytearray()
+
+    def next(self, grant=True):
+        while True:
+            kind, channel, stream, p = self.host.recv()
+            if stream != self.id:
+                continue
+            if kind == CONNECTED:
+                return "connected"
+            if kind == WINDOW_ADD:
+                self.credit += struct.unpack("<I", p)[0]
+                return "credit"
+            if kind == RESULT:
+                return parse_result(p)
+            if kind == EOF:
+                return "eof"
+            if kind == DATA:
+                assert channel == 1, channel
+                if grant:
+                    self.host.send(WINDOW_ADD, self.id,
+                                   struct.pack("<I", len(p)), 1)
+                return p
+
+    def write(self, data):
+        n = min(len(data), self.credit, PAYLOAD_MAX)
+        if n:
+            self.host.send(DATA, self.id, data[:n])
+            self.credit -= n
+        return n
+
+    def eof(self):
+        self.host.send(EOF, self.id)
+
+    def close(self):
+        self.host.send(CLOSE, self.id)
+
+    def send_datagram(self, data):
+        raw = struct.pack("<H", len(data)) + data
+        while raw:
+            n = self.write(raw)
+            raw = raw[n:]
+            if not n:
+                self.next()
+
+    def recv_datagram(self):
+        while True:
+            if len(self.datagrams) >= 2:
+                n, = struct.unpack_from("<H", self.datagrams)
+                if len(self.datagrams) >= 2 + n:
+                    d = bytes(self.datagrams[2:2 + n])
+                    del self.datagrams[:2 + n]
+                    return d
+            got = self.next()
+            if isinstance(got, bytes):
+                self.datagrams += got
+            elif isinstance(got, tuple):
+                raise AssertionError("the flow ended: %r" % (got,))

@@ -24,6 +24,7 @@ static void decode_all(const uint8_t *in, size_t len)
 	struct wire_hello_ack ack;
 	struct wire_str code, msg;
 	struct wire_net net;
+	struct wire_dial dial;
 	uint32_t sys;
 
 	if (wire_decode_exec(in, len, &exec)) {
@@ -32,6 +33,8 @@ static void decode_all(const uint8_t *in, size_t len)
 	}
 	if (wire_decode_net(in, len, &net))
 		must(wire_encode_net(&net, out) == len);
+	if (wire_decode_dial(in, len, &dial))
+		must(wire_encode_dial(&dial, out) == len);
 	if (wire_decode_hello_ack(in, len, &ack))
 		must(wire_encode_hello_ack(&ack, out) == len);
 	(void)wire_decode_result(in, len, &sys, &code, &msg);

@@ -28,7 +28,8 @@ EXEC = wire.exec_payload(["cat"], env=["A=b"], cwd="/", user="",
                          flags=wire.STDIN)
 OPENERS = {wire.EXEC: EXEC, wire.PUSH: wire.text("/nonexistent/x"),
            wire.PULL: wire.text("/nonexistent/x"), wire.TIME: bytes(8),
-           wire.NET: wire.text("") * 4 + bytes(4), wire.SHUTDOWN: b"\0"}
+           wire.NET: wire.text("") * 4 + bytes(4), wire.SHUTDOWN: b"\0",
+           wire.DIAL: wire.dial_payload(wire.TCP, 1)}
 ON_STREAM = {wire.SIGNAL: 4, wire.RESIZE: 4, wire.WINDOW_ADD: 4}
 
 
@@ -164,6 +165,75 @@ def attack_64_streams_and_more(t):
     for i in range(65, 70):
         t.host.send(wire.PULL, i, wire.text("/etc"))
         bad(t.result(i), "too_many_streams")
+
+
+def attack_dial_contents(t):
+    stream = 100
+    for payload in (wire.dial_payload(wire.TCP, 0), wire.dial_payload(2, 80),
+                    wire.dial_payload(255, 80), b"", bytes(100)):
+        stream += 1
+        t.host.send(wire.DIAL, stream, payload)
+        bad(t.result(stream))
+
+
+def attack_dial_frames(t):
+    """Frames that have no business on a connection, and credit overrun."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        stream = 200
+        for protocol in (wire.TCP, wire.UDP):
+            for kind, payload, channel in (
+                    (wire.SIGNAL, struct.pack("<I", 9), 0),
+                    (wire.RESIZE, bytes(4), 0),
+                    (wire.DATA, b"x", 1), (wire.DATA, b"x", 2),
+                    (wire.EOF, b"x", 0), (wire.EOF, b"", 1),
+                    (wire.WINDOW_ADD, b"\xff" * 4, 1),
+                    (wire.WINDOW_ADD, struct.pack("<I", 1), 0)):
+                stream += 1
+                t.host.send(wire.DIAL, stream,
+                            wire.dial_payload(protocol, port))
+                t.host.send(kind, stream, payload, channel)
+                bad(t.result(stream))
+            stream += 1
+            t.host.send(wire.DIAL, stream, wire.dial_payload(protocol, port))
+            # More than any socket takes; datagrams are lost instead.
+            for _ in range(512):
+                t.host.send(wire.DATA, stream, b"\xff" * 32768)
+            if protocol == wire.UDP:
+                t.host.send(wire.CLOSE, stream)
+            bad(t.result(stream),
+                "cancelled" if protocol == wire.UDP else "bad_request")
+
+
+def attack_dials_without_end(t):
+    """More than the table holds, twice, and each with bytes that nobody takes."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as server:
+        port = server.getsockname()[1]
+        for i in range(1001, 1513):
+            t.host.send(wire.DIAL, i, wire.dial_payload(wire.TCP, port))
+            t.host.send(wire.DATA, i, bytes(1000))
+        for i in range(1513, 1600):
+            t.host.send(wire.DIAL, i, wire.dial_payload(wire.TCP, port))
+            bad(t.result(i), "too_many_streams")
+        r = t.host.run(["echo", "still"])
+        assert r == (0, 0, b"still\n", b""), r
+
+
+def attack_dial_not_read(t):
+    """A service floods, the host gives no credit and reads nothing: then a
+    HELLO must get through."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for i in range(1, 20):
+            t.host.send(wire.DIAL, i,
+                        wire.dial_payload(wire.TCP, server.getsockname()[1]))
+            s, _ = server.accept()
+            s.setblocking(False)
+            try:
+                while s.send(bytes(65536)):
+                    pass
+            except BlockingIOError:
+                pass
+            s.close()
 
 
 def attack_ids(t):

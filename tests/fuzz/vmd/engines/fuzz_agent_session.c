@@ -14,9 +14,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+enum {
+	STREAMS = 6
+};
+
 struct owner {
 	struct agent_session *session;
-	struct agent_stream *streams[4];
+	struct agent_stream *streams[STREAMS];
 	size_t held; /* bytes not yet consumed */
 	bool lost;
 	uint8_t nonce[WIRE_NONCE_LEN];
@@ -52,7 +56,7 @@ static void on_lost(void *ctx, const struct err *e)
 	if (o->lost || e->kind == ERR_NONE)
 		abort();
 	o->lost = true;
-	for (size_t i = 0; i < 4; i++) {
+	for (size_t i = 0; i < STREAMS; i++) {
 		if (o->streams[i])
 			abort(); /* streams end first */
 	}
@@ -68,7 +72,14 @@ static void on_data(void *ctx, enum wire_channel channel, const void *data,
 		abort();
 	s->owner->held += len;
 	if (s->owner->held > 8 * (size_t)WIRE_WINDOW)
-		abort(); /* more than the windows of four streams */
+		abort(); /* more than the windows of all streams */
+	/* An owner may end its stream whenever it is called. */
+	if (len == 3) {
+		s->owner->held -= len;
+		agent_stream_close(s->owner->streams[s->i]);
+		s->owner->streams[s->i] = NULL;
+		return;
+	}
 	/* Every second stream is slow: it keeps what it gets. */
 	if (s->i % 2 == 0) {
 		s->owner->held -= len;
@@ -123,7 +134,7 @@ static void handshake(struct owner *o, int peer)
 	(void)send(peer, payload, h.length, MSG_NOSIGNAL);
 }
 
-static void open_streams(struct owner *o, struct slot slots[4])
+static void open_streams(struct owner *o, struct slot slots[STREAMS])
 {
 	static struct wire_exec request = { .flags = WIRE_EXEC_STDIN,
 					    .argc = 1 };
@@ -138,16 +149,22 @@ static void open_streams(struct owner *o, struct slot slots[4])
 		agent_session_pull(s, "/", &stream_ops, &slots[2], NULL);
 	o->streams[3] =
 		agent_session_push(s, "/", &stream_ops, &slots[3], NULL);
+	o->streams[4] = agent_session_dial(s, WIRE_UDP, 53, &stream_ops,
+					   &slots[4], NULL);
+	o->streams[5] = agent_session_dial(s, WIRE_TCP, 80, &stream_ops,
+					   &slots[5], NULL);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct loop *loop;
 	struct owner o = { .session = NULL };
-	struct slot slots[4] = { { &o, 0 }, { &o, 1 }, { &o, 2 }, { &o, 3 } };
+	struct slot slots[STREAMS];
 	AUTO(fd) int peer = -1;
 	int fds[2];
 
+	for (size_t i = 0; i < STREAMS; i++)
+		slots[i] = (struct slot){ &o, i };
 	if (!loop)
 		loop = loop_new(NULL);
 	if (!loop || sock_pair(fds) < 0)

@@ -18,7 +18,7 @@ struct session_rig {
 	/* What the agent saw last. */
 	struct wire_header last;
 	uint8_t payload[WIRE_PAYLOAD_MAX];
-	unsigned int frames, closes;
+	unsigned int frames, closes, signals;
 	uint64_t in_bytes, credit_given;
 	bool in_eof;
 	/* What the owner saw. */
@@ -26,6 +26,7 @@ struct session_rig {
 	struct err lost, done_err;
 	unsigned int ready, lost_count, done, started, writable, detached;
 	uint32_t status, signal, tag, detached_status;
+	unsigned int data_calls;
 	uint64_t data_bytes;
 	char data[64];
 	bool hold; /* do not consume */

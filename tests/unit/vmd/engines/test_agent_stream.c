@@ -2,6 +2,8 @@
 /* vmd/agent_stream.c against an agent, honest or not. */
 #include "agent_session_rig.h"
 
+#include <string.h>
+
 static void test_exec_before_ready_is_refused(void **state)
 {
 	struct session_rig *f = *state;
@@ -130,6 +132,250 @@ static void test_too_many_streams_are_refused(void **state)
 	assert_string_equal(e.code, WIRE_CODE_BUSY);
 }
 
+static uint32_t dial(struct session_rig *f, enum wire_protocol protocol)
+{
+	unsigned int seen = f->frames;
+
+	f->stream = agent_session_dial(f->session, protocol, 0x1234,
+				       &session_stream_ops, f, NULL);
+	assert_non_null(f->stream);
+	RUN_UNTIL(f, f->frames > seen);
+	assert_int_equal(f->last.type, WIRE_DIAL);
+	assert_int_equal(f->last.length, 3);
+	assert_int_equal(f->payload[0], protocol);
+	assert_int_equal(f->payload[1] | f->payload[2] << 8, 0x1234);
+	return f->last.stream;
+}
+
+static void test_dial_half_closes_and_ends(void **state)
+{
+	struct session_rig *f = *state;
+	uint32_t id = dial(f, WIRE_TCP);
+	uint8_t p[WIRE_PAYLOAD_MAX];
+
+	/* Before it is connected: the agent keeps it. */
+	assert_int_equal(agent_stream_write(f->stream, "hello", 5), 5);
+	agent_say(f, WIRE_CONNECTED, 0, id, NULL, 0);
+	RUN_UNTIL(f, f->started && f->in_bytes == 5);
+	agent_say(f, WIRE_DATA, WIRE_OUT, id, "answer", 6);
+	agent_say(f, WIRE_EOF, WIRE_OUT, id, NULL, 0);
+	RUN_UNTIL(f, f->data_bytes == 6);
+	assert_int_equal(agent_stream_write(f->stream, "more", 4), 4);
+	agent_stream_write_eof(f->stream);
+	RUN_UNTIL(f, f->in_bytes == 9 && f->in_eof);
+	assert_int_equal(f->done, 0);
+	agent_say(f, WIRE_RESULT, 0, id, p, wire_encode_result(0, "", "", p));
+	RUN_UNTIL(f, f->done);
+	assert_int_equal(f->done_err.kind, ERR_NONE);
+}
+
+static void test_dial_refused_gives_its_code(void **state)
+{
+	struct session_rig *f = *state;
+	uint32_t id = dial(f, WIRE_TCP);
+	uint8_t p[WIRE_PAYLOAD_MAX];
+
+	agent_say(f, WIRE_RESULT, 0, id, p,
+		  wire_encode_result(111, WIRE_CODE_REFUSED, "no", p));
+	RUN_UNTIL(f, f->done);
+	assert_string_equal(f->done_err.code, WIRE_CODE_REFUSED);
+	assert_int_equal(f->done_err.kind, ERR_UNAVAILABLE);
+}
+
+static void test_dial_window_is_its_own(void **state)
+{
+	struct session_rig *f = *state;
+	uint32_t id = dial(f, WIRE_TCP);
+	static uint8_t big[2 * WIRE_DIAL_WINDOW];
+
+	f->hold = true;
+	assert_int_equal(agent_stream_write(f->stream, big, sizeof(big)),
+			 WIRE_DIAL_WINDOW);
+	assert_int_equal(agent_stream_room(f->stream), 0);
+	for (int i = 0; i < WIRE_DIAL_WINDOW / WIRE_PAYLOAD_MAX; i++)
+		agent_say(f, WIRE_DATA, WIRE_OUT, id, big, WIRE_PAYLOAD_MAX);
+	RUN_UNTIL(f, f->data_bytes == WIRE_DIAL_WINDOW);
+	agent_stream_consumed(f->stream, WIRE_OUT, WIRE_DIAL_WINDOW / 2);
+	RUN_UNTIL(f, f->credit_given == WIRE_DIAL_WINDOW / 2);
+	for (int i = 0; i < 2; i++)
+		agent_say(f, WIRE_DATA, WIRE_OUT, id, big, WIRE_PAYLOAD_MAX);
+	RUN_UNTIL(f, f->done);
+	assert_string_equal(f->done_err.code, "agent_protocol");
+	assert_int_equal(f->lost_count, 0);
+}
+
+/* However they are cut on the way, whole ones come out. */
+static void test_datagrams_keep_their_boundaries(void **state)
+{
+	static uint8_t wire[2 + 60000 + 2 + 2 + 5];
+	struct session_rig *f = *state;
+	uint32_t id = dial(f, WIRE_UDP);
+
+	wire[0] = 60000 & 255;
+	wire[1] = 60000 >> 8;
+	wire[2 + 60000 + 2] = 5; /* behind an empty one */
+	memcpy(wire + 2 + 60000 + 4, "whole", 5);
+	for (size_t at = 0; at < sizeof(wire);) {
+		static const size_t cuts[] = { 1, 2, 30000, 29998, 3, 9 };
+		static unsigned int next;
+		size_t n = cuts[next++ % 6];
+
+		if (n > sizeof(wire) - at)
+			n = sizeof(wire) - at;
+		agent_say(f, WIRE_DATA, WIRE_OUT, id, wire + at, n);
+		at += n;
+	}
+	RUN_UNTIL(f, f->data_calls == 3);
+	assert_int_equal(f->data_bytes, 60005);
+	assert_memory_equal(f->data, "whole", 5);
+	/* The lengths are handed back too: nothing of the credit is lost. */
+	for (int i = 0; i < 40; i++)
+		agent_say(f, WIRE_DATA, WIRE_OUT, id, wire, 2 + 30000 + 2);
+	RUN_UNTIL(f, f->done || f->data_calls > 20);
+	assert_int_equal(f->done, 0);
+}
+
+static void test_datagram_without_room_is_dropped_whole(void **state)
+{
+	static uint8_t big[60000];
+	struct session_rig *f = *state;
+
+	(void)dial(f, WIRE_UDP);
+	assert_true(agent_stream_write_datagram(f->stream, big, sizeof(big)));
+	assert_true(agent_stream_write_datagram(f->stream, big, sizeof(big)));
+	assert_false(agent_stream_write_datagram(f->stream, big, sizeof(big)));
+	assert_true(agent_stream_write_datagram(f->stream, "", 0));
+	RUN_UNTIL(f, f->in_bytes == 2 * 60002 + 2);
+}
+
+static void test_connections_and_commands_have_limits_apart(void **state)
+{
+	struct session_rig *f = *state;
+	struct err e = ERR_INIT;
+
+	for (int i = 0; i < WIRE_DIALS_MAX; i++)
+		(void)dial(f, WIRE_TCP);
+	assert_null(agent_session_dial(f->session, WIRE_TCP, 1,
+				       &session_stream_ops, f, &e));
+	assert_string_equal(e.code, WIRE_CODE_BUSY);
+	(void)session_exec(f, 0);
+}
+
+/* A writer for each stream that always has more: who gets how much? */
+struct writer {
+	struct agent_stream *stream;
+	uint64_t sent;
+};
+
+static void keep_writing(void *ctx)
+{
+	static uint8_t bytes[WIRE_WINDOW];
+	struct writer *w = ctx;
+
+	w->sent += agent_stream_write(w->stream, bytes, sizeof(bytes));
+}
+
+static void writer_done(void *ctx, uint32_t status, uint32_t signal,
+			const struct err *e)
+{
+	(void)ctx;
+	(void)status;
+	(void)signal;
+	(void)e;
+}
+
+static void test_busy_connections_do_not_starve_a_command(void **state)
+{
+	enum {
+		BUSY = 100
+	};
+	static const struct agent_stream_ops ops = { .writable = keep_writing,
+						     .done = writer_done };
+	static struct wire_exec request = { .argc = 1,
+					    .flags = WIRE_EXEC_STDIN };
+	struct session_rig *f = *state;
+	struct writer busy[BUSY] = { { NULL, 0 } }, command = { NULL, 0 };
+	uint64_t most = 0, least = UINT64_MAX;
+
+	request.argv[0] = wire_str("cat");
+	for (int i = 0; i < BUSY; i++)
+		busy[i].stream = agent_session_dial(f->session, WIRE_TCP, 80,
+						    &ops, &busy[i], NULL);
+	for (int i = 0; i < BUSY; i++)
+		keep_writing(&busy[i]);
+	/* The way is full now. A command still gets in, and its input has half
+	 * of what goes on. */
+	command.stream =
+		agent_session_exec(f->session, &request, &ops, &command, NULL);
+	assert_non_null(command.stream);
+	keep_writing(&command);
+	RUN_UNTIL(f, command.sent == WIRE_WINDOW);
+	for (int i = 0; i < BUSY; i++) {
+		most = busy[i].sent > most ? busy[i].sent : most;
+		least = busy[i].sent < least ? busy[i].sent : least;
+	}
+	assert_int_equal(most, WIRE_DIAL_WINDOW);
+	assert_int_equal(least, 0); /* most of them still wait */
+	RUN_UNTIL(f, f->in_bytes ==
+			     WIRE_WINDOW + (uint64_t)BUSY * WIRE_DIAL_WINDOW);
+}
+
+static void test_signal_gets_through_a_full_queue(void **state)
+{
+	static uint8_t big[WIRE_WINDOW];
+	struct session_rig *f = *state;
+	uint32_t id = session_exec(f, WIRE_EXEC_STDIN);
+	struct agent_stream *command = f->stream;
+
+	agent_u32s(f, WIRE_STARTED, 0, id, 77, 0, 1);
+	for (int i = 0; i < 20; i++) {
+		(void)dial(f, WIRE_TCP);
+		f->hold = true;
+	}
+	for (int i = 0; i < 20; i++) {
+		f->stream = agent_session_dial(f->session, WIRE_TCP, 1,
+					       &session_stream_ops, f, NULL);
+		(void)agent_stream_write(f->stream, big, sizeof(big));
+	}
+	agent_stream_signal(command, 2);
+	RUN_UNTIL(f, f->signals == 1);
+}
+
+/* Each of these breaks one stream and leaves the session alone. */
+static void test_hostile_frames_break_a_connection(void **state)
+{
+	static const struct {
+		enum wire_protocol protocol;
+		uint8_t type, channel;
+		uint32_t a, b;
+		size_t count;
+	} bad[] = {
+		{ WIRE_TCP, WIRE_EXIT, 0, 0, 0, 2 },
+		{ WIRE_TCP, WIRE_STARTED, 0, 1, 0, 1 },
+		{ WIRE_TCP, WIRE_CONNECTED, 0, 1, 0, 1 },
+		{ WIRE_TCP, WIRE_DATA, WIRE_ERR, 0, 0, 2 },
+		{ WIRE_TCP, WIRE_EOF, WIRE_ERR, 0, 0, 0 },
+		{ WIRE_UDP, WIRE_EOF, WIRE_OUT, 0, 0, 0 },
+		{ WIRE_TCP, WIRE_WINDOW_ADD, WIRE_IN, 1, 0, 1 },
+		{ WIRE_UDP, WIRE_WINDOW_ADD, WIRE_IN, UINT32_MAX, 0, 1 },
+	};
+	struct session_rig *f = *state;
+
+	for (unsigned int i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		uint32_t id = dial(f, bad[i].protocol);
+
+		agent_u32s(f, bad[i].type, bad[i].channel, id, bad[i].a,
+			   bad[i].b, bad[i].count);
+		RUN_UNTIL(f, f->done == i + 1);
+		assert_string_equal(f->done_err.code, "agent_protocol");
+	}
+	assert_int_equal(f->lost_count, 0);
+	/* One that was never opened is no mistake of one stream. */
+	agent_say(f, WIRE_DATA, WIRE_OUT, 0x7fffffff, "x", 1);
+	RUN_UNTIL(f, f->lost_count);
+	assert_string_equal(f->lost.code, "agent_protocol");
+}
+
 /* Each of these breaks one stream and leaves the session alone. */
 static void test_hostile_frames_break_the_stream(void **state)
 {
@@ -178,6 +424,23 @@ int main(void)
 			     test_too_many_streams_are_refused),
 		SESSION_TEST(session_setup_ready,
 			     test_hostile_frames_break_the_stream),
+		SESSION_TEST(session_setup_ready,
+			     test_dial_half_closes_and_ends),
+		SESSION_TEST(session_setup_ready,
+			     test_dial_refused_gives_its_code),
+		SESSION_TEST(session_setup_ready, test_dial_window_is_its_own),
+		SESSION_TEST(session_setup_ready,
+			     test_datagrams_keep_their_boundaries),
+		SESSION_TEST(session_setup_ready,
+			     test_datagram_without_room_is_dropped_whole),
+		SESSION_TEST(session_setup_ready,
+			     test_connections_and_commands_have_limits_apart),
+		SESSION_TEST(session_setup_ready,
+			     test_busy_connections_do_not_starve_a_command),
+		SESSION_TEST(session_setup_ready,
+			     test_signal_gets_through_a_full_queue),
+		SESSION_TEST(session_setup_ready,
+			     test_hostile_frames_break_a_connection),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
