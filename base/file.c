@@ -226,8 +226,8 @@ static int sync_parent(int dirfd, const char *path)
 	return 0;
 }
 
-int file_replace(int dirfd, const char *path, const void *data, size_t len,
-		 mode_t mode, struct err *e)
+static int replace(int dirfd, const char *path, const void *data, size_t len,
+		   mode_t mode, bool durable, struct err *e)
 {
 	char tmp[4096];
 	AUTO(fd) int fd = open_beside(dirfd, path, mode, tmp, sizeof(tmp));
@@ -236,7 +236,7 @@ int file_replace(int dirfd, const char *path, const void *data, size_t len,
 	if (fd < 0)
 		return err_sys(e, -fd, "create a file beside %s", path);
 	rc = file_write_full(fd, data, len);
-	if (!rc && fsync(fd) < 0)
+	if (!rc && durable && fsync(fd) < 0)
 		rc = -errno;
 	if (!rc && renameat(dirfd, tmp, dirfd, path) < 0)
 		rc = -errno;
@@ -244,8 +244,20 @@ int file_replace(int dirfd, const char *path, const void *data, size_t len,
 		(void)unlinkat(dirfd, tmp, 0);
 		return err_sys(e, -rc, "write %s", path);
 	}
-	rc = sync_parent(dirfd, path);
+	rc = durable ? sync_parent(dirfd, path) : 0;
 	return rc < 0 ? err_sys(e, -rc, "sync the directory of %s", path) : 0;
+}
+
+int file_replace(int dirfd, const char *path, const void *data, size_t len,
+		 mode_t mode, struct err *e)
+{
+	return replace(dirfd, path, data, len, mode, true, e);
+}
+
+int file_replace_volatile(int dirfd, const char *path, const void *data,
+			  size_t len, mode_t mode, struct err *e)
+{
+	return replace(dirfd, path, data, len, mode, false, e);
 }
 
 int file_make_dirs(const char *path, mode_t mode, struct err *e)

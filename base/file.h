@@ -52,6 +52,10 @@ int file_pwrite_full(int fd, const void *data, size_t len, uint64_t offset);
 int file_replace(int dirfd, const char *path, const void *data, size_t len,
 		 mode_t mode, struct err *e);
 
+/* The same for what need not survive the host: nothing waits for the disk. */
+int file_replace_volatile(int dirfd, const char *path, const void *data,
+			  size_t len, mode_t mode, struct err *e);
+
 /* mkdir -p; existing directories keep their mode. */
 int file_make_dirs(const char *path, mode_t mode, struct err *e);
 
@@ -66,6 +70,15 @@ int file_clone(int src_fd, int dst_fd);
 
 /* Copies src to dst from offset 0 keeping holes; uses reflink when possible. */
 int file_copy_sparse(int src_fd, int dst_fd, struct err *e);
+
+/*
+ * Gives the file `from` (no link) the name dirfd/name as well, which must be
+ * free; where that cannot be (another file system, too many names), a copy of it
+ * with the same mode, shared where the file system can. durable: a copy's
+ * content is on the disk on return; the directory is the caller's. May be slow.
+ */
+int file_link_or_copy(const char *from, int dirfd, const char *name,
+		      bool durable, struct err *e);
 
 /* Free bytes for an unprivileged writer on the file system of fd. */
 int file_free_bytes(int fd, uint64_t *ret_bytes, struct err *e);

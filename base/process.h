@@ -72,6 +72,13 @@ int process_start_time(pid_t pid, uint64_t *ret_ticks);
 /* Resident memory of a process in bytes; 0 when it has gone. */
 uint64_t process_resident_bytes(pid_t pid);
 
+/*
+ * Ends every process that has the text `mark` near the beginning of its
+ * environment, by pidfd; group: only in that process group, 0: in any. Reads all
+ * of /proc: not for a loop. Returns how many were ended.
+ */
+unsigned process_end_marked(const char *mark, pid_t group);
+
 /* Signal by pidfd, never by number. 0, -ESRCH when it has ended. */
 int process_signal(const struct process *p, int sig);
 /* The whole group of a process spawned with new_group or new_session. */

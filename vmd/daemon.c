@@ -17,6 +17,10 @@
 #include "base/file.h"
 #include "vmd/vm.h"
 
+enum {
+	DAEMON_WORKERS = 2
+};
+
 static int make_dir(const char *parent, const char *name, char **ret_path,
 		    int *ret_fd, struct err *e)
 {
@@ -114,9 +118,11 @@ int daemon_open(struct daemon *d, struct loop *loop,
 		db = NULL;
 		return err_sys(e, ENOMEM, "opening the state");
 	}
-	d->store = store_open(db, e);
+	d->workers = worker_pool_new(loop, DAEMON_WORKERS, e);
+	d->store = d->workers ? store_open(db, e) : NULL;
 	if (!d->store)
 		return -EIO;
+	store_attach(d->store, loop, d->workers);
 	d->images = image_store_open(d->images_dir, e);
 	return d->images ? 0 : -EIO;
 }
@@ -147,6 +153,7 @@ void daemon_close(struct daemon *d)
 	loop_timer_disarm(&d->notify);
 	for (size_t i = 0; i < OBITUARIES; i++)
 		json_decref(d->obituaries[i].vm);
+	worker_pool_free(d->workers);
 	image_store_free(d->images);
 	store_close(d->store);
 	free(d->images_dir);

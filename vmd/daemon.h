@@ -83,6 +83,7 @@ struct daemon_counters {
 struct daemon {
 	const struct daemon_config *config;
 	struct loop *loop;
+	struct worker_pool *workers; /* for what waits for a disk */
 	struct store *store;
 	struct image_store *images;
 	char *images_dir;

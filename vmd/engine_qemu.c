@@ -132,7 +132,8 @@ static int save_argv(int dirfd, const struct qemu_args *a, struct err *e)
 	text = list ? json_to_text(list) : NULL;
 	if (!text)
 		return err_sys(e, ENOMEM, "QEMU command line");
-	return file_replace(dirfd, "qemu.argv", text, strlen(text), 0600, e);
+	return file_replace_volatile(dirfd, "qemu.argv", text, strlen(text),
+				     0600, e);
 }
 
 static int listen_all(int dirfd, int fds[3], struct err *e)

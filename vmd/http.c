@@ -178,6 +178,7 @@ void http_free(struct http *h)
 	/* Those who wait are resumed: microhttpd insists on it. */
 	LIST_FOREACH(r, &h->requests, link)
 	{
+		store_wait_cancel(&r->durable);
 		watch_remove(&r->watch);
 		loop_timer_disarm(&r->timer);
 		loop_remove(&r->hangup);

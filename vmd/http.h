@@ -49,6 +49,7 @@ struct request {
 	unsigned status;
 
 	/* Waiting. */
+	struct store_waiter durable; /* what the answer tells of */
 	struct watch watch;
 	struct loop_timer timer;
 	struct loop_source hangup;

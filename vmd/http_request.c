@@ -50,6 +50,7 @@ void http_on_completed(void *cls, struct MHD_Connection *connection,
 	if (!r)
 		return;
 	*context = NULL;
+	store_wait_cancel(&r->durable);
 	watch_remove(&r->watch);
 	loop_timer_disarm(&r->timer);
 	loop_remove(&r->hangup);
@@ -233,11 +234,50 @@ static void take_body(struct request *r, const char *data, size_t *size)
 	*size = 0;
 }
 
+static void on_durable(struct store_waiter *w, const struct err *e)
+{
+	struct request *r = w->data;
+
+	if (e)
+		request_fail(r, e);
+	else
+		request_resume(r);
+}
+
+/*
+ * What an answer says was done must not be undone by a power cut: it waits for
+ * the disk. A refusal says that nothing was done, and a mere look at what is
+ * works also while the disk hangs; but the end of an operation is a promise,
+ * whoever asks for it.
+ */
+static bool must_wait(const struct request *r)
+{
+	if (r->dead)
+		return false;
+	if (r->durable.fn) /* it was asked before */
+		return r->durable.store != NULL;
+	/* Files are in the guest; what came of them is not in the store. */
+	if (r->status >= 400 || !r->route || r->route->body == API_BODY_TAR ||
+	    store_is_durable(r->daemon->store))
+		return false;
+	return strcmp(r->route->method, "GET") != 0 ||
+	       r->route->id == API_GET_OPERATION ||
+	       r->route->id == API_WAIT_OPERATION ||
+	       r->route->id == API_WAIT_VM;
+}
+
 static enum MHD_Result send_answer(struct request *r)
 {
-	enum MHD_Result ok =
-		MHD_queue_response(r->connection, r->status, r->response);
+	enum MHD_Result ok;
 
+	if (must_wait(r)) {
+		if (!r->durable.fn)
+			store_wait(r->daemon->store, &r->durable, on_durable,
+				   r);
+		request_suspend(r);
+		return MHD_YES;
+	}
+	ok = MHD_queue_response(r->connection, r->status, r->response);
 	MHD_destroy_response(r->response);
 	r->response = NULL;
 	r->over = true;

@@ -117,5 +117,6 @@ int microvm_config_write(const struct vm_launch *launch, int dirfd,
 
 	if (!text)
 		return err_sys(e, ENOMEM, "vm.json");
-	return file_replace(dirfd, "vm.json", text, strlen(text), 0600, e);
+	return file_replace_volatile(dirfd, "vm.json", text, strlen(text), 0600,
+				     e);
 }

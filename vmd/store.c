@@ -235,6 +235,8 @@ struct store *store_open(const char *path, struct err *e)
 		(void)err_sys(e, ENOMEM, "opening %s", path);
 		return NULL;
 	}
+	s->wal_fd = -1;
+	LIST_INIT(&s->waiters);
 	if (sqlite3_open_v2(path, &s->db,
 			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
 				    SQLITE_OPEN_NOMUTEX,
@@ -247,11 +249,11 @@ struct store *store_open(const char *path, struct err *e)
 	}
 	/* The small cache is most of what SQLite would otherwise hold. */
 	if (run_sql(s,
-		    "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
+		    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
 		    "PRAGMA foreign_keys=ON; PRAGMA cache_size=-256;"
-		    "PRAGMA wal_autocheckpoint=200",
+		    "PRAGMA wal_autocheckpoint=0",
 		    e) < 0 ||
-	    migrate(s, path, e) < 0) {
+	    migrate(s, path, e) < 0 || store_sync_open(s, path, e) < 0) {
 		store_close(s);
 		return NULL;
 	}
@@ -262,6 +264,7 @@ void store_close(struct store *s)
 {
 	if (!s)
 		return;
+	store_sync_close(s);
 	(void)sqlite3_close_v2(s->db);
 	free(s);
 }

@@ -4,8 +4,8 @@
  * are wanted, the operations, the journal of host resources, the answers to
  * idempotent requests. Rows are plain structs; no caller sees SQL.
  *
- * synchronous=NORMAL: a committed transaction survives the death of the daemon;
- * a power cut may lose the last ones, and with them went the processes.
+ * A committed transaction survives the death of the daemon at once, and a power
+ * cut when store_wait() says so: see store_sync.c.
  *
  * Trust: the file belongs to the daemon. A newer schema is refused politely.
  */
@@ -17,8 +17,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include <sys/queue.h>
+
 #include "api/names.h"
 #include "base/err.h"
+#include "base/worker.h"
 #include "vmd/id.h"
 
 struct vm_row {
@@ -77,6 +80,31 @@ struct store;
 
 struct store *store_open(const char *path, struct err *e);
 void store_close(struct store *s);
+
+/* From here on worker threads make commits durable; both outlive the store. */
+void store_attach(struct store *s, struct loop *loop,
+		  struct worker_pool *workers);
+
+/* Embedded in its owner; zeroed memory is one that waits for nothing. */
+struct store_waiter {
+	void (*fn)(struct store_waiter *w, const struct err *e);
+	void *data;
+	struct store *store; /* NULL when it does not wait */
+	uint64_t upto;
+	LIST_ENTRY(store_waiter) link;
+};
+
+/* Nothing was committed that a power cut could undo. */
+bool store_is_durable(const struct store *s);
+/*
+ * Calls fn once, from the loop and never from within this call, when all that
+ * is committed now is durable (e NULL), or when the disk refused it.
+ */
+void store_wait(struct store *s, struct store_waiter *w,
+		void (*fn)(struct store_waiter *w, const struct err *e),
+		void *data);
+/* Harmless on one that does not wait. */
+void store_wait_cancel(struct store_waiter *w);
 
 /* Changes between the two become durable together or not at all. */
 int store_begin(struct store *s, struct err *e);

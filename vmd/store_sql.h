@@ -9,7 +9,27 @@
 
 struct store {
 	sqlite3 *db;
+
+	/* store_sync.c */
+	sqlite3 *pin, *checkpointer;
+	struct worker_pool *workers; /* NULL: nobody makes anything durable */
+	int wal_fd;
+	struct worker_job sync_job, checkpoint_job;
+	struct loop_timer sync_timer;
+	bool syncing, checkpointing;
+	bool checkpoint_whole, checkpoint_failed; /* what the last one did */
+	int sync_error;
+	/* Commits are counted: all, those on the disk, those being synced, and
+	 * those that the checkpoint under way covers. */
+	uint64_t committed, durable, sync_upto, pinned_at;
+	int wal_pages, covered_pages;
+	unsigned long_rounds;
+	LIST_HEAD(, store_waiter) waiters;
 };
+
+/* store_sync.c: db is open and migrated; close: before db is. */
+int store_sync_open(struct store *s, const char *path, struct err *e);
+void store_sync_close(struct store *s);
 
 static inline void auto_stmt(sqlite3_stmt **stmt)
 {

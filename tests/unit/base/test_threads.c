@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What may be called from several threads: loop_wake() and log_write(). */
+/* What works with several threads: loop_wake(), log_write(), worker pools. */
 #include "tests/unit/test.h"
 
 #include <fcntl.h>
@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/worker.h"
 
 enum {
 	THREADS = 4,
@@ -67,10 +68,81 @@ static void test_loop_wake_from_threads_loses_no_wakeup(void **state)
 	loop_free(s.loop);
 }
 
+struct counted {
+	struct worker_job job;
+	atomic_bool ran;
+	bool done, dropped;
+};
+
+static void counted_run(struct worker_job *job)
+{
+	struct counted *c = job->data;
+
+	atomic_store(&c->ran, true);
+}
+
+static void counted_done(struct worker_job *job)
+{
+	struct counted *c = job->data;
+
+	c->done = true;
+	c->dropped = job->dropped;
+}
+
+static void submit_all(struct worker_pool *pool, struct counted *jobs, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		jobs[i].job = (struct worker_job){ .run = counted_run,
+						   .done = counted_done,
+						   .data = &jobs[i] };
+		worker_submit(pool, &jobs[i].job);
+	}
+}
+
+static void test_worker_runs_each_job_and_tells_the_loop(void **state)
+{
+	static struct counted jobs[ROUNDS];
+	struct loop *loop = loop_new(NULL);
+	struct worker_pool *pool = worker_pool_new(loop, THREADS, NULL);
+	size_t done = 0;
+
+	(void)state;
+	assert_non_null(pool);
+	submit_all(pool, jobs, ROUNDS);
+	while (done < ROUNDS) {
+		assert_true(loop_run_once(loop, 10000) > 0);
+		done = 0;
+		for (size_t i = 0; i < ROUNDS; i++)
+			done += jobs[i].done;
+	}
+	for (size_t i = 0; i < ROUNDS; i++)
+		assert_true(atomic_load(&jobs[i].ran) && !jobs[i].dropped);
+	worker_pool_free(pool);
+	loop_free(loop);
+}
+
+static void test_worker_pool_free_ends_every_job(void **state)
+{
+	static struct counted jobs[ROUNDS];
+	struct loop *loop = loop_new(NULL);
+	struct worker_pool *pool = worker_pool_new(loop, 1, NULL);
+
+	(void)state;
+	submit_all(pool, jobs, ROUNDS);
+	worker_pool_free(pool);
+	for (size_t i = 0; i < ROUNDS; i++) {
+		assert_true(jobs[i].done);
+		assert_true(jobs[i].dropped != atomic_load(&jobs[i].ran));
+	}
+	loop_free(loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_loop_wake_from_threads_loses_no_wakeup),
+		cmocka_unit_test(test_worker_runs_each_job_and_tells_the_loop),
+		cmocka_unit_test(test_worker_pool_free_ends_every_job),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
