@@ -15,6 +15,7 @@
 #include "monitor/machine_slot.h"
 #include "monitor/net_open.h"
 #include "virtio/blk.h"
+#include "virtio/blk_io.h"
 #include "virtio/console.h"
 #include "virtio/net.h"
 #include "virtio/rng.h"
@@ -63,6 +64,20 @@ static int open_drive(const struct config_drive *drive, struct err *e)
 		       drive->path_on_host, why);
 }
 
+/* What is no whole sector is lost to the guest; it is not lost in silence. */
+static int check_size(const struct config_drive *drive, int fd, struct err *e)
+{
+	uint64_t bytes;
+	int rc = blk_io_size(fd, &bytes, e);
+
+	if (rc == 0 && bytes % 512)
+		log_warn("drive %s (%s) has %llu bytes: the guest does not see "
+			 "the last %u, which are no whole sector of 512",
+			 drive->drive_id, drive->path_on_host,
+			 (unsigned long long)bytes, (unsigned)(bytes % 512));
+	return rc;
+}
+
 static int add_drive(struct machine *m, const struct config_drive *drive,
 		     struct err *e)
 {
@@ -85,7 +100,9 @@ static int add_drive(struct machine *m, const struct config_drive *drive,
 			       "for writing or set is_read_only",
 			       drive->drive_id);
 	*own = (struct machine_drive){ .machine = m, .config = drive };
-	rc = virtio_blk_new(&setup, &m->vm.mem, m->devices, &dev, e);
+	rc = check_size(drive, fd, e);
+	if (rc == 0)
+		rc = virtio_blk_new(&setup, &m->vm.mem, m->devices, &dev, e);
 	if (rc < 0)
 		return err_wrap(e, rc, "drive %s", drive->drive_id);
 	(void)take_fd(&fd);
