@@ -41,6 +41,22 @@ int process_start_time(pid_t pid, uint64_t *ret_ticks)
 	return 0;
 }
 
+uid_t process_uid(pid_t pid)
+{
+	AUTO(file) FILE *f = NULL;
+	char path[48], line[256];
+	unsigned uid;
+
+	/* Not the owner of the directory: that is root's for who may not be
+	 * looked into. */
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "Uid: %u", &uid) == 1)
+			return (uid_t)uid;
+	return (uid_t)-1;
+}
+
 uint64_t process_resident_bytes(pid_t pid)
 {
 	AUTO(file) FILE *f = NULL;

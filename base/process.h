@@ -69,6 +69,9 @@ int process_adopt(pid_t pid, uint64_t start_time, struct process *ret,
 /* 0 and the start time, or -ESRCH. */
 int process_start_time(pid_t pid, uint64_t *ret_ticks);
 
+/* The real user of a process; (uid_t)-1 when it has gone. */
+uid_t process_uid(pid_t pid);
+
 /* Resident memory of a process in bytes; 0 when it has gone. */
 uint64_t process_resident_bytes(pid_t pid);
 

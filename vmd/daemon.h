@@ -45,6 +45,7 @@ struct daemon_config {
 	uint64_t lease_ms; /* of an ephemeral VM nobody is attached to */
 	uint64_t kill_ms; /* from kill to the certainty that it failed */
 	unsigned keep_operations;
+	bool jailed; /* processes of VMs are shut up, see jails.h */
 	unsigned starts_max; /* VMs that come up at once; the others wait */
 };
 
@@ -93,6 +94,7 @@ struct daemon {
 	struct vm_bucket vms_by_id[VM_BUCKETS];
 	size_t vm_count;
 	struct turns turns;
+	uint32_t uid_next; /* of the range for VMs; see vm_launch.c */
 	LIST_HEAD(, operation) operations;
 	LIST_HEAD(, task) retired_tasks;
 	struct task *sweep; /* of the image store, while it runs */
@@ -104,23 +106,8 @@ struct daemon {
 	size_t obituary_next;
 	struct daemon_counters count;
 	int64_t started_ms;
-	size_t large_bytes; /* given to requests over API_BODY_MAX */
 	bool stopping; /* VMs are left alone from here on */
 };
-
-enum {
-	/* Of all requests over API_BODY_MAX (long commands) together. */
-	LARGE_BYTES_MAX = 256 << 20,
-};
-
-/* false: so much is on its way already that this one must wait. */
-static inline bool daemon_large_take(struct daemon *d, size_t len)
-{
-	if (len > LARGE_BYTES_MAX - d->large_bytes)
-		return false;
-	d->large_bytes += len;
-	return true;
-}
 
 /*
  * Opens (or makes) the directories and the database; takes the lock of the

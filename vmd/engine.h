@@ -46,6 +46,8 @@ struct vm_launch {
 	int run_dirfd; /* the VM's run directory, private to it */
 	const char *run_path; /* its absolute path */
 	bool emulate; /* qemu: TCG even if KVM works */
+	bool jailed; /* processes are shut up, see jails.h */
+	uid_t uid; /* whom they become when the daemon is root */
 };
 
 /* A process that belongs to a VM, as journalled by the daemon. */

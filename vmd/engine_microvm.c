@@ -3,8 +3,9 @@
  * The microVM engine: one vmd-monitor per VM on KVM, configured by a vm.json
  * in the run directory and watched through its control socket and status.json.
  *
- * The monitor runs with the run directory as its working directory, so every
- * socket name is short. Kernel, initrd, disk and network come as descriptors.
+ * The monitor runs in a jail that holds no file (jails.h): everything comes as
+ * a descriptor, the listening sockets and logs, whose paths in the run directory
+ * serve this daemon and the next, too.
  *
  * The daemon calls the guest's agent through vsock.sock, again and again until
  * one answers. It does not listen for the guest: whoever calls from there may
@@ -14,6 +15,7 @@
  * Trust: the monitor may be taken over by its guest: what it answers is parsed
  * with limits and decides nothing beyond this VM.
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -21,12 +23,14 @@
 #include <unistd.h>
 
 #include "agent/wire.h"
+#include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/sock.h"
 #include "vmd/engine_base.h"
 #include "vmd/host.h"
+#include "vmd/jails.h"
 #include "vmd/microvm_config.h"
 #include "vmd/monitor_control.h"
 #include "vmd/passt.h"
@@ -215,55 +219,120 @@ static int microvm_can_run(const struct vm_launch *launch, struct err *e)
 	return 0;
 }
 
-static int open_path(const char *path, int flags, int *ret_fd, struct err *e)
+/* The descriptors of a monitor, by their number there; -1: none. */
+struct monitor_fds {
+	int fd[MICROVM_FD_END];
+};
+
+static int open_file(int *slot, int dirfd, const char *path, int flags,
+		     struct err *e)
 {
 	if (!path)
 		return 0;
-	*ret_fd = open(path, flags | O_CLOEXEC);
-	return *ret_fd < 0 ? err_sys(e, errno, "cannot open %s", path) : 0;
+	/* In the run directory nothing is a link that we made. */
+	if (dirfd != AT_FDCWD)
+		flags |= O_NOFOLLOW;
+	*slot = openat(dirfd, path, flags | O_CLOEXEC | O_NOCTTY, 0600);
+	return *slot < 0 ? err_sys(e, errno, "cannot open %s", path) : 0;
+}
+
+static int open_sockets(int dirfd, struct monitor_fds *f, struct err *e)
+{
+	static const struct {
+		enum microvm_fd fd;
+		const char *name;
+	} sockets[] = {
+		{ MICROVM_FD_CONTROL, "control.sock" },
+		{ MICROVM_FD_SERIAL, "serial.sock" },
+		{ MICROVM_FD_VSOCK, "vsock.sock" },
+	};
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(sockets); i++)
+		rc = sock_listen_unix(dirfd, sockets[i].name, 0600,
+				      &f->fd[sockets[i].fd], e);
+	return rc;
+}
+
+/* All that the monitor will ever have: it can open nothing by itself. */
+static int open_fds(int dirfd, const struct vm_launch *launch,
+		    struct monitor_fds *f, struct err *e)
+{
+	const struct {
+		enum microvm_fd fd;
+		int dirfd;
+		const char *path;
+		int flags;
+	} files[] = {
+		{ MICROVM_FD_KERNEL, AT_FDCWD, launch->kernel_path, O_RDONLY },
+		{ MICROVM_FD_INITRD, AT_FDCWD, launch->initrd_path, O_RDONLY },
+		{ MICROVM_FD_DISK, AT_FDCWD, launch->root_path, O_RDWR },
+		{ MICROVM_FD_CONFIG, dirfd, "vm.json", O_RDONLY },
+		{ MICROVM_FD_CONSOLE_LOG, dirfd, "console.log",
+		  O_WRONLY | O_APPEND | O_CREAT },
+		{ MICROVM_FD_STATUS, dirfd, "status.json",
+		  O_WRONLY | O_CREAT | O_TRUNC },
+	};
+	int rc = engine_log_open(dirfd, "monitor.log", &f->fd[1], e);
+
+	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(files); i++)
+		rc = open_file(&f->fd[files[i].fd], files[i].dirfd,
+			       files[i].path, files[i].flags, e);
+	/* Without it the monitor says why there is none. */
+	f->fd[MICROVM_FD_KVM] = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	return rc < 0 ? rc : open_sockets(dirfd, f, e);
+}
+
+static int spawn_with(struct microvm *m, const struct vm_launch *launch,
+		      const struct monitor_fds *f, struct err *e)
+{
+	const char *argv[] = { host_monitor(), "--config", "fd:7", "--id",
+			       launch->id,     "--kvm",	   "fd:8", NULL };
+	struct process_fd fds[MICROVM_FD_END + 1] = { { f->fd[1], 2 } };
+	struct jail_environment environment;
+	struct jail_spec jail;
+	struct process_spec spec = {
+		.argv = argv,
+		.fds = fds,
+		.fd_count = 1,
+		.cwd = m->base.run_path,
+		.envp = jail_environment(m->base.run_path, &environment),
+		.new_session = true,
+	};
+	int rc;
+
+	static_assert(MICROVM_FD_CONFIG == 7 && MICROVM_FD_KVM == 8,
+		      "as in argv");
+	for (int i = 1; i < MICROVM_FD_END; i++)
+		if (f->fd[i] >= 0)
+			fds[spec.fd_count++] =
+				(struct process_fd){ f->fd[i], i };
+	if (launch->jailed) {
+		jail_of(JAIL_MONITOR, launch->id, launch->uid, &jail);
+		/* Where it could not be linked statically. */
+		jail.libraries = host_monitor_is_dynamic();
+		spec.jail = &jail;
+	}
+	rc = process_spawn(&spec, &m->base.main, e);
+	return rc < 0 ? err_wrap(e, rc, "cannot start vmd-monitor") : 0;
 }
 
 static int spawn_monitor(struct microvm *m, const struct vm_launch *launch,
 			 int net_fd, struct err *e)
 {
-	const char *argv[] = { host_monitor(), "--config", "vm.json",
-			       "--id",	       launch->id, NULL };
-	AUTO(fd) int kernel = -1;
-	AUTO(fd) int initrd = -1;
-	AUTO(fd) int disk = -1;
-	AUTO(fd) int log_fd = -1;
-	struct process_fd fds[6];
-	size_t n = 0;
+	struct monitor_fds f;
 	int rc;
 
-	rc = engine_log_open(m->base.dirfd, "monitor.log", &log_fd, e);
+	for (size_t i = 0; i < ARRAY_LEN(f.fd); i++)
+		f.fd[i] = -1;
+	rc = open_fds(m->base.dirfd, launch, &f, e);
+	f.fd[MICROVM_FD_NET] = net_fd;
 	if (rc == 0)
-		rc = open_path(launch->kernel_path, O_RDONLY, &kernel, e);
-	if (rc == 0)
-		rc = open_path(launch->initrd_path, O_RDONLY, &initrd, e);
-	if (rc == 0)
-		rc = open_path(launch->root_path, O_RDWR, &disk, e);
-	if (rc < 0)
-		return rc;
-	fds[n++] = (struct process_fd){ log_fd, 1 };
-	fds[n++] = (struct process_fd){ log_fd, 2 };
-	fds[n++] = (struct process_fd){ kernel, MICROVM_FD_KERNEL };
-	if (initrd >= 0)
-		fds[n++] = (struct process_fd){ initrd, MICROVM_FD_INITRD };
-	if (disk >= 0)
-		fds[n++] = (struct process_fd){ disk, MICROVM_FD_DISK };
-	if (net_fd >= 0)
-		fds[n++] = (struct process_fd){ net_fd, MICROVM_FD_NET };
-	struct process_spec spec = {
-		.argv = argv,
-		.fds = fds,
-		.fd_count = n,
-		.cwd = m->base.run_path,
-		.new_session = true,
-	};
-
-	rc = process_spawn(&spec, &m->base.main, e);
-	return rc < 0 ? err_wrap(e, rc, "cannot start vmd-monitor") : 0;
+		rc = spawn_with(m, launch, &f, e);
+	f.fd[MICROVM_FD_NET] = -1; /* the caller's */
+	for (size_t i = 0; i < ARRAY_LEN(f.fd); i++)
+		close_fd(&f.fd[i]);
+	return rc;
 }
 
 static struct microvm *new_vm(struct loop *loop, const char *id, int run_dirfd,
@@ -346,8 +415,7 @@ static int microvm_start(struct loop *loop, const struct vm_launch *launch,
 	close_fd(&net[0]);
 	engine_vm_announce(vm, "monitor", &vm->main);
 	if (launch->network)
-		rc = passt_start(vm->dirfd, net[1], launch->ports,
-				 launch->port_count, &vm->passt, &later);
+		rc = passt_start(launch, net[1], &vm->passt, &later);
 	close_fd(&net[1]);
 	if (rc == 0 && launch->network)
 		engine_vm_announce(vm, "passt", &vm->passt);

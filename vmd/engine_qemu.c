@@ -15,14 +15,17 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/sock.h"
 #include "vmd/engine_qemu.h"
 #include "vmd/host.h"
+#include "vmd/jails.h"
 #include "vmd/passt.h"
 #include "vmd/qemu_args.h"
 
@@ -160,31 +163,116 @@ static void unlink_stale(int dirfd)
 		(void)unlinkat(dirfd, names[i], 0);
 }
 
+/* What QEMU opens by path: it must be able to read it as whoever it becomes. The
+ * directories above it let nobody else in. */
+static int open_boot_file(const char *path, int *ret_fd, struct err *e)
+{
+	struct stat st;
+
+	if (!path)
+		return 0;
+	*ret_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (*ret_fd < 0 || fstat(*ret_fd, &st) < 0)
+		return err_sys(e, errno, "cannot open %s", path);
+	if (!(st.st_mode & S_IROTH) &&
+	    fchmod(*ret_fd, (st.st_mode & 07777) | 0444) < 0)
+		return err_sys(e, errno, "making %s readable for QEMU", path);
+	return 0;
+}
+
+/* Descriptors by their number in QEMU; -1: none. */
+struct qemu_fds {
+	int fd[QEMU_FD_COUNT], kernel, initrd;
+};
+
+static int open_fds(struct qemu_vm *q, const struct vm_launch *launch,
+		    struct qemu_fds *f, struct err *e)
+{
+	int dirfd = q->base.dirfd;
+	int rc = engine_log_open(dirfd, "qemu.log", &f->fd[1], e);
+
+	if (rc == 0)
+		rc = engine_log_open(dirfd, "qmp.log", &f->fd[QEMU_FD_QMP_LOG],
+				     e);
+	if (rc == 0)
+		rc = engine_log_open(dirfd, "console.log",
+				     &f->fd[QEMU_FD_CONSOLE_LOG], e);
+	if (rc == 0 && launch->root_path) {
+		f->fd[QEMU_FD_DISK] =
+			open(launch->root_path, O_RDWR | O_CLOEXEC | O_NOCTTY);
+		if (f->fd[QEMU_FD_DISK] < 0)
+			rc = err_sys(e, errno, "cannot open %s",
+				     launch->root_path);
+	}
+	if (rc == 0 && launch->jailed)
+		rc = open_boot_file(launch->kernel_path, &f->kernel, e);
+	if (rc == 0 && launch->jailed)
+		rc = open_boot_file(launch->initrd_path, &f->initrd, e);
+	return rc;
+}
+
+static int spawn_with(struct qemu_vm *q, const struct qemu_args *args,
+		      const struct qemu_fds *f, struct err *e)
+{
+	const struct vm_launch *launch = args->launch;
+	const struct jail_bind binds[] = {
+		{ .source = launch->kernel_path,
+		  .target = QEMU_JAIL_KERNEL + 1,
+		  .fd = f->kernel },
+		{ .source = launch->initrd_path,
+		  .target = QEMU_JAIL_INITRD + 1,
+		  .fd = f->initrd },
+	};
+	struct process_fd fds[QEMU_FD_COUNT + 1] = { { f->fd[1], 2 } };
+	struct jail_environment environment;
+	struct jail_spec jail;
+	struct process_spec spec = {
+		.argv = args->argv,
+		.envp = jail_environment(q->base.run_path, &environment),
+		.fds = fds,
+		.fd_count = 1,
+		.cwd = q->base.run_path,
+		.new_session = true,
+	};
+	int rc;
+
+	for (int i = 1; i < QEMU_FD_COUNT; i++)
+		if (f->fd[i] >= 0)
+			fds[spec.fd_count++] =
+				(struct process_fd){ f->fd[i], i };
+	if (launch->jailed) {
+		jail_of(JAIL_QEMU, launch->id, launch->uid, &jail);
+		jail.binds = binds;
+		jail.bind_count = launch->initrd_path ? 2 : 1;
+		jail.devices |= args->kvm ? JAIL_DEV_KVM : 0;
+		spec.jail = &jail;
+	}
+	rc = process_spawn(&spec, &q->base.main, e);
+	return rc < 0 ? err_wrap(e, rc, "cannot start QEMU") : 0;
+}
+
 /* Starts QEMU with its descriptors; net_fd is -1 without a network. */
 static int spawn_qemu(struct qemu_vm *q, const struct qemu_args *args,
 		      const int listening[3], int net_fd, struct err *e)
 {
-	AUTO(fd) int log_fd = -1;
-	int rc = engine_log_open(q->base.dirfd, "qemu.log", &log_fd, e);
+	struct qemu_fds f = { .kernel = -1, .initrd = -1 };
+	int rc;
 
-	if (rc < 0)
-		return rc;
-	struct process_fd fds[] = { { log_fd, 1 },
-				    { log_fd, 2 },
-				    { listening[0], QEMU_FD_QMP },
-				    { listening[1], QEMU_FD_SERIAL },
-				    { listening[2], QEMU_FD_AGENT },
-				    { net_fd, QEMU_FD_NET } };
-	struct process_spec spec = {
-		.argv = args->argv,
-		.fds = fds,
-		.fd_count = net_fd >= 0 ? 6 : 5,
-		.cwd = q->base.run_path,
-		.new_session = true,
-	};
-
-	rc = process_spawn(&spec, &q->base.main, e);
-	return rc < 0 ? err_wrap(e, rc, "cannot start QEMU") : 0;
+	for (size_t i = 0; i < ARRAY_LEN(f.fd); i++)
+		f.fd[i] = -1;
+	rc = open_fds(q, args->launch, &f, e);
+	/* The caller's, from here to QEMU_FD_NET. */
+	for (int i = 0; i < 3; i++)
+		f.fd[QEMU_FD_QMP + i] = listening[i];
+	f.fd[QEMU_FD_NET] = net_fd;
+	if (rc == 0)
+		rc = spawn_with(q, args, &f, e);
+	close_fd(&f.fd[1]);
+	for (size_t i = QEMU_FD_NET + 1; i < ARRAY_LEN(f.fd); i++)
+		close_fd(&f.fd[i]);
+	close_fd(&f.kernel);
+	close_fd(&f.initrd);
+	return rc;
 }
 
 /* After this QEMU runs (paused); what fails later is told by ended(). */
@@ -227,8 +315,7 @@ static int connect_all(struct qemu_vm *q, const struct vm_launch *launch,
 	int rc = 0;
 
 	if (launch->network)
-		rc = passt_start(vm->dirfd, passt_fd, launch->ports,
-				 launch->port_count, &vm->passt, e);
+		rc = passt_start(launch, passt_fd, &vm->passt, e);
 	if (rc == 0 && vm->passt.pid)
 		engine_vm_announce(vm, "passt", &vm->passt);
 	console_link_open(&vm->console, vm->loop, vm->dirfd, true, console_data,

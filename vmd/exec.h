@@ -19,10 +19,9 @@ struct exec {
 	struct ws *ws;
 	struct watch watch;
 	struct loop_timer timer;
-	json_t *request; /* validated; NULL until it came and when it runs */
-	size_t large; /* of the daemon's share for long requests */
+	json_t *request; /* validated; NULL until it came */
 	struct agent_stream *stream;
-	bool attached, asked, running, over;
+	bool attached, running, over;
 	char told[160]; /* the last progress */
 	/* Stdin that the guest has not taken yet. */
 	struct buf input;

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/sock.h"
 #include "vmd/http_internal.h"
+#include "vmd/vm.h"
 
 enum {
 	PEER_GROUPS_MAX = 1024 /* in more than that: not found, not let in */
@@ -40,6 +41,8 @@ static bool peer_ok(const struct http *h, int fd)
 	pid_t pid;
 
 	if (sock_peer(fd, &uid, &gid, &pid) < 0)
+		return false;
+	if (vm_owns_peer(h->daemon, uid, pid))
 		return false;
 	if (uid == 0 || uid == geteuid())
 		return true;

@@ -131,6 +131,7 @@ static int run(const struct options *o, struct err *e)
 		.engines = engines,
 		.engine_choose = engine_choose,
 		.engine_emulates = emulates,
+		.jailed = !o->no_jail,
 		.memory_available = host_memory_available,
 		.host_checks = checks,
 		.slow_ms = UINT64_C(1000) * HTTP_SLOW_SECONDS,

@@ -84,8 +84,8 @@ static bool put_devices(json_t *j, const struct vm_launch *launch)
 			   fd_text(MICROVM_FD_NET))))
 		return false;
 	return put(j, "vsock",
-		   json_pack("{s:i, s:s}", "guest_cid", MICROVM_GUEST_CID,
-			     "uds_path", "vsock.sock")) &&
+		   json_pack("{s:i, s:o}", "guest_cid", MICROVM_GUEST_CID,
+			     "uds_path", fd_text(MICROVM_FD_VSOCK))) &&
 	       put(j, "entropy", json_object());
 }
 
@@ -99,11 +99,14 @@ static json_t *build(const struct vm_launch *launch)
 			  "mem_size_mib",
 			  (json_int_t)(launch->memory_bytes / MIB))) &&
 	    put(j, "serial",
-		json_pack("{s:s, s:s}", "socket_path", "serial.sock",
-			  "log_path", "console.log")) &&
+		json_pack("{s:o, s:o}", "socket_path",
+			  fd_text(MICROVM_FD_SERIAL), "log_path",
+			  fd_text(MICROVM_FD_CONSOLE_LOG))) &&
 	    put(j, "control",
-		json_pack("{s:s}", "socket_path", "control.sock")) &&
-	    put(j, "status", json_pack("{s:s}", "path", "status.json")))
+		json_pack("{s:o}", "socket_path",
+			  fd_text(MICROVM_FD_CONTROL))) &&
+	    put(j, "status",
+		json_pack("{s:o}", "path", fd_text(MICROVM_FD_STATUS))))
 		return j;
 	json_decref(j);
 	return NULL;

@@ -12,6 +12,14 @@ enum microvm_fd {
 	MICROVM_FD_INITRD = 4,
 	MICROVM_FD_DISK = 5,
 	MICROVM_FD_NET = 6,
+	MICROVM_FD_CONFIG = 7,
+	MICROVM_FD_KVM = 8,
+	MICROVM_FD_CONTROL = 9, /* listening, as the next two */
+	MICROVM_FD_SERIAL = 10,
+	MICROVM_FD_VSOCK = 11,
+	MICROVM_FD_CONSOLE_LOG = 12,
+	MICROVM_FD_STATUS = 13,
+	MICROVM_FD_END
 };
 
 /* Guest CIDs need not differ: each monitor has a vsock of its own. */

@@ -26,6 +26,8 @@ static const char help[] =
 	"                     each processor, at least 4)\n"
 	"  --log-level LEVEL  error, warn, info or debug (info)\n"
 	"  --log-format FMT   auto, text or json (auto)\n"
+	"  --no-jail          run the processes of VMs without namespaces, users\n"
+	"                     and roots of their own, on a host that allows none\n"
 	"  --foreground       accepted; vmd never goes to the background\n"
 	"  --version, --help\n"
 	"\n"
@@ -126,6 +128,7 @@ int options_parse(struct options *o, int argc, char **argv, struct err *e)
 		{ "max-starts", required_argument, NULL, 'm' },
 		{ "log-level", required_argument, NULL, 'l' },
 		{ "log-format", required_argument, NULL, 'f' },
+		{ "no-jail", no_argument, NULL, 'J' },
 		{ "foreground", no_argument, NULL, 'F' },
 		{ "version", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' },
@@ -149,6 +152,8 @@ int options_parse(struct options *o, int argc, char **argv, struct err *e)
 			o->starts_max = (unsigned)n;
 		} else if (c == 'f')
 			rc = take_format(o, optarg, e);
+		else if (c == 'J')
+			o->no_jail = true;
 		else if (c == 'v' || c == 'h') {
 			(void)fputs(c == 'h' ? help : "vmd " VMD_VERSION "\n",
 				    stdout);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 
 struct options {
+	bool no_jail;
 	char *state_dir, *run_dir, *socket_path; /* absolute */
 	enum log_level log_level;
 	enum log_format log_format;

@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "vmd/engine_base.h"
+#include "vmd/jails.h"
 
 enum {
 	SOCKET_IN_CHILD = 3,
@@ -122,9 +123,20 @@ static const char *const fixed_args[] = {
 	"--no-map-gw"
 };
 
-int passt_start(int run_dirfd, int socket_fd, const struct vm_port *ports,
-		size_t count, struct process *ret, struct err *e)
+int passt_start(const struct vm_launch *launch, int socket_fd,
+		struct process *ret, struct err *e)
 {
+	/* Read before it shuts itself up: whom it asks for names. */
+	static const struct jail_bind binds[] = {
+		{ .source = "/etc/resolv.conf",
+		  .target = "etc/resolv.conf",
+		  .fd = -1,
+		  .optional = true },
+	};
+	const struct vm_port *ports = launch->ports;
+	size_t count = launch->port_count;
+	struct jail_environment environment;
+	struct jail_spec jail;
 	static char specs[VM_PORTS_MAX][96];
 	const char *argv[FIXED_ARGS_MAX + 2 * VM_PORTS_MAX];
 	AUTO(free) char *program = process_find_program("passt");
@@ -157,17 +169,27 @@ int passt_start(int run_dirfd, int socket_fd, const struct vm_port *ports,
 		argv[n++] = specs[i];
 	}
 	argv[n] = NULL;
-	rc = engine_log_open(run_dirfd, "passt.log", &log_fd, e);
+	rc = engine_log_open(launch->run_dirfd, "passt.log", &log_fd, e);
 	if (rc < 0)
 		return rc;
 	struct process_fd fds[] = { { log_fd, 1 },
 				    { log_fd, 2 },
 				    { socket_fd, SOCKET_IN_CHILD } };
-	struct process_spec spec = { .argv = argv,
-				     .fds = fds,
-				     .fd_count = 3,
-				     .cwd = "/",
-				     .new_session = true };
+	struct process_spec spec = {
+		.argv = argv,
+		.envp = jail_environment(launch->run_path, &environment),
+		.fds = fds,
+		.fd_count = 3,
+		.cwd = "/",
+		.new_session = true,
+	};
+
+	if (launch->jailed) {
+		jail_of(JAIL_PASST, launch->id, launch->uid, &jail);
+		jail.binds = binds;
+		jail.bind_count = 1;
+		spec.jail = &jail;
+	}
 
 	rc = process_spawn(&spec, ret, e);
 	return rc < 0 ? err_wrap(e, rc, "cannot start passt") : 0;

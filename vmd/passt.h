@@ -34,7 +34,7 @@ int passt_check_ports(const struct vm_port *ports, size_t count, struct err *e);
 int passt_socketpair(int ret_fds[2], struct err *e);
 
 /* Starts passt on socket_fd (borrowed); its stderr goes to passt.log. */
-int passt_start(int run_dirfd, int socket_fd, const struct vm_port *ports,
-		size_t count, struct process *ret, struct err *e);
+int passt_start(const struct vm_launch *launch, int socket_fd,
+		struct process *ret, struct err *e);
 
 #endif

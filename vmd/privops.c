@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/parse.h"
 #include "vmd/id.h"
+#include "vmd/jails.h"
 
 #define TASK_MARK "VMD_OPERATION="
 
@@ -130,6 +131,22 @@ int privops_task_spawn(const char *op_id, const char *const *argv,
 	return rc;
 }
 
+/* The beginning of a process's environment, ended by a NUL. */
+static bool read_environ(int proc_fd, const char *pid, char *env, size_t size)
+{
+	AUTO(fd) int fd = -1;
+	char path[64];
+	ssize_t len;
+
+	(void)snprintf(path, sizeof(path), "%.20s/environ", pid);
+	fd = openat(proc_fd, path, O_RDONLY | O_CLOEXEC);
+	len = fd < 0 ? -1 : read(fd, env, size - 1);
+	if (len <= 0)
+		return false;
+	env[len] = '\0';
+	return true;
+}
+
 /* true when the environment of that process has our mark. */
 static bool is_marked(int proc_fd, const char *pid, const char *mark)
 {
@@ -206,26 +223,25 @@ void privops_strays_end(const char *run_dir,
 			bool (*known)(void *ctx, const char *vm_id, pid_t pid),
 			void *ctx)
 {
-	/* The kernel shows working directories without symbolic links. */
-	AUTO(free) char *real = realpath(run_dir, NULL);
-	size_t dir_len = real ? strlen(real) : 0;
-	DIR *proc = real ? opendir("/proc") : NULL;
+	/* Its only variable, and the first: passt and jails change the rest. */
+	char mark[4096 + sizeof(JAIL_MARK)], env[4096 + 64], exe[4096];
+	size_t mark_len = (size_t)snprintf(mark, sizeof(mark),
+					   JAIL_MARK "%s/vms/", run_dir);
+	DIR *proc = opendir("/proc");
 	struct dirent *entry;
-	char cwd[4096], exe[4096];
 
 	if (!proc)
 		return;
 	while ((entry = readdir(proc))) {
 		uint64_t pid, start;
-		char *id = cwd + dir_len + 5;
+		const char *id = env + mark_len;
 
 		if (parse_u64(entry->d_name, 2, INT32_MAX, "pid", &pid, NULL) <
 			    0 ||
-		    strncmp(proc_link(dirfd(proc), entry->d_name, "cwd", cwd),
-			    real, dir_len) != 0 ||
-		    strncmp(cwd + dir_len, "/vms/", 5) != 0)
+		    !read_environ(dirfd(proc), entry->d_name, env,
+				  sizeof(env)) ||
+		    strncmp(env, mark, mark_len) != 0)
 			continue;
-		id[strcspn(id, "/ ")] = '\0'; /* also "ID (deleted)" */
 		if (!api_id_ok(id) || known(ctx, id, (pid_t)pid) ||
 		    !is_engine(
 			    proc_link(dirfd(proc), entry->d_name, "exe", exe)))

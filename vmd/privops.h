@@ -40,9 +40,9 @@ void privops_task_end(const char *op_id, pid_t leader);
 int privops_process_end(pid_t pid, uint64_t start_time);
 
 /*
- * Ends engine processes (monitor, QEMU, passt) that work in the run directory of
- * a VM without being known as its: a daemon that died between starting and
- * journalling them. Somebody's shell there is left alone.
+ * Ends engine processes (monitor, QEMU, passt) that bear the mark of a VM's run
+ * directory (jails.h) without being known as its: a daemon that died between
+ * starting and journalling them. Nobody else has that mark.
  */
 void privops_strays_end(const char *run_dir,
 			bool (*known)(void *ctx, const char *vm_id, pid_t pid),

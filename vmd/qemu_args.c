@@ -81,12 +81,14 @@ static char *smp_value(const struct qemu_args *a)
 
 static char *kernel_value(const struct qemu_args *a)
 {
-	return strdup(a->launch->kernel_path);
+	return strdup(a->launch->jailed ? QEMU_JAIL_KERNEL
+					: a->launch->kernel_path);
 }
 
 static char *initrd_value(const struct qemu_args *a)
 {
-	return strdup(a->launch->initrd_path);
+	return strdup(a->launch->jailed ? QEMU_JAIL_INITRD
+					: a->launch->initrd_path);
 }
 
 static char *append_value(const struct qemu_args *a)
@@ -96,11 +98,12 @@ static char *append_value(const struct qemu_args *a)
 
 static char *disk_value(const struct qemu_args *a)
 {
+	(void)a;
 	AUTO(json)
 	json_t *j = json_pack("{s:s, s:s, s:s, s:{s:s, s:s, s:s}}", "driver",
 			      "raw", "node-name", "root", "discard", "unmap",
 			      "file", "driver", "file", "filename",
-			      a->launch->root_path, "discard", "unmap");
+			      "/dev/fdset/3", "discard", "unmap");
 
 	return j ? json_to_text(j) : NULL;
 }
@@ -141,11 +144,13 @@ static const struct row {
 	{ NULL, "-append", NULL, append_value },
 	/* The log keeps events that nobody was connected for: engine_qemu.c
 	 * reads the reason of an end from it. */
-	{ NULL, "-chardev", SOCKET("qmp", "3") ",logfile=qmp.log,logappend=on",
-	  NULL },
-	{ NULL, "-mon", "chardev=qmp,mode=control", NULL },
+	{ NULL, "-add-fd", "fd=7,set=1", NULL },
 	{ NULL, "-chardev",
-	  SOCKET("serial", "4") ",logfile=console.log,logappend=on", NULL },
+	  SOCKET("qmp", "3") ",logfile=/dev/fdset/1,logappend=on", NULL },
+	{ NULL, "-mon", "chardev=qmp,mode=control", NULL },
+	{ NULL, "-add-fd", "fd=8,set=2", NULL },
+	{ NULL, "-chardev",
+	  SOCKET("serial", "4") ",logfile=/dev/fdset/2,logappend=on", NULL },
 	{ NULL, "-device", "{\"driver\":\"isa-serial\",\"chardev\":\"serial\"}",
 	  NULL },
 	{ NULL, "-chardev", SOCKET("agent", "5"), NULL },
@@ -162,6 +167,7 @@ static const struct row {
 	{ NULL, "-object", "rng-random,id=rng,filename=/dev/urandom", NULL },
 	{ NULL, "-device", "{\"driver\":\"virtio-rng-pci\",\"rng\":\"rng\"}",
 	  NULL },
+	{ with_disk, "-add-fd", "fd=9,set=3", NULL },
 	{ with_disk, "-blockdev", NULL, disk_value },
 	{ with_disk, "-device",
 	  "{\"driver\":\"virtio-blk-pci\",\"drive\":\"root\","
@@ -175,7 +181,8 @@ static const struct row {
 };
 
 _Static_assert(QEMU_FD_QMP == 3 && QEMU_FD_SERIAL == 4 && QEMU_FD_AGENT == 5 &&
-		       QEMU_FD_NET == 6,
+		       QEMU_FD_NET == 6 && QEMU_FD_QMP_LOG == 7 &&
+		       QEMU_FD_CONSOLE_LOG == 8 && QEMU_FD_DISK == 9,
 	       "the table has the numbers as text");
 _Static_assert(2 * sizeof(rows) / sizeof(rows[0]) < QEMU_ARGS_MAX,
 	       "argv too small");

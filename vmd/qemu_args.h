@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The command line of a QEMU, from one table of rows. Devices and disks are
- * JSON objects, so that no path or name needs escaping.
+ * JSON objects, so that no path or name needs escaping. Sockets, logs and the
+ * disk are inherited descriptors; kernel and initrd lie in QEMU's jail, because
+ * QEMU opens them by path only.
  */
 #ifndef VMD_QEMU_ARGS_H
 #define VMD_QEMU_ARGS_H
@@ -17,7 +19,10 @@ enum qemu_fd {
 	QEMU_FD_SERIAL = 4, /* listening */
 	QEMU_FD_AGENT = 5, /* listening */
 	QEMU_FD_NET = 6, /* connected to passt */
-	QEMU_FD_COUNT = 7,
+	QEMU_FD_QMP_LOG = 7,
+	QEMU_FD_CONSOLE_LOG = 8,
+	QEMU_FD_DISK = 9,
+	QEMU_FD_COUNT
 };
 
 enum {
@@ -37,6 +42,10 @@ struct qemu_args {
 /* Fills argv from launch, program and kvm. 0 or a negative errno. */
 int qemu_args_build(struct qemu_args *a, struct err *e);
 void qemu_args_done(struct qemu_args *a);
+
+/* Where a jailed QEMU finds them, with the '/' that its jail's targets lack. */
+#define QEMU_JAIL_KERNEL "/kernel"
+#define QEMU_JAIL_INITRD "/initrd"
 
 /* The whole kernel command line of a VM on QEMU, malloc'd. */
 char *qemu_cmdline(const struct vm_launch *launch, bool kvm);

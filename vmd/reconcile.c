@@ -156,6 +156,7 @@ static void adopt(struct vm *vm)
 				       vm->process_count, &vm_engine_events, vm,
 				       &vm->handle, &end, &e);
 	if (rc == 0) {
+		vm->uid = process_uid(vm->processes[0].pid);
 		vm->daemon->count.vms_adopted++;
 		if (!vm->row.ready_ms)
 			vm_await_ready(vm); /* its start goes on */

@@ -62,6 +62,7 @@ struct vm {
 	struct agent_session *session;
 	struct vm_process processes[VM_PROCESSES_MAX];
 	size_t process_count;
+	uid_t uid; /* of its processes, when the daemon is root */
 	uint64_t launch_ms; /* monotonic */
 	int run_dirfd;
 	bool starting; /* launched, and not ready yet: its end is a failed start */
@@ -150,6 +151,9 @@ void vm_turn_begin_boot(struct vm *vm);
 
 /* vm_events.c: the engine's and the agent's callbacks. */
 extern const struct engine_events vm_engine_events;
+
+/* vm_peer.c: whether a process that connects to us works for a VM. */
+bool vm_owns_peer(const struct daemon *d, uid_t uid, pid_t pid);
 
 /* vm_console.c: an empty ring for a run that begins, and its end. */
 int vm_console_begin(struct vm *vm, struct err *e);

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "vmd/jails.h"
 #include "vmd/privops.h"
 #include "vmd/vm.h"
 
@@ -88,6 +89,8 @@ static void fill_launch(const struct vm *vm, const struct image *image,
 		.port_count = fill_ports(vm, parts->ports),
 		.run_dirfd = vm->run_dirfd,
 		.run_path = parts->run,
+		.jailed = vm->daemon->config->jailed,
+		.uid = vm->uid,
 	};
 }
 
@@ -161,6 +164,31 @@ static int make_run_dir(struct vm *vm, struct err *e)
 	return rc;
 }
 
+static bool uid_is_taken(const struct daemon *d, uid_t uid)
+{
+	const struct vm *vm;
+
+	LIST_FOREACH(vm, &d->vms, link)
+	if (vm->handle && vm->uid == uid)
+		return true;
+	return false;
+}
+
+/*
+ * A user that no other running VM is. Nothing on the host belongs to it, so that
+ * nothing need be remembered: a VM that is taken over has that of its process.
+ * One after the other, so that a number does not come back soon.
+ */
+static void choose_uid(struct vm *vm)
+{
+	struct daemon *d = vm->daemon;
+
+	do {
+		vm->uid = VM_UID_FIRST + d->uid_next;
+		d->uid_next = (d->uid_next + 1) % VM_UID_COUNT;
+	} while (uid_is_taken(d, vm->uid));
+}
+
 uint64_t vm_ready_timeout_ms(const struct vm *vm)
 {
 	json_int_t asked = json_integer_value(
@@ -217,6 +245,7 @@ int vm_launch(struct vm *vm, struct err *e)
 		rc = make_run_dir(vm, e);
 	if (rc < 0)
 		return rc;
+	choose_uid(vm);
 	fill_launch(vm, &image, &parts, &launch);
 	rc = admit_kernel(&image, launch.kernel_path, e);
 	if (rc == 0)

@@ -69,12 +69,13 @@ vms_remove_all() {
 rss_kib() { awk '/^VmRSS/ {print $2}' "/proc/$1/status"; }
 
 # Programs that this suite's daemons started for VMs and images, wherever they
-# hide: passt has another root directory, all inherit the environment.
+# hide: those of VMs have no environment but the mark of their run directory
+# (vmd/jails.h), those of images inherit ours.
 vm_processes() {
 	local pid
 	for pid in $(pgrep -x 'vmd-monitor|qemu-system-x86|passt|passt.avx2|vmd-image'); do
 		tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null |
-			grep -qx "VMD_E2E=$VMD_E2E" &&
+			grep -qE "^(VMD_E2E=$VMD_E2E|VMD_RUN=$VMD_E2E/.*)\$" &&
 			ps -o pid=,args= -p "$pid" | cut -c1-100
 	done
 	return 0

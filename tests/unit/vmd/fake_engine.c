@@ -14,6 +14,7 @@
 #include "base/process.h"
 #include "fake_agent.h"
 #include "tests/must.h"
+#include "vmd/jails.h"
 
 /* What the host would have: outlives the daemon's handle. */
 struct world {
@@ -187,7 +188,10 @@ static int fake_start(struct loop *loop, const struct vm_launch *launch,
 		      struct engine_vm **ret, struct err *e)
 {
 	const char *const argv[] = { program, "1000", NULL };
+	struct jail_environment environment;
 	struct process_spec spec = { .argv = argv,
+				     .envp = jail_environment(launch->run_path,
+							      &environment),
 				     .cwd = launch->run_path,
 				     .new_session = true };
 	struct vm_process p = { .role = "fake" };

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -19,6 +21,7 @@
 #include "base/process.h"
 #include "base/sock.h"
 #include "vmd/host.h"
+#include "vmd/microvm_config.h"
 
 #define GOOD "{\"usable\":true,\"mips\":900.5,\"api\":12,\"reason\":\"\"}"
 
@@ -48,6 +51,21 @@ static void start(struct engine_rig *f)
 {
 	engine_rig_start(f);
 	assert_non_null(engine_rig_process(f, "monitor"));
+}
+
+/* A descriptor of the fake monitor, as the real one would use it. */
+static int monitor_fd(const struct engine_rig *f, int number)
+{
+	const struct vm_process *p = engine_rig_process(f, "monitor");
+	AUTO(fd) int pidfd = -1;
+	int fd = -1;
+
+	assert_non_null(p);
+	pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0);
+	fd = (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
+	assert_true(fd >= 0);
+	assert_int_equal(file_set_nonblock(fd), 0);
+	return fd;
 }
 
 static void test_choice_follows_the_probe(void **state)
@@ -286,10 +304,8 @@ static void test_agent_is_called_and_never_calls(void **state)
 	DIR *dir;
 
 	fake_monitor(f, GOOD, "exec sleep 100");
-	assert_int_equal(sock_listen_unix(f->launch.run_dirfd, "vsock.sock",
-					  0600, &listen_fd, NULL),
-			 0);
 	start(f);
+	listen_fd = monitor_fd(f, MICROVM_FD_VSOCK);
 	dir = opendir(f->dir.path);
 	assert_non_null(dir);
 	while ((entry = readdir(dir)))
@@ -324,10 +340,8 @@ static void test_running_comes_from_the_control_socket(void **state)
 	char text[64] = "";
 
 	fake_monitor(f, GOOD, "exec sleep 100");
-	assert_int_equal(sock_listen_unix(f->launch.run_dirfd, "control.sock",
-					  0600, &listen_fd, NULL),
-			 0);
 	start(f);
+	listen_fd = monitor_fd(f, MICROVM_FD_CONTROL);
 	RUN_UNTIL(f, sock_accept(listen_fd, &control) == 0);
 	RUN_UNTIL(f, recv(control, text, sizeof(text) - 1, MSG_DONTWAIT) > 0);
 	assert_string_equal(text, "{\"action\":\"status\"}\n");
@@ -351,11 +365,9 @@ static void test_lost_passt_is_told(void **state)
 
 	engine_rig_program(f, "passt", "echo last words\nexec sleep 100");
 	fake_monitor(f, GOOD, "exec sleep 100");
-	assert_int_equal(sock_listen_unix(f->launch.run_dirfd, "control.sock",
-					  0600, &listen_fd, NULL),
-			 0);
 	f->launch.network = true;
 	start(f);
+	listen_fd = monitor_fd(f, MICROVM_FD_CONTROL);
 	RUN_UNTIL(f, sock_accept(listen_fd, &control) == 0);
 	assert_int_equal(send(control, answer, sizeof(answer) - 1, 0),
 			 sizeof(answer) - 1);

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See jails.h. */
+#include "vmd/jails.h"
+
+#include <stdio.h>
+
+#include "base/checked.h"
+
+enum {
+	/* A guest's memory is the first to go when the host has none left, its
+	 * network helper with it; the daemon and the rest of the host stay. */
+	OOM_SCORE = 300,
+	LOCKED_BYTES = 65536
+};
+
+static const struct jail_spec rows[] = {
+	/* 256 vsock connections, clients, queues; 32 vCPUs, workers. */
+	[JAIL_MONITOR] = { .limits = { .files = 1024, .processes = 64 } },
+	/* Firmware and modules lie below /usr. 255 vCPUs, a pool of 64. */
+	[JAIL_QEMU] = { .libraries = true,
+			.devices = JAIL_DEV_NULL | JAIL_DEV_URANDOM,
+			.limits = { .files = 2048, .processes = 512 } },
+	/* The network of the host is its work. It makes another jail inside:
+	 * /proc for its user namespace, /tmp for its root, both gone then. */
+	[JAIL_PASST] = { .keep_net = true,
+			 .libraries = true,
+			 .proc = true,
+			 .tmp = true,
+			 .devices = JAIL_DEV_NULL | JAIL_DEV_URANDOM,
+			 .limits = { .files = 65536, .processes = 8 } },
+};
+
+void jail_of(enum jail_kind kind, const char *name, uid_t uid,
+	     struct jail_spec *ret)
+{
+	*ret = rows[kind];
+	ret->name = name;
+	ret->uid = uid;
+	ret->gid = uid;
+	ret->oom_score_adj = OOM_SCORE;
+	ret->limits.locked_bytes = LOCKED_BYTES;
+}
+
+const char *const *jail_environment(const char *run_path,
+				    struct jail_environment *ret)
+{
+	(void)snprintf(ret->mark, sizeof(ret->mark), JAIL_MARK "%s", run_path);
+	ret->envp[0] = ret->mark;
+	ret->envp[1] = NULL;
+	return ret->envp;
+}
