@@ -192,6 +192,11 @@ struct agent {
 	struct outq out;
 	struct stream streams[STREAM_SLOTS];
 	struct stream *found; /* the last one: frames come in runs */
+	struct request_parts {
+		uint32_t stream; /* 0: none is being sent */
+		uint8_t *data;
+		size_t len, room;
+	} parts; /* of the one long EXEC on its way */
 	struct command *commands;
 	struct detached detached[DETACHED_MAX];
 
@@ -247,6 +252,11 @@ void detached_report(struct agent *a, const struct detached *d);
 /* ---- exec.c, spawn.c: commands ------------------------------------------ */
 void exec_open(struct agent *a, struct stream *st, const uint8_t *payload,
 	       size_t len);
+/* A piece of the EXEC that the host will send on this stream. */
+void exec_part(struct agent *a, struct stream *st, const uint8_t *payload,
+	       size_t len);
+/* The pieces are of no use any more. */
+void exec_parts_drop(struct agent *a);
 void command_input(struct agent *a, struct command *c, const uint8_t *data,
 		   size_t len);
 void command_input_eof(struct command *c);
@@ -264,7 +274,8 @@ void command_exited(struct agent *a, pid_t pid, uint32_t status,
 /* Before the reaping: the rest of an abandoned process group. */
 void command_about_to_reap(struct agent *a, pid_t pid);
 
-/* Forks and execs; fills c->pid and the fds. false with *f set. */
+/* Forks and execs; fills c->pid and the fds. false with *f set. The strings of
+ * req get a NUL each, over the byte that follows on the wire. */
 bool spawn_command(struct agent *a, const struct wire_exec *req,
 		   struct command *c, struct failure *f);
 

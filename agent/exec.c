@@ -105,21 +105,68 @@ static void send_started(struct agent *a, uint32_t id, pid_t pid)
 	outq_frame(&a->out, WIRE_STARTED, 0, id, payload, sizeof(payload));
 }
 
-void exec_open(struct agent *a, struct stream *st, const uint8_t *payload,
+void exec_parts_drop(struct agent *a)
+{
+	free(a->parts.data);
+	memset(&a->parts, 0, sizeof(a->parts));
+}
+
+/* One byte more than has come: the last string gets its NUL there. */
+static bool parts_add(struct agent *a, const uint8_t *data, size_t len,
+		      struct failure *f)
+{
+	struct request_parts *p = &a->parts;
+	size_t room = p->room ? p->room : WIRE_PAYLOAD_MAX + 1;
+	uint8_t *grown;
+
+	if (len > WIRE_EXEC_MAX - p->len) {
+		failure_set(f, E2BIG, WIRE_CODE_NOT_EXEC,
+			    "the command has more than %d bytes",
+			    WIRE_EXEC_MAX);
+		return false;
+	}
+	while (room < p->len + len + 1)
+		room *= 2;
+	if (room != p->room) {
+		grown = realloc(p->data, room);
+		if (!grown) {
+			failure_set(f, ENOMEM, WIRE_CODE_IO,
+				    "cannot take a command of %zu bytes",
+				    p->len + len);
+			return false;
+		}
+		p->data = grown;
+		p->room = room;
+	}
+	if (len)
+		memcpy(p->data + p->len, data, len);
+	p->len += len;
+	return true;
+}
+
+void exec_part(struct agent *a, struct stream *st, const uint8_t *payload,
 	       size_t len)
 {
-	/* Too big for a careful stack; the loop is single-threaded. */
-	static struct wire_exec req;
-	struct command *c;
 	struct failure f;
 
-	if (!wire_decode_exec(payload, len, &req)) {
+	if (a->parts.stream && a->parts.stream != st->id) {
 		failure_set(&f, 0, WIRE_CODE_BAD_REQUEST,
-			    "malformed exec request");
+			    "two commands in pieces at once");
 		stream_fail(a, st, &f);
 		return;
 	}
-	if (!request_allowed(a, &req, &f)) {
+	a->parts.stream = st->id;
+	if (!parts_add(a, payload, len, &f))
+		stream_fail(a, st, &f);
+}
+
+static void run_request(struct agent *a, struct stream *st,
+			const struct wire_exec *req)
+{
+	struct command *c;
+	struct failure f;
+
+	if (!request_allowed(a, req, &f)) {
 		stream_fail(a, st, &f);
 		return;
 	}
@@ -130,7 +177,7 @@ void exec_open(struct agent *a, struct stream *st, const uint8_t *payload,
 		return;
 	}
 	c->in = c->out = c->err = c->slave = -1;
-	if (!spawn_command(a, &req, c, &f)) {
+	if (!spawn_command(a, req, c, &f)) {
 		free(c);
 		stream_fail(a, st, &f);
 		return;
@@ -138,13 +185,38 @@ void exec_open(struct agent *a, struct stream *st, const uint8_t *payload,
 	c->next = a->commands;
 	a->commands = c;
 	send_started(a, st->id, c->pid);
-	if (req.flags & WIRE_EXEC_DETACHED) {
-		detached_note(a, req.tag, c->pid);
+	if (req->flags & WIRE_EXEC_DETACHED) {
+		detached_note(a, req->tag, c->pid);
 		stream_done(a, st); /* its end comes as DETACHED */
 		return;
 	}
 	c->stream = st;
 	st->command = c;
+}
+
+void exec_open(struct agent *a, struct stream *st, const uint8_t *payload,
+	       size_t len)
+{
+	/* Another's pieces stay where they are. */
+	struct request_parts waiting = a->parts;
+	bool own = waiting.stream == st->id;
+	struct wire_exec req;
+	struct failure f;
+
+	if (!own)
+		memset(&a->parts, 0, sizeof(a->parts));
+	if (!parts_add(a, payload, len, &f)) {
+		stream_fail(a, st, &f);
+	} else if (!wire_decode_exec(a->parts.data, a->parts.len, &req)) {
+		failure_set(&f, 0, WIRE_CODE_BAD_REQUEST,
+			    "malformed exec request");
+		stream_fail(a, st, &f);
+	} else {
+		run_request(a, st, &req);
+	}
+	exec_parts_drop(a);
+	if (!own)
+		a->parts = waiting;
 }
 
 /* Writes what the pipe takes. false: nobody reads it any more. */

@@ -53,7 +53,8 @@ static struct stream *stream_slot(struct agent *a, bool dial)
 
 void stream_free(struct agent *a, struct stream *st)
 {
-	(void)a;
+	if (a->parts.stream && a->parts.stream == st->id)
+		exec_parts_drop(a);
 	if (st->command)
 		command_abandon(st->command);
 	tar_reader_free(st->reader);
@@ -129,8 +130,11 @@ static void on_hello(struct agent *a, const uint8_t *payload, size_t len)
 	struct utsname u;
 	uint8_t out[512];
 	struct wire_cursor w = wire_writer(out, sizeof(out));
+	uint16_t theirs = wire_read_u16(&c);
 
-	(void)wire_read_u16(&c); /* the host decides whether it likes ours */
+	/* An older host gets its own; it never uses what is newer. */
+	if (theirs >= WIRE_VERSION_MIN && theirs < WIRE_VERSION)
+		ack.version = theirs;
 	wire_read_bytes(&c, ack.nonce, sizeof(ack.nonce));
 	if (!wire_cursor_done(&c))
 		return;
@@ -213,6 +217,14 @@ static void on_open(struct agent *a, const struct wire_header *h,
 
 	if (h->stream == 0)
 		return;
+	if (st && st->id == a->parts.stream && h->type == WIRE_EXEC) {
+		exec_open(a, st, payload, h->length);
+		return;
+	}
+	if (st && st->id == a->parts.stream && h->type == WIRE_EXEC_PART) {
+		exec_part(a, st, payload, h->length);
+		return;
+	}
 	if (st) {
 		protocol_error(a, st, "stream id opened twice");
 		return;
@@ -233,6 +245,9 @@ static void on_open(struct agent *a, const struct wire_header *h,
 	switch (h->type) {
 	case WIRE_EXEC:
 		exec_open(a, st, payload, h->length);
+		break;
+	case WIRE_EXEC_PART:
+		exec_part(a, st, payload, h->length);
 		break;
 	case WIRE_PUSH:
 		push_open(a, st, payload, h->length);
@@ -372,6 +387,7 @@ void session_frame(void *ctx, const struct wire_header *h,
 		return;
 	switch (h->type) {
 	case WIRE_EXEC:
+	case WIRE_EXEC_PART:
 	case WIRE_PUSH:
 	case WIRE_PULL:
 	case WIRE_DIAL:

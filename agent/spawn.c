@@ -47,9 +47,7 @@ struct step_failure {
 
 /* Everything the child needs, made before there is one. */
 struct launch {
-	char *argv[WIRE_ARGS_MAX + 1];
-	char *envp[WIRE_ENVS_MAX + DEFAULT_ENVS + 1];
-	char *text; /* the bytes behind argv, envp and cwd */
+	char **argv, **envp; /* one block, argv's */
 	const char *cwd, *path;
 	struct user user;
 	bool tty, set_user;
@@ -59,33 +57,40 @@ struct launch {
 	struct step_failure why;
 };
 
-/* A copy of s with a NUL, taken from the arena at *at. */
-static char *arena_str(char **at, struct wire_str s)
+/* The strings in place, each ended over what follows it on the wire. */
+static char **fill_list(char **at, struct wire_list list)
 {
-	char *start = *at;
+	struct wire_str s;
+	char *end = NULL;
 
-	if (s.len)
-		memcpy(start, s.ptr, s.len);
-	start[s.len] = 0;
-	*at += s.len + 1;
-	return start;
+	while (wire_list_next(&list, &s)) {
+		/* Only now: the length of this one began there. */
+		if (end)
+			*end = 0;
+		*at = (char *)(uintptr_t)s.ptr;
+		end = *at++ + s.len;
+	}
+	if (end)
+		*end = 0;
+	return at;
 }
 
 static bool env_has(const struct wire_exec *req, const char *assignment)
 {
 	size_t name = (size_t)(strchr(assignment, '=') - assignment) + 1;
+	struct wire_list list = req->envp;
+	struct wire_str s;
 
-	for (uint32_t i = 0; i < req->envc; i++)
-		if (req->envp[i].len >= name &&
-		    memcmp(req->envp[i].ptr, assignment, name) == 0)
+	while (wire_list_next(&list, &s))
+		if (s.len >= name && memcmp(s.ptr, assignment, name) == 0)
 			return true;
 	return false;
 }
 
-static void fill_environment(struct launch *l, const struct wire_exec *req,
-			     char **at)
+static void fill_environment(struct launch *l, const struct wire_exec *req)
 {
-	size_t n = 0, d = 0;
+	char **at = l->envp;
+	size_t d = 0;
 	const size_t size = sizeof(l->defaults[0]);
 
 	(void)snprintf(l->defaults[d++], size, "PATH=" DEFAULT_PATH);
@@ -97,21 +102,19 @@ static void fill_environment(struct launch *l, const struct wire_exec *req,
 		(void)snprintf(l->defaults[d++], size, "TERM=xterm-256color");
 	for (size_t i = 0; i < d; i++)
 		if (!env_has(req, l->defaults[i]))
-			l->envp[n++] = l->defaults[i];
-	for (uint32_t i = 0; i < req->envc; i++)
-		l->envp[n++] = arena_str(at, req->envp[i]);
-	l->envp[n] = NULL;
+			*at++ = l->defaults[i];
+	at = fill_list(at, req->envp);
+	*at = NULL;
 	l->path = DEFAULT_PATH;
-	for (size_t i = 0; i < n; i++)
-		if (strncmp(l->envp[i], "PATH=", 5) == 0)
-			l->path = l->envp[i] + 5;
+	for (at = l->envp; *at; at++)
+		if (strncmp(*at, "PATH=", 5) == 0)
+			l->path = *at + 5;
 }
 
 static bool prepare(struct launch *l, const struct wire_exec *req,
 		    struct failure *f)
 {
-	size_t total = req->cwd.len + 1u;
-	char user[128], *at;
+	char user[128];
 
 	if (req->user.len >= sizeof(user)) {
 		failure_set(f, 0, WIRE_CODE_NO_USER, "user name too long");
@@ -126,22 +129,22 @@ static bool prepare(struct launch *l, const struct wire_exec *req,
 	}
 	/* Without a wish a service started by an ordinary user stays that. */
 	l->set_user = user[0] != 0 || geteuid() == 0;
-	for (uint32_t i = 0; i < req->argc; i++)
-		total += req->argv[i].len + 1u;
-	for (uint32_t i = 0; i < req->envc; i++)
-		total += req->envp[i].len + 1u;
-	l->text = malloc(total);
-	if (!l->text) {
+	l->argv = calloc((size_t)req->argv.count + 1 + req->envp.count +
+				 DEFAULT_ENVS + 1,
+			 sizeof(*l->argv));
+	if (!l->argv) {
 		failure_set(f, ENOMEM, WIRE_CODE_IO, "cannot start a command");
 		return false;
 	}
-	at = l->text;
-	l->cwd = req->cwd.len ? arena_str(&at, req->cwd) : "/";
-	for (uint32_t i = 0; i < req->argc; i++)
-		l->argv[i] = arena_str(&at, req->argv[i]);
-	l->argv[req->argc] = NULL;
+	l->envp = l->argv + req->argv.count + 1;
 	l->tty = req->flags & WIRE_EXEC_TTY;
-	fill_environment(l, req, &at);
+	l->cwd = "/";
+	if (req->cwd.len) {
+		l->cwd = req->cwd.ptr;
+		*((char *)(uintptr_t)req->cwd.ptr + req->cwd.len) = 0;
+	}
+	(void)fill_list(l->argv, req->argv);
+	fill_environment(l, req);
 	return true;
 }
 
@@ -161,6 +164,7 @@ static int exec_search(const struct launch *l)
 		int n = snprintf(path, sizeof(path), "%.*s/%s", (int)len,
 				 len ? dir : ".", name);
 
+		errno = ENOENT;
 		if (n > 0 && (size_t)n < sizeof(path))
 			(void)execve(path, l->argv, l->envp);
 		if (errno != ENOENT && errno != ENOTDIR)
@@ -275,28 +279,73 @@ static bool open_pipe(int *ret_ours, int *ret_child, int ours)
 	return true;
 }
 
+/*
+ * A device of the guest, which may have put anything in its place: a FIFO would
+ * hold us for good. -1 and errno (ENODEV: neither device nor file).
+ */
+static int open_device(const char *path, int flags)
+{
+	int fd = open(path, flags | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, &st) == 0 &&
+	    (S_ISCHR(st.st_mode) || S_ISREG(st.st_mode))) {
+		(void)fcntl(fd, F_SETFL, flags);
+		return fd;
+	}
+	(void)close(fd);
+	errno = ENODEV;
+	return -1;
+}
+
+/* Without a /dev/null a pipe that nobody writes into is as empty. */
+static bool open_no_input(int *ret)
+{
+	int fds[2];
+
+	*ret = open_device("/dev/null", O_RDONLY);
+	if (*ret >= 0)
+		return true;
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return false;
+	(void)close(fds[1]);
+	*ret = fds[0];
+	return true;
+}
+
+static bool open_console_output(struct agent *a, struct launch *l,
+				struct failure *f)
+{
+	l->out = open_device(a->console, O_WRONLY);
+	if (l->out < 0)
+		l->out = open_device("/dev/null", O_WRONLY);
+	if (l->out >= 0)
+		l->err = fcntl(l->out, F_DUPFD_CLOEXEC, 3);
+	if (l->err >= 0)
+		return true;
+	failure_set(f, errno, WIRE_CODE_IO,
+		    "no output for a detached command: the guest's %.64s and "
+		    "/dev/null cannot be opened",
+		    a->console);
+	return false;
+}
+
 static bool open_stdio(struct agent *a, struct launch *l,
 		       const struct wire_exec *req, struct command *c,
 		       struct failure *f)
 {
-	bool ok = true;
+	bool ok;
 
 	if (req->flags & WIRE_EXEC_TTY)
 		return open_terminal(l, req, c, f);
-	if (req->flags & WIRE_EXEC_STDIN)
-		ok = open_pipe(&c->in, &l->in, 1);
-	else
-		l->in = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	if (req->flags & WIRE_EXEC_DETACHED) {
-		l->out = open(a->console, O_WRONLY | O_NOCTTY | O_CLOEXEC);
-		if (l->out < 0)
-			l->out = open("/dev/null", O_WRONLY | O_CLOEXEC);
-		l->err = fcntl(l->out, F_DUPFD_CLOEXEC, 3);
-	} else {
-		ok = ok && open_pipe(&c->out, &l->out, 0) &&
-		     open_pipe(&c->err, &l->err, 0);
-	}
-	if (ok && l->in >= 0 && l->out >= 0 && l->err >= 0)
+	ok = req->flags & WIRE_EXEC_STDIN ? open_pipe(&c->in, &l->in, 1)
+					  : open_no_input(&l->in);
+	if (ok && req->flags & WIRE_EXEC_DETACHED)
+		return open_console_output(a, l, f);
+	if (ok && open_pipe(&c->out, &l->out, 0) &&
+	    open_pipe(&c->err, &l->err, 0))
 		return true;
 	failure_set(f, errno, WIRE_CODE_IO, "cannot make pipes for a command");
 	return false;
@@ -366,7 +415,7 @@ bool spawn_command(struct agent *a, const struct wire_exec *req,
 		close_if(l.out);
 		close_if(l.err);
 	}
-	free(l.text);
+	free(l.argv);
 	if (!ok) {
 		close_if(c->slave);
 		if (!c->tty)

@@ -206,36 +206,58 @@ static bool is_text(struct wire_str s)
 	return s.len == 0 || memchr(s.ptr, 0, s.len) == NULL;
 }
 
-static void write_list(struct wire_cursor *c, const struct wire_str *items,
-		       uint32_t count, uint32_t max)
+struct wire_list wire_write_list(struct wire_cursor *c,
+				 const struct wire_str *items, uint32_t count)
 {
-	if (count > max) {
-		c->bad = true;
-		return;
-	}
-	wire_write_u32(c, count);
+	struct wire_list list = { .at = c->at, .count = count };
+
 	for (uint32_t i = 0; i < count; i++)
 		wire_write_str(c, items[i]);
+	list.len = (size_t)(c->at - list.at);
+	return list;
 }
 
-static uint32_t read_list(struct wire_cursor *c, struct wire_str *items,
-			  uint32_t max)
+bool wire_list_next(struct wire_list *list, struct wire_str *ret)
 {
-	uint32_t count = wire_read_u32(c);
+	struct wire_cursor c = wire_reader(list->at, list->len);
 
-	if (count > max)
-		c->bad = true;
-	for (uint32_t i = 0; i < count && !c->bad; i++) {
-		items[i] = wire_read_str(c);
-		if (!is_text(items[i]))
+	if (list->count == 0)
+		return false;
+	*ret = wire_read_str(&c);
+	list->count--;
+	list->at = c.at;
+	list->len = (size_t)(c.end - c.at);
+	return wire_cursor_ok(&c);
+}
+
+static void write_list(struct wire_cursor *c, const struct wire_list *list)
+{
+	wire_write_u32(c, list->count);
+	wire_write_bytes(c, list->at, list->len);
+}
+
+/* The count is checked against the bytes by reading them all. */
+static struct wire_list read_list(struct wire_cursor *c)
+{
+	struct wire_list list = { .count = wire_read_u32(c) };
+
+	list.at = c->at;
+	for (uint32_t i = 0; i < list.count && !c->bad; i++)
+		if (!is_text(wire_read_str(c)))
 			c->bad = true;
-	}
-	return c->bad ? 0 : count;
+	list.len = (size_t)(c->at - list.at);
+	return c->bad ? (struct wire_list){ .at = c->at } : list;
 }
 
-size_t wire_encode_exec(const struct wire_exec *m, uint8_t *out)
+size_t wire_exec_len(const struct wire_exec *m)
 {
-	struct wire_cursor c = wire_writer(out, WIRE_PAYLOAD_MAX);
+	return 4 + 4 + 2 + 2 + 4 + m->cwd.len + 4 + m->user.len + 4 +
+	       m->argv.len + 4 + m->envp.len;
+}
+
+size_t wire_encode_exec(const struct wire_exec *m, uint8_t *out, size_t room)
+{
+	struct wire_cursor c = wire_writer(out, room);
 
 	wire_write_u32(&c, m->flags);
 	wire_write_u32(&c, m->tag);
@@ -243,9 +265,19 @@ size_t wire_encode_exec(const struct wire_exec *m, uint8_t *out)
 	wire_write_u16(&c, m->columns);
 	wire_write_str(&c, m->cwd);
 	wire_write_str(&c, m->user);
-	write_list(&c, m->argv, m->argc, WIRE_ARGS_MAX);
-	write_list(&c, m->envp, m->envc, WIRE_ENVS_MAX);
+	write_list(&c, &m->argv);
+	write_list(&c, &m->envp);
 	return written(&c, out);
+}
+
+static bool are_assignments(struct wire_list list)
+{
+	struct wire_str s;
+
+	while (wire_list_next(&list, &s))
+		if (!s.len || s.ptr[0] == '=' || !memchr(s.ptr, '=', s.len))
+			return false;
+	return true;
 }
 
 bool wire_decode_exec(const uint8_t *in, size_t len, struct wire_exec *ret)
@@ -253,6 +285,8 @@ bool wire_decode_exec(const uint8_t *in, size_t len, struct wire_exec *ret)
 	const uint32_t known =
 		WIRE_EXEC_TTY | WIRE_EXEC_STDIN | WIRE_EXEC_DETACHED;
 	struct wire_cursor c = wire_reader(in, len);
+	struct wire_list first;
+	struct wire_str program;
 
 	ret->flags = wire_read_u32(&c);
 	ret->tag = wire_read_u32(&c);
@@ -260,18 +294,12 @@ bool wire_decode_exec(const uint8_t *in, size_t len, struct wire_exec *ret)
 	ret->columns = wire_read_u16(&c);
 	ret->cwd = wire_read_str(&c);
 	ret->user = wire_read_str(&c);
-	ret->argc = read_list(&c, ret->argv, WIRE_ARGS_MAX);
-	ret->envc = read_list(&c, ret->envp, WIRE_ENVS_MAX);
-	if (!wire_cursor_done(&c) || ret->argc == 0 || ret->argv[0].len == 0 ||
-	    (ret->flags & ~known) || !is_text(ret->cwd) || !is_text(ret->user))
-		return false;
-	for (uint32_t i = 0; i < ret->envc; i++) {
-		struct wire_str e = ret->envp[i];
-
-		if (!e.len || e.ptr[0] == '=' || !memchr(e.ptr, '=', e.len))
-			return false;
-	}
-	return true;
+	ret->argv = first = read_list(&c);
+	ret->envp = read_list(&c);
+	return wire_cursor_done(&c) && !(ret->flags & ~known) &&
+	       is_text(ret->cwd) && is_text(ret->user) &&
+	       wire_list_next(&first, &program) && program.len > 0 &&
+	       are_assignments(ret->envp);
 }
 
 size_t wire_encode_net(const struct wire_net *m, uint8_t *out)

@@ -21,7 +21,9 @@
  * Streams. The host chooses ids (non-zero, never reused in a session) and opens
  * with EXEC, PUSH, PULL, DIAL, TIME, NET, SHUTDOWN or STATUS. Exactly one RESULT (or
  * EXIT for EXEC that started) ends a stream; after it the id is dead and late
- * frames for it are dropped silently. A DETACHED exec gets STARTED and at once
+ * frames for it are dropped silently. An EXEC longer than a frame comes in pieces:
+ * EXEC_PART frames and, with the last piece, EXEC; the pieces of two are never
+ * mixed. A DETACHED exec gets STARTED and at once
  * RESULT 0: how it ends comes as DETACHED. A frame that is malformed or of a
  * type that has no business on the stream ends it with RESULT bad_request.
  * EXIT comes right behind the EOF of the outputs, except after CLOSE. A session also
@@ -53,7 +55,8 @@
 #include <stdint.h>
 
 enum {
-	WIRE_VERSION = 1,
+	WIRE_VERSION = 2,
+	WIRE_VERSION_MIN = 1, /* vmd still speaks to: no EXEC_PART */
 	WIRE_MAGIC = 0x31414d56, /* "VMA1" */
 	WIRE_HEADER_LEN = 16,
 	WIRE_PAYLOAD_MAX = 32768,
@@ -96,6 +99,7 @@ enum wire_type {
 	WIRE_STATUS = 11, /* empty: RESULT 0 says that the agent is alive */
 	WIRE_REAP =
 		12, /* u32 tag: forget the exit record of a detached command */
+	WIRE_EXEC_PART = 13, /* a piece of an EXEC that follows; version 2 */
 	WIRE_DIAL =
 		16, /* struct wire_dial: a connection to a port of the guest */
 	/* agent to host */
@@ -154,10 +158,24 @@ struct wire_str {
 	uint32_t len;
 };
 
-/* Limits of one EXEC (all inside one frame of WIRE_PAYLOAD_MAX). */
+/*
+ * What Linux takes: MAX_ARG_STRLEN with the NUL, and a quarter of the usual
+ * stack for all strings, each with its NUL and a pointer. On the wire a string
+ * has 4 bytes more than its text, so that whatever Linux takes fits, with the
+ * path and the user.
+ */
 enum {
-	WIRE_ARGS_MAX = 1024,
-	WIRE_ENVS_MAX = 1024
+	WIRE_ARG_BYTES_MAX = 131071,
+	WIRE_ARGS_BYTES_MAX = 2097152,
+	WIRE_ARG_COST = 9, /* of each string, beside its text */
+	WIRE_EXEC_MAX = WIRE_ARGS_BYTES_MAX + 8192,
+};
+
+/* Strings one behind the other as they are on the wire, checked by decode. */
+struct wire_list {
+	const uint8_t *at;
+	size_t len;
+	uint32_t count;
 };
 
 struct wire_exec {
@@ -166,11 +184,8 @@ struct wire_exec {
 	uint16_t rows, columns;
 	struct wire_str cwd; /* empty: "/" */
 	struct wire_str user; /* empty: root; "name" or "uid" or "uid:gid" */
-	uint32_t argc;
-	struct wire_str argv[WIRE_ARGS_MAX];
-	uint32_t envc;
-	struct wire_str
-		envp[WIRE_ENVS_MAX]; /* "NAME=value", over the default */
+	struct wire_list argv; /* at least one */
+	struct wire_list envp; /* "NAME=value", over the default */
 };
 
 struct wire_net {
@@ -237,11 +252,18 @@ void wire_read_bytes(struct wire_cursor *c, void *data, size_t len);
 struct wire_str wire_read_str(struct wire_cursor *c);
 
 /*
- * Whole messages. encode: bytes written into out (room for WIRE_PAYLOAD_MAX), or
- * 0 when it does not fit. decode: false when malformed; results point into in.
+ * Whole messages. encode: bytes written into out (room for WIRE_PAYLOAD_MAX
+ * where it is not said), or 0 when it does not fit. decode: false when malformed; results point into in.
  */
-size_t wire_encode_exec(const struct wire_exec *m, uint8_t *out);
+size_t wire_encode_exec(const struct wire_exec *m, uint8_t *out, size_t room);
 bool wire_decode_exec(const uint8_t *in, size_t len, struct wire_exec *ret);
+/* Bytes that wire_encode_exec() needs. */
+size_t wire_exec_len(const struct wire_exec *m);
+/* Writes the strings at the cursor; the list points there. */
+struct wire_list wire_write_list(struct wire_cursor *c,
+				 const struct wire_str *items, uint32_t count);
+/* Takes the first string off; false: none is left. */
+bool wire_list_next(struct wire_list *list, struct wire_str *ret);
 size_t wire_encode_net(const struct wire_net *m, uint8_t *out);
 bool wire_decode_net(const uint8_t *in, size_t len, struct wire_net *ret);
 size_t wire_encode_dial(const struct wire_dial *m, uint8_t *out);

@@ -49,6 +49,8 @@ bool api_op_state_from_name(const char *name, enum api_op_state *ret);
 /* Codes of an exec that did not start: vmctl returns 127 and 126 for them. */
 #define API_CODE_COMMAND_NOT_FOUND	"command_not_found"
 #define API_CODE_COMMAND_NOT_EXECUTABLE "command_not_executable"
+/* More than Linux takes: vmctl returns 126, as a shell does. */
+#define API_CODE_ARGUMENT_LIST_TOO_LONG "argument_list_too_long"
 
 /* Number of "INT" on Linux (any architecture we run on), or 0. */
 int api_signal_number(const char *name);

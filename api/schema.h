@@ -65,9 +65,12 @@ struct api_object {
 /* Limits that more than one part needs to know. */
 enum {
 	API_BODY_MAX = 262144, /* bytes of a JSON body or a text message */
-	API_ARGS_MAX = 1024,
-	API_ARG_BYTES_MAX = 16384,
-	API_ENV_MAX = 1024,
+	/* What Linux takes as arguments and environment (agent/wire.h has the
+	 * exact sum), as JSON with every second byte escaped. */
+	API_COMMAND_TEXT_MAX = API_BODY_MAX + (4 << 20),
+	API_ARGS_MAX = 233016,
+	API_ARG_BYTES_MAX = 131071,
+	API_ENV_MAX = API_ARGS_MAX,
 	API_LABELS_MAX = 64,
 	API_PORTS_MAX = 64,
 	API_PAGE_MAX = 1000,

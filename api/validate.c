@@ -72,7 +72,7 @@ static bool label_ok(const char *s)
 
 static bool env_name_ok(const char *s)
 {
-	return s[0] != '\0' && !strchr(s, '=') && strlen(s) <= 256;
+	return s[0] != '\0' && !strchr(s, '=') && strlen(s) < API_ARG_BYTES_MAX;
 }
 
 static bool time_ok(const char *s)
@@ -393,6 +393,13 @@ int api_fill_defaults(const struct api_object *object, json_t *value,
 	return 0;
 }
 
+size_t api_text_max(const struct api_object *object)
+{
+	return object == &api_vm_create || object == &api_exec_request
+		       ? API_COMMAND_TEXT_MAX
+		       : API_BODY_MAX;
+}
+
 int api_parse(const struct api_object *object, const char *text, size_t len,
 	      json_t **ret, struct err *e)
 {
@@ -403,11 +410,11 @@ int api_parse(const struct api_object *object, const char *text, size_t len,
 		text = "{}";
 		len = 2;
 	}
-	if (len > API_BODY_MAX)
+	if (len > api_text_max(object))
 		return err_set(e, ERR_INVALID, "body_too_large", 0,
-			       "%s: the text has %zu bytes, at most %d are "
+			       "%s: the text has %zu bytes, at most %zu are "
 			       "allowed",
-			       object->name, len, API_BODY_MAX);
+			       object->name, len, api_text_max(object));
 	rc = json_parse_strict(text, len, object->name, &value, e);
 	if (rc == 0)
 		rc = api_validate(object, value, e);

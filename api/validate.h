@@ -25,6 +25,8 @@ int api_validate(const struct api_object *object, const json_t *value,
 int api_fill_defaults(const struct api_object *object, json_t *value,
 		      struct err *e);
 
+/* Bytes that the JSON of such a request may have; NULL: of any other. */
+size_t api_text_max(const struct api_object *object);
 /*
  * Text to a valid object with defaults filled. An empty text is the empty
  * object. *ret is a new reference, set only on success.

@@ -28,7 +28,7 @@ enum log_format {
 typedef void log_sink_fn(enum log_level level, const char *vm,
 			 const char *message);
 
-/* program is kept by reference. Call once, before threads start. */
+/* program is kept by reference. Before threads start; the last call counts. */
 void log_init(const char *program, enum log_level level,
 	      enum log_format format);
 void log_set_sink(log_sink_fn *sink);

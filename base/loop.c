@@ -267,6 +267,17 @@ bool loop_timer_armed(const struct loop_timer *timer)
 	return timer->deadline_ms != 0;
 }
 
+void loop_timers_postpone(struct loop *loop, uint64_t by_ms)
+{
+	/* All by the same: they stay sorted. */
+	for (struct loop_timer *t = loop->timers; t; t = t->next)
+		if (__builtin_add_overflow(t->deadline_ms, by_ms,
+					   &t->deadline_ms) ||
+		    t->deadline_ms > INT64_MAX / 1000)
+			t->deadline_ms = INT64_MAX / 1000;
+	timers_program(loop);
+}
+
 static int open_timers(struct loop *loop)
 {
 	int rc;

@@ -90,6 +90,11 @@ void loop_timer_arm_soon(struct loop_timer *timer);
 void loop_timer_start_soon(struct loop_timer *timer, loop_timer_fn *fn);
 void loop_timer_disarm(struct loop_timer *timer);
 bool loop_timer_armed(const struct loop_timer *timer);
+/*
+ * Every armed timer of the loop fires by_ms later than it would: for a loop
+ * that was not run for that long, whose timers count its own time.
+ */
+void loop_timers_postpone(struct loop *loop, uint64_t by_ms);
 
 /* Blocks the signals of set in this thread and delivers them to fn. */
 int loop_signals(struct loop *loop, const sigset_t *set, loop_signal_fn *fn,

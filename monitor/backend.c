@@ -266,7 +266,7 @@ static int open_log(struct backend *b, const char *path, struct err *e)
 	off_t end;
 	const char *why;
 	int fd = config_open(path, O_WRONLY | O_APPEND | O_CREAT,
-			     BACKEND_LOG_KINDS, &why);
+			     CONFIG_LOG_KINDS, &why);
 
 	if (fd < 0)
 		return err_set(e, ERR_NOT_FOUND, "serial_failed", -fd,

@@ -25,15 +25,12 @@
 #include <termios.h>
 
 #include "base/buf.h"
-#include "base/file.h"
 #include "base/listener.h"
 #include "monitor/config.h"
 
 enum {
 	BACKEND_GATHER = 4096,
 	BACKEND_CLIENT_MAX = 64 * 1024,
-	/* What a log may be; a FIFO must have its reader. */
-	BACKEND_LOG_KINDS = FILE_REGULAR | FILE_CHAR | FILE_FIFO,
 };
 
 struct backend {

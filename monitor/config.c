@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/checked.h"
@@ -14,16 +15,14 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/parse.h"
+#include "monitor/config_firecracker.h"
+#include "monitor/config_internal.h"
 #include "monitor/layout.h"
 
 enum {
 	MEM_MIB_MIN = 16,
 	MEM_MIB_MAX = 4 * 1024 * 1024, /* 4 TiB: far below any CPU's limit */
-	MTU_MIN = 68,
-	MTU_MAX = 65521, /* VIRTIO 1.2, 5.1.4.1 */
-	ID_MAX = 64,
 	CONFIG_WAIT_MS = 3000, /* for the writer of a FIFO */
-	SUN_PATH_MAX = 107,
 };
 
 /* Every message about the file carries the code config_invalid. */
@@ -34,10 +33,8 @@ static int invalid(struct err *e, int rc)
 	return rc;
 }
 
-#define FIELDS(...) ((const char *const[]){ __VA_ARGS__, NULL })
-
 /* A string that is not empty, of max bytes at most. */
-static int get_name(const json_t *o, const char *path, const char *field,
+int config_get_name(const json_t *o, const char *path, const char *field,
 		    bool required, size_t max, const char **ret, struct err *e)
 {
 	int rc = json_get_string(o, path, field, required, max, ret, e);
@@ -48,10 +45,10 @@ static int get_name(const json_t *o, const char *path, const char *field,
 	return rc;
 }
 
-static int get_path(const json_t *o, const char *path, const char *field,
+int config_get_path(const json_t *o, const char *path, const char *field,
 		    bool required, const char **ret, struct err *e)
 {
-	return get_name(o, path, field, required, PATH_MAX - 1, ret, e);
+	return config_get_name(o, path, field, required, PATH_MAX - 1, ret, e);
 }
 
 static int parse_boot_source(const json_t *o, struct config *c, struct err *e)
@@ -62,11 +59,11 @@ static int parse_boot_source(const json_t *o, struct config *c, struct err *e)
 		FIELDS("kernel_image_path", "initrd_path", "boot_args"), e);
 
 	if (rc == 0)
-		rc = get_path(o, path, "kernel_image_path", true,
-			      &c->kernel_image_path, e);
+		rc = config_get_path(o, path, "kernel_image_path", true,
+				     &c->kernel_image_path, e);
 	if (rc == 0)
-		rc = get_path(o, path, "initrd_path", false, &c->initrd_path,
-			      e);
+		rc = config_get_path(o, path, "initrd_path", false,
+				     &c->initrd_path, e);
 	if (rc == 0)
 		rc = json_get_string(o, path, "boot_args", false,
 				     CMDLINE_MAX - 1, &c->boot_args, e);
@@ -101,9 +98,12 @@ static int parse_machine(const json_t *o, struct config *c, struct err *e)
 {
 	static const char *const path = "machine-config";
 	uint64_t vcpus = 1, mib = 128;
-	int rc = json_only_fields(
-		o, path, FIELDS("vcpu_count", "mem_size_mib", "memory_backing"),
-		e);
+	int rc = json_only_fields(o, path,
+				  FIELDS("vcpu_count", "mem_size_mib",
+					 "memory_backing", "nested", "pmu",
+					 "smt", "ht_enabled", "cpu_template",
+					 "track_dirty_pages", "huge_pages"),
+				  e);
 
 	if (rc == 0)
 		rc = json_get_u64(o, path, "vcpu_count", true, 1, VCPUS_MAX,
@@ -113,173 +113,78 @@ static int parse_machine(const json_t *o, struct config *c, struct err *e)
 				  MEM_MIB_MAX, &mib, e);
 	if (rc == 0)
 		rc = parse_backing(o, path, &c->backing, e);
+	if (rc == 0)
+		rc = json_get_bool(o, path, "nested", false, &c->nested, e);
+	if (rc == 0)
+		rc = json_get_bool(o, path, "pmu", false, &c->pmu, e);
+	if (rc == 0)
+		rc = firecracker_check_machine(o, path, e);
 	c->vcpu_count = (unsigned)vcpus;
 	c->mem_bytes = mib << 20;
 	return rc;
 }
 
-static int parse_drive(const json_t *o, const char *path,
-		       struct config_drive *d, struct err *e)
+/* Firecracker's names of log levels, in any case of letters. */
+static int parse_level(const char *name, struct config *c, struct err *e)
 {
-	const char *cache = "Unsafe";
+	static const struct {
+		const char *name;
+		enum log_level level;
+	} levels[] = {
+		{ "error", LOG_LEVEL_ERROR }, { "warning", LOG_LEVEL_WARN },
+		{ "warn", LOG_LEVEL_WARN },   { "info", LOG_LEVEL_INFO },
+		{ "debug", LOG_LEVEL_DEBUG }, { "trace", LOG_LEVEL_DEBUG },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(levels); i++)
+		if (strcasecmp(levels[i].name, name) == 0) {
+			c->has_log_level = true;
+			c->log_level = levels[i].level;
+			return 0;
+		}
+	return err_set(e, ERR_INVALID, "config_invalid", 0,
+		       "logger.level is none of Error, Warning, Info, Debug, "
+		       "Trace");
+}
+
+/* Our records always have their level, and never a place in the source. */
+static int parse_logger(const json_t *o, struct config *c, struct err *e)
+{
+	static const char *const path = "logger";
+	const char *level = NULL, *module = NULL;
+	bool ignored = false;
 	int rc = json_only_fields(o, path,
-				  FIELDS("drive_id", "path_on_host",
-					 "is_root_device", "is_read_only",
-					 "cache_type"),
+				  FIELDS("log_path", "level", "show_level",
+					 "show_log_origin", "module"),
 				  e);
 
 	if (rc == 0)
-		rc = json_get_string(o, path, "drive_id", true, ID_MAX,
-				     &d->drive_id, e);
-	if (rc == 0)
-		rc = get_path(o, path, "path_on_host", true, &d->path_on_host,
-			      e);
-	if (rc == 0)
-		rc = json_get_bool(o, path, "is_root_device", false,
-				   &d->is_root_device, e);
-	if (rc == 0)
-		rc = json_get_bool(o, path, "is_read_only", false,
-				   &d->is_read_only, e);
-	if (rc == 0)
-		rc = json_get_string(o, path, "cache_type", false, 16, &cache,
+		rc = config_get_path(o, path, "log_path", false, &c->log_path,
 				     e);
-	if (rc < 0)
-		return rc;
-	d->writeback = strcmp(cache, "Writeback") == 0;
-	if (!d->writeback && strcmp(cache, "Unsafe") != 0)
-		return err_set(e, ERR_INVALID, "config_invalid", 0,
-			       "%s.cache_type is neither Unsafe nor Writeback",
-			       path);
-	return 0;
+	if (rc == 0)
+		rc = json_get_bool(o, path, "show_level", false, &ignored, e);
+	if (rc == 0)
+		rc = json_get_bool(o, path, "show_log_origin", false, &ignored,
+				   e);
+	if (rc == 0)
+		rc = json_get_string(o, path, "module", false, 256, &module, e);
+	if (rc == 0 && module)
+		return err_set(e, ERR_UNSUPPORTED, "config_invalid", 0,
+			       "logger.module needs a log by modules of "
+			       "Firecracker's source: leave it out");
+	if (rc == 0)
+		rc = json_get_string(o, path, "level", false, 16, &level, e);
+	return rc < 0 || !level ? rc : parse_level(level, c, e);
 }
 
-static int parse_net(const json_t *o, const char *path, struct config_net *n,
-		     struct err *e)
+static int parse_metrics(const json_t *o, struct config *c, struct err *e)
 {
-	const char *mac = NULL;
-	uint64_t mtu = 0;
-	int rc =
-		json_only_fields(o, path,
-				 FIELDS("iface_id", "guest_mac",
-					"host_dev_name", "passt_socket", "mtu"),
-				 e);
+	int rc = json_only_fields(o, "metrics", FIELDS("metrics_path"), e);
 
 	if (rc == 0)
-		rc = json_get_string(o, path, "iface_id", true, ID_MAX,
-				     &n->iface_id, e);
-	if (rc == 0)
-		rc = json_get_string(o, path, "guest_mac", true, 17, &mac, e);
-	if (rc == 0)
-		rc = parse_mac(mac, n->mac, e);
-	if (rc == 0)
-		rc = get_path(o, path, "host_dev_name", false,
-			      &n->host_dev_name, e);
-	if (rc == 0)
-		rc = get_path(o, path, "passt_socket", false, &n->passt_socket,
-			      e);
-	if (rc == 0)
-		rc = json_get_u64(o, path, "mtu", false, MTU_MIN, MTU_MAX, &mtu,
-				  e);
-	if (rc < 0)
-		return rc;
-	n->mtu = (uint16_t)mtu;
-	if (!n->host_dev_name == !n->passt_socket)
-		return err_set(e, ERR_INVALID, "config_invalid", 0,
-			       "%s needs either host_dev_name or passt_socket",
-			       path);
-	return 0;
-}
-
-static int parse_drives(const json_t *array, struct config *c, struct err *e)
-{
-	for (size_t i = 0; i < json_array_size(array); i++) {
-		char path[48];
-		int rc;
-
-		(void)snprintf(path, sizeof(path), "drives[%zu]", i);
-		rc = parse_drive(json_array_get(array, i), path, &c->drives[i],
-				 e);
-		if (rc < 0)
-			return rc;
-		for (size_t k = 0; k < i; k++)
-			if (strcmp(c->drives[k].drive_id,
-				   c->drives[i].drive_id) == 0)
-				return err_set(e, ERR_INVALID, "config_invalid",
-					       0, "%s.drive_id \"%s\" is taken",
-					       path, c->drives[i].drive_id);
-		c->drive_count++;
-	}
-	return 0;
-}
-
-static int parse_nets(const json_t *array, struct config *c, struct err *e)
-{
-	for (size_t i = 0; i < json_array_size(array); i++) {
-		char path[48];
-		int rc;
-
-		(void)snprintf(path, sizeof(path), "network-interfaces[%zu]",
-			       i);
-		rc = parse_net(json_array_get(array, i), path, &c->nets[i], e);
-		if (rc < 0)
-			return rc;
-		c->net_count++;
-	}
-	return 0;
-}
-
-static int parse_vsock(const json_t *o, struct config *c, struct err *e)
-{
-	static const char *const path = "vsock";
-	uint64_t cid = 0;
-	int rc = json_only_fields(
-		o, path, FIELDS("guest_cid", "uds_path", "vsock_id"), e);
-	const char *ignored = NULL;
-
-	if (rc == 0)
-		rc = json_get_string(o, path, "vsock_id", false, ID_MAX,
-				     &ignored, e);
-	/* 0 to 2 are reserved, the last one means any. */
-	if (rc == 0)
-		rc = json_get_u64(o, path, "guest_cid", true, 3, UINT32_MAX - 1,
-				  &cid, e);
-	if (rc == 0)
-		rc = get_name(o, path, "uds_path", true, SUN_PATH_MAX - 11,
-			      &c->vsock_uds_path, e);
-	c->has_vsock = true;
-	c->guest_cid = (uint32_t)cid;
+		rc = config_get_path(o, "metrics", "metrics_path", true,
+				     &c->metrics_path, e);
 	return rc;
-}
-
-static int parse_backend(const json_t *o, const char *path,
-			 struct config_backend *b, struct err *e)
-{
-	int rc =
-		json_only_fields(o, path, FIELDS("socket_path", "log_path"), e);
-
-	if (rc == 0)
-		rc = get_name(o, path, "socket_path", false, SUN_PATH_MAX,
-			      &b->socket_path, e);
-	if (rc == 0)
-		rc = get_path(o, path, "log_path", false, &b->log_path, e);
-	return rc;
-}
-
-static int parse_serial(const json_t *o, struct config *c, struct err *e)
-{
-	return parse_backend(o, "serial", &c->serial, e);
-}
-
-static int parse_console(const json_t *o, struct config *c, struct err *e)
-{
-	c->has_console = true;
-	return parse_backend(o, "console", &c->console, e);
-}
-
-static int parse_entropy(const json_t *o, struct config *c, struct err *e)
-{
-	c->has_entropy = true;
-	return json_only_fields(o, "entropy", (const char *const[]){ NULL }, e);
 }
 
 static int parse_control(const json_t *o, struct config *c, struct err *e)
@@ -287,8 +192,9 @@ static int parse_control(const json_t *o, struct config *c, struct err *e)
 	int rc = json_only_fields(o, "control", FIELDS("socket_path"), e);
 
 	if (rc == 0)
-		rc = get_name(o, "control", "socket_path", true, SUN_PATH_MAX,
-			      &c->control_socket_path, e);
+		rc = config_get_name(o, "control", "socket_path", true,
+				     CONFIG_SUN_PATH_MAX,
+				     &c->control_socket_path, e);
 	return rc;
 }
 
@@ -297,7 +203,8 @@ static int parse_status(const json_t *o, struct config *c, struct err *e)
 	int rc = json_only_fields(o, "status", FIELDS("path"), e);
 
 	if (rc == 0)
-		rc = get_path(o, "status", "path", true, &c->status_path, e);
+		rc = config_get_path(o, "status", "path", true, &c->status_path,
+				     e);
 	return rc;
 }
 
@@ -338,14 +245,16 @@ static const struct section {
 	int (*parse)(const json_t *o, struct config *c, struct err *e);
 } sections[] = {
 	{ "boot-source", true, parse_boot_source },
-	{ "machine-config", true, parse_machine },
-	{ "vsock", false, parse_vsock },
-	{ "entropy", false, parse_entropy },
-	{ "serial", false, parse_serial },
-	{ "console", false, parse_console },
+	{ "machine-config", false, parse_machine },
+	{ "vsock", false, config_parse_vsock },
+	{ "entropy", false, config_parse_entropy },
+	{ "serial", false, config_parse_serial },
+	{ "console", false, config_parse_console },
 	{ "control", false, parse_control },
 	{ "status", false, parse_status },
 	{ "debug-exit", false, parse_debug_exit },
+	{ "logger", false, parse_logger },
+	{ "metrics", false, parse_metrics },
 };
 
 static int parse_all(const json_t *json, struct config *c, struct err *e)
@@ -355,8 +264,13 @@ static int parse_all(const json_t *json, struct config *c, struct err *e)
 		json, "config",
 		FIELDS("boot-source", "machine-config", "drives",
 		       "network-interfaces", "vsock", "entropy", "serial",
-		       "console", "control", "status", "debug-exit"),
+		       "console", "control", "status", "debug-exit", "logger",
+		       "metrics", "balloon", "cpu-config", "mmds-config",
+		       "mmds-version", "memory-hotplug", "pmem"),
 		e);
+
+	if (rc == 0)
+		rc = firecracker_check_sections(json, e);
 
 	for (size_t i = 0; rc == 0 && i < sizeof(sections) / sizeof(*sections);
 	     i++) {
@@ -371,12 +285,12 @@ static int parse_all(const json_t *json, struct config *c, struct err *e)
 		rc = json_get_array(json, "config", "drives", false,
 				    CONFIG_DRIVES_MAX, &drives, e);
 	if (rc == 0 && drives)
-		rc = parse_drives(drives, c, e);
+		rc = config_parse_drives(drives, c, e);
 	if (rc == 0)
 		rc = json_get_array(json, "config", "network-interfaces", false,
 				    CONFIG_NETS_MAX, &nets, e);
 	if (rc == 0 && nets)
-		rc = parse_nets(nets, c, e);
+		rc = config_parse_nets(nets, c, e);
 	if (rc == 0 && c->has_console && !c->console.socket_path &&
 	    !c->console.log_path)
 		return err_set(
@@ -389,12 +303,17 @@ static int parse_all(const json_t *json, struct config *c, struct err *e)
 int config_parse(const char *text, size_t len, struct config *ret,
 		 struct err *e)
 {
-	struct config c = { .boot_args = CONFIG_BOOT_ARGS_DEFAULT };
+	/* Sizes as Firecracker's, for a file without machine-config. */
+	struct config c = { .boot_args = CONFIG_BOOT_ARGS_DEFAULT,
+			    .vcpu_count = 1,
+			    .mem_bytes = 128 << 20 };
 	int rc = json_parse_strict(text, len, "config", &c.json, e);
 
 	if (rc < 0)
 		return invalid(e, rc);
 	rc = parse_all(c.json, &c, e);
+	if (rc == 0)
+		rc = firecracker_add_root(&c, e);
 	if (rc < 0) {
 		config_done(&c);
 		return invalid(e, rc);

@@ -5,8 +5,8 @@
  * structs, which nobody changes afterwards; device objects are other structs.
  *
  * Wherever a path stands, "fd:N" means the inherited descriptor N. Unknown and
- * repeated fields are refused; every number has bounds. docs/man/vmd-monitor.1
- * describes the fields.
+ * repeated fields are refused; every number has bounds; null is as if the field
+ * were not there. docs/man/vmd-monitor.1 describes the fields.
  */
 #ifndef MONITOR_CONFIG_H
 #define MONITOR_CONFIG_H
@@ -17,6 +17,8 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/file.h"
+#include "base/log.h"
 #include "monitor/vm.h"
 
 enum {
@@ -24,6 +26,8 @@ enum {
 	CONFIG_DRIVES_MAX = 8,
 	CONFIG_NETS_MAX = 4,
 	CONFIG_FD_MAX = 1023,
+	/* What a log may be; a FIFO must have its reader. */
+	CONFIG_LOG_KINDS = FILE_REGULAR | FILE_CHAR | FILE_FIFO,
 };
 
 /* Serial ports and consoles: neither field: standard input and output. */
@@ -38,6 +42,7 @@ struct config_drive {
 	bool is_root_device;
 	bool is_read_only;
 	bool writeback; /* cache_type Writeback: the guest's flushes count */
+	const char *partuuid; /* of the root partition, or NULL */
 };
 
 struct config_net {
@@ -55,6 +60,8 @@ struct config {
 	const char *boot_args;
 	unsigned vcpu_count;
 	uint64_t mem_bytes;
+	bool nested; /* the guest may run guests: VMX or SVM */
+	bool pmu; /* performance counters */
 	enum vm_backing backing;
 	struct config_drive drives[CONFIG_DRIVES_MAX];
 	size_t drive_count;
@@ -69,6 +76,10 @@ struct config {
 	struct config_backend console;
 	const char *control_socket_path; /* NULL: none */
 	const char *status_path; /* NULL: none */
+	const char *log_path; /* of our own log; NULL: standard error */
+	bool has_log_level;
+	enum log_level log_level;
+	const char *metrics_path; /* NULL: none */
 	uint16_t debug_exit_port; /* 0: none */
 	const char *kvm_path; /* NULL: /dev/kvm; the command line's */
 };

@@ -12,7 +12,6 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
-#include "monitor/backend.h"
 #include "monitor/config.h"
 
 /* A file that a start would open. */
@@ -38,7 +37,7 @@ static int check_log(const char *path, const char *what, struct err *e)
 {
 	if (!path || (config_inherited_fd(path) < 0 && access(path, F_OK) != 0))
 		return 0;
-	return check_file(path, O_WRONLY | O_APPEND, BACKEND_LOG_KINDS,
+	return check_file(path, O_WRONLY | O_APPEND, CONFIG_LOG_KINDS,
 			  "serial_failed", "the log of ", what, e);
 }
 
@@ -73,6 +72,8 @@ static int check_places(const struct config *c, struct err *e)
 		const char *path, *what;
 	} places[] = {
 		{ c->status_path, "the status file" },
+		{ c->log_path, "the log" },
+		{ c->metrics_path, "the metrics file" },
 		{ c->control_socket_path, "the control socket" },
 		{ c->serial.socket_path, "the socket of serial" },
 		{ c->serial.log_path, "the log of serial" },
@@ -100,6 +101,10 @@ int config_check_files(const struct config *c, struct err *e)
 				c->drives[i].is_read_only ? O_RDONLY : O_RDWR,
 				FILE_REGULAR | FILE_BLOCK, "drive_missing",
 				"drive ", c->drives[i].drive_id, e);
+	if (rc == 0)
+		rc = check_log(c->log_path, "logger", e);
+	if (rc == 0)
+		rc = check_log(c->metrics_path, "metrics", e);
 	if (rc == 0)
 		rc = check_log(c->serial.log_path, "serial", e);
 	if (rc == 0)

@@ -186,7 +186,8 @@ int machine_new(const struct config *config, struct loop *loop,
 	m->vm = (struct vm)VM_INIT;
 	(void)pthread_mutex_init(&m->lock, NULL);
 	loop_timer_init(loop, &m->pause_soon, on_pause_soon, m);
-	rc = loop_set_wake(loop, on_wake, m, e);
+	m->devices = loop_new(e);
+	rc = m->devices ? loop_set_wake(loop, on_wake, m, e) : -ENOMEM;
 	if (rc == 0)
 		rc = vcpu_init_signals(e);
 	if (rc == 0)
@@ -221,6 +222,7 @@ void machine_free(struct machine *m)
 		vcpu_done(&m->vcpus[i]);
 	vm_done(&m->vm);
 	kvm_close(&m->kvm);
+	loop_free(m->devices);
 	(void)pthread_mutex_destroy(&m->lock);
 	free(m);
 }
@@ -295,26 +297,40 @@ int machine_start_threads(struct machine *m, machine_enter_fn *enter,
 
 /* --- running --- */
 
+int machine_turn(struct machine *m, int timeout_ms, struct err *e)
+{
+	struct pollfd ready[] = {
+		{ .fd = loop_fd(m->loop), .events = POLLIN },
+		{ .fd = loop_fd(m->devices), .events = POLLIN },
+	};
+	/* Only this thread changes the state. */
+	nfds_t count = m->state == MACHINE_RUNNING ? 2 : 1;
+	int rc = poll(ready, count, timeout_ms);
+
+	if (rc < 0 && errno != EINTR)
+		return err_sys(e, errno, "waiting for events");
+	if (rc <= 0)
+		return 0;
+	lock(m);
+	rc = ready[0].revents ? loop_run_once(m->loop, 0) : 0;
+	/* Which may have paused it. */
+	if (rc >= 0 && ready[1].revents && m->state == MACHINE_RUNNING)
+		rc = loop_run_once(m->devices, 0);
+	unlock(m);
+	return rc < 0 ? err_sys(e, -rc, "waiting for events") : 0;
+}
+
 int machine_run(struct machine *m, struct err *e)
 {
-	struct pollfd ready = { .fd = loop_fd(m->loop), .events = POLLIN };
+	int rc = 0;
 
 	m->started_ms = clock_mono_ms();
 	lock(m);
 	(void)machine_resume(m);
 	unlock(m);
-	while (!atomic_load(&m->ended)) {
-		int rc = poll(&ready, 1, -1);
-
-		if (rc < 0 && errno != EINTR)
-			return err_sys(e, errno, "waiting for events");
-		lock(m);
-		rc = loop_run_once(m->loop, 0);
-		unlock(m);
-		if (rc < 0)
-			return err_sys(e, -rc, "waiting for events");
-	}
-	return 0;
+	while (rc == 0 && !atomic_load(&m->ended))
+		rc = machine_turn(m, -1, e);
+	return rc;
 }
 
 int machine_pause(struct machine *m)
@@ -329,6 +345,7 @@ int machine_pause(struct machine *m)
 		vcpu_wait_paused(&m->vcpus[i]);
 	lock(m);
 	m->state = MACHINE_PAUSED;
+	m->paused_ms = clock_mono_ms();
 	return 0;
 }
 
@@ -352,7 +369,12 @@ int machine_resume(struct machine *m)
 					      0);
 		vcpu_resume(&m->vcpus[i]);
 	}
+	/* What the guest or a peer had to do in a time is not late by it. */
+	if (m->state == MACHINE_PAUSED)
+		loop_timers_postpone(m->devices,
+				     clock_mono_ms() - m->paused_ms);
 	m->state = MACHINE_RUNNING;
+	machine_take_input(m);
 	return 0;
 }
 

@@ -74,7 +74,13 @@ struct machine_drive {
 
 struct machine {
 	const struct config *config;
-	struct loop *loop;
+	struct loop *loop; /* requests, signals, consoles; not owned */
+	/*
+	 * The host side of virtio devices: kicks, sockets, taps, timers. Not run
+	 * while the machine is paused: nothing reaches the guest's memory then,
+	 * and nothing is lost, for it waits in the host's kernel.
+	 */
+	struct loop *devices;
 	pthread_mutex_t lock;
 	struct kvm kvm;
 	struct vm vm;
@@ -100,6 +106,7 @@ struct machine {
 	struct loop_timer pause_soon; /* not from within a device */
 	void (*state_changed)(void *ctx); /* by itself; may be NULL */
 	void *state_ctx;
+	uint64_t paused_ms; /* clock_mono_ms() of the last pause */
 	bool loaded; /* from a saved state; its devices wait to go on */
 	machine_enter_fn *enter_thread;
 	uint64_t started_ms;
@@ -133,6 +140,8 @@ int machine_start_threads(struct machine *m, machine_enter_fn *enter,
 
 /* Runs until the machine ends. */
 int machine_run(struct machine *m, struct err *e);
+/* One turn of that: waits up to timeout_ms (-1: no limit) for host events. */
+int machine_turn(struct machine *m, int timeout_ms, struct err *e);
 
 /* Any thread. The first call decides. text may be NULL. */
 void machine_end(struct machine *m, enum machine_end why, const char *text);
@@ -146,7 +155,11 @@ void machine_end(struct machine *m, enum machine_end why, const char *text);
 int machine_save(struct machine *m, struct state_writer *w, struct err *e);
 int machine_load(struct machine *m, struct state_reader *r, struct err *e);
 
-/* Requests; loop thread, machine lock held. -EALREADY when it is so already. */
+/*
+ * Requests; loop thread, machine lock held. -EALREADY when it is so already.
+ * Paused: no vCPU runs and no device acts, whatever happens on the host; input
+ * for the guest waits.
+ */
 int machine_pause(struct machine *m);
 int machine_resume(struct machine *m);
 /* From a device, on any thread with the machine lock: pauses soon. */

@@ -15,6 +15,7 @@
 #include "monitor/machine_slot.h"
 #include "monitor/net_open.h"
 #include "virtio/blk.h"
+#include "virtio/blk_io.h"
 #include "virtio/console.h"
 #include "virtio/net.h"
 #include "virtio/rng.h"
@@ -63,6 +64,20 @@ static int open_drive(const struct config_drive *drive, struct err *e)
 		       drive->path_on_host, why);
 }
 
+/* What is no whole sector is lost to the guest; it is not lost in silence. */
+static int check_size(const struct config_drive *drive, int fd, struct err *e)
+{
+	uint64_t bytes;
+	int rc = blk_io_size(fd, &bytes, e);
+
+	if (rc == 0 && bytes % 512)
+		log_warn("drive %s (%s) has %llu bytes: the guest does not see "
+			 "the last %u, which are no whole sector of 512",
+			 drive->drive_id, drive->path_on_host,
+			 (unsigned long long)bytes, (unsigned)(bytes % 512));
+	return rc;
+}
+
 static int add_drive(struct machine *m, const struct config_drive *drive,
 		     struct err *e)
 {
@@ -85,7 +100,9 @@ static int add_drive(struct machine *m, const struct config_drive *drive,
 			       "for writing or set is_read_only",
 			       drive->drive_id);
 	*own = (struct machine_drive){ .machine = m, .config = drive };
-	rc = virtio_blk_new(&setup, &m->vm.mem, m->loop, &dev, e);
+	rc = check_size(drive, fd, e);
+	if (rc == 0)
+		rc = virtio_blk_new(&setup, &m->vm.mem, m->devices, &dev, e);
 	if (rc < 0)
 		return err_wrap(e, rc, "drive %s", drive->drive_id);
 	(void)take_fd(&fd);
@@ -133,7 +150,7 @@ static int add_nets(struct machine *m, struct err *e)
 			return rc;
 		setup.fd = fd;
 		memcpy(setup.mac, net->mac, sizeof(setup.mac));
-		rc = virtio_net_new(&setup, &m->vm.mem, m->loop, &dev, e);
+		rc = virtio_net_new(&setup, &m->vm.mem, m->devices, &dev, e);
 		if (rc < 0)
 			return err_wrap(e, rc, "interface %s", net->iface_id);
 		(void)take_fd(&fd);
@@ -169,7 +186,7 @@ static int add_vsock(struct machine *m, struct err *e)
 			return err_wrap(e, rc, "vsock");
 	}
 	setup.listen_fd = fd;
-	rc = virtio_vsock_new(&setup, &m->vm.mem, m->loop, &dev, e);
+	rc = virtio_vsock_new(&setup, &m->vm.mem, m->devices, &dev, e);
 	if (rc < 0)
 		return err_wrap(e, rc, "vsock");
 	(void)take_fd(&fd);
@@ -183,7 +200,7 @@ static int add_rng(struct machine *m, struct err *e)
 
 	if (!m->config->has_entropy)
 		return 0;
-	rc = virtio_rng_new(&m->vm.mem, m->loop, &dev, e);
+	rc = virtio_rng_new(&m->vm.mem, m->devices, &dev, e);
 	return rc < 0 ? rc : machine_slot_plug(m, dev, e);
 }
 
@@ -206,6 +223,8 @@ static size_t console_input(void *ctx, const uint8_t *data, size_t len)
 {
 	struct machine *m = ctx;
 
+	if (m->state != MACHINE_RUNNING)
+		return 0; /* machine_take_input() asks again */
 	return virtio_console_input(m->console, data, len);
 }
 
@@ -218,7 +237,7 @@ static int add_console(struct machine *m, struct err *e)
 
 	if (!m->config->has_console)
 		return 0;
-	rc = virtio_console_new(&setup, &m->vm.mem, m->loop, &m->console, e);
+	rc = virtio_console_new(&setup, &m->vm.mem, m->devices, &m->console, e);
 	if (rc == 0)
 		rc = machine_slot_plug(m, m->console, e);
 	if (rc == 0)
@@ -296,6 +315,8 @@ static size_t serial_take(void *ctx, const uint8_t *data, size_t len)
 {
 	struct machine *m = ctx;
 
+	if (m->state != MACHINE_RUNNING)
+		return 0;
 	len = min_u64(len, serial_room(&m->serial));
 	serial_input(&m->serial, data, len);
 	return len;
@@ -439,6 +460,13 @@ int machine_load_devices(struct machine *m, struct state_reader *r,
 		rc = virtio_mmio_load(&m->slots[i].mmio, r,
 				      m->slots[i].instance, e);
 	return rc;
+}
+
+void machine_take_input(struct machine *m)
+{
+	backend_input_ready(&m->serial_backend);
+	if (m->console)
+		backend_input_ready(&m->console_backend);
 }
 
 void machine_retry_drives(struct machine *m)

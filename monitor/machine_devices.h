@@ -19,6 +19,8 @@ int machine_load_devices(struct machine *m, struct state_reader *r,
 			 struct err *e);
 /* What was loaded goes on: interrupt lines, kicks, chains that wait. */
 void machine_resume_devices(struct machine *m);
+/* Console input that came while nothing could take it. The machine runs. */
+void machine_take_input(struct machine *m);
 /* Requests that drives have kept are tried again. */
 void machine_retry_drives(struct machine *m);
 

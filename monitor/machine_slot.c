@@ -98,8 +98,8 @@ static int slot_open_kicks(struct machine_slot *slot, struct err *e)
 		if (fd < 0)
 			return err_sys(e, errno, "eventfd");
 		slot->kick_fds[q] = fd;
-		rc = loop_add(slot->machine->loop, &slot->kicks[q], fd, EPOLLIN,
-			      on_kick, slot);
+		rc = loop_add(slot->machine->devices, &slot->kicks[q], fd,
+			      EPOLLIN, on_kick, slot);
 		if (rc < 0)
 			return err_sys(e, -rc, "watching a queue");
 	}

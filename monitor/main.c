@@ -15,6 +15,8 @@
  *  8 run         must survive whatever the guest does
  *  9 end         must say how it ended; must not wait for the guest
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <malloc.h>
 #include <signal.h>
@@ -30,6 +32,7 @@
 #include "monitor/control.h"
 #include "monitor/lockdown.h"
 #include "monitor/machine.h"
+#include "monitor/metrics.h"
 #include "monitor/probe.h"
 #include "monitor/status.h"
 
@@ -39,6 +42,7 @@ struct options {
 	const char *kvm;
 	enum log_level level;
 	enum log_format format;
+	bool has_level; /* it was asked for: the configuration does not count */
 	bool check, probe, no_lockdown;
 };
 
@@ -127,6 +131,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 			break;
 		case OPT_LEVEL:
 			good = log_level_from_name(optarg, &o->level);
+			o->has_level = true;
 			break;
 		case OPT_FORMAT:
 			good = set_format(o, optarg);
@@ -202,10 +207,32 @@ static int report_end(const struct machine *m, const char *id,
 	return code;
 }
 
+/* Our own log as the configuration wants it. */
+static int open_log(const struct options *o, const struct config *config,
+		    struct err *e)
+{
+	const char *path = config->log_path, *why = NULL;
+	AUTO(fd) int fd = -1;
+
+	if (path) {
+		fd = config_open(path, O_WRONLY | O_APPEND | O_CREAT,
+				 CONFIG_LOG_KINDS, &why);
+		if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
+			return err_set(e, ERR_INVALID, "config_invalid", -fd,
+				       "cannot open logger.log_path %s: %s",
+				       path, why ? why : strerror(errno));
+	}
+	log_init("vmd-monitor",
+		 config->has_log_level && !o->has_level ? config->log_level
+							: o->level,
+		 o->format);
+	return 0;
+}
+
 /* Stages 3 to 8. */
 static int run(const struct options *o, const struct config *config,
 	       struct loop *loop, struct machine **m, struct control **control,
-	       struct err *e)
+	       struct metrics **metrics, struct err *e)
 {
 	/* Only a vsock with a path takes the guest's calls to the host. */
 	bool calls_host = config->has_vsock &&
@@ -216,6 +243,8 @@ static int run(const struct options *o, const struct config *config,
 		rc = watch_signals(loop, *m, e);
 	if (rc == 0 && config->control_socket_path)
 		rc = control_new(*m, config->control_socket_path, control, e);
+	if (rc == 0 && config->metrics_path)
+		rc = metrics_new(*m, config->metrics_path, metrics, e);
 	if (rc == 0)
 		rc = machine_load_guest(*m, e);
 	if (rc == 0 && !o->no_lockdown)
@@ -248,6 +277,7 @@ int main(int argc, char **argv)
 	struct loop *loop = NULL;
 	struct machine *m = NULL;
 	struct control *control = NULL;
+	struct metrics *metrics = NULL;
 	int code, rc;
 
 	if (file_open_standard() < 0)
@@ -271,13 +301,18 @@ int main(int argc, char **argv)
 	}
 	if (rc == 0 && config.status_path)
 		rc = status_open(&status, config.status_path, &e);
+	if (rc == 0)
+		rc = open_log(&options, &config, &e);
 	if (rc == 0) {
 		loop = loop_new(&e);
-		rc = loop ? run(&options, &config, loop, &m, &control, &e) : -1;
+		rc = loop ? run(&options, &config, loop, &m, &control, &metrics,
+				&e)
+			  : -1;
 	}
 	code = rc != 0 ? report_error(&e, options.id, &status)
 		       : report_end(m, options.id, &status);
 	control_free(control);
+	metrics_free(metrics);
 	machine_free(m);
 	loop_free(loop);
 	status_close(&status);

@@ -129,7 +129,8 @@ int exec_error_status(const struct err *e)
 {
 	if (strcmp(e->code, API_CODE_COMMAND_NOT_FOUND) == 0)
 		return EXIT_NOT_FOUND;
-	if (strcmp(e->code, API_CODE_COMMAND_NOT_EXECUTABLE) == 0)
+	if (strcmp(e->code, API_CODE_COMMAND_NOT_EXECUTABLE) == 0 ||
+	    strcmp(e->code, API_CODE_ARGUMENT_LIST_TOO_LONG) == 0)
 		return EXIT_NOT_EXECUTABLE;
 	return EXIT_OURS;
 }

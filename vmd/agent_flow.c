@@ -11,6 +11,7 @@
  * A stream without credit does not wait here: it is queued when it gets some.
  */
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "vmd/agent_internal.h"
@@ -35,8 +36,8 @@ bool agent_flow_waits(const struct agent_session *s)
 
 static bool has_to_send(const struct agent_stream *st)
 {
-	return !st->closing &&
-	       (st->resize_pending || (st->want_write && st->in_credit));
+	return !st->closing && (st->request || st->resize_pending ||
+				(st->want_write && st->in_credit));
 }
 
 void agent_flow_queue(struct agent_stream *st)
@@ -47,11 +48,77 @@ void agent_flow_queue(struct agent_stream *st)
 	TAILQ_INSERT_TAIL(&st->session->waiting[st->class], st, waiting);
 }
 
-void agent_flow_forget(struct agent_stream *st)
+static void leave_queue(struct agent_stream *st)
 {
 	if (st->queued)
 		TAILQ_REMOVE(&st->session->waiting[st->class], st, waiting);
 	st->queued = false;
+}
+
+static void drop_request(struct agent_stream *st)
+{
+	if (st->session->sending == st)
+		st->session->sending = NULL;
+	free(st->request);
+	st->request = NULL;
+}
+
+void agent_flow_forget(struct agent_stream *st)
+{
+	leave_queue(st);
+	drop_request(st);
+}
+
+static void send_signal(struct agent_stream *st, uint32_t signal)
+{
+	uint8_t payload[4];
+	struct wire_cursor c = wire_writer(payload, sizeof(payload));
+
+	wire_write_u32(&c, signal);
+	agent_send(st->session, WIRE_SIGNAL, 0, st->id, payload,
+		   sizeof(payload));
+}
+
+/* The last piece, and what had to wait for it. */
+static void end_request(struct agent_stream *st)
+{
+	agent_send(st->session, WIRE_EXEC, 0, st->id,
+		   st->request + st->request_at,
+		   st->request_len - st->request_at);
+	drop_request(st);
+	if (st->resize_pending)
+		send_resize(st);
+	if (st->signal_pending)
+		send_signal(st, st->signal_pending);
+	if (st->eof_pending)
+		agent_send(st->session, WIRE_EOF, WIRE_IN, st->id, NULL, 0);
+	st->signal_pending = 0;
+	st->eof_pending = false;
+}
+
+void agent_flow_request(struct agent_stream *st)
+{
+	struct agent_session *s = st->session;
+	size_t end = st->request_at + TURN_BYTES;
+
+	/* The pieces of two commands are never mixed. */
+	if (s->sending && s->sending != st) {
+		agent_flow_queue(st);
+		return;
+	}
+	s->sending = st;
+	while (st->request_len - st->request_at > WIRE_PAYLOAD_MAX) {
+		if (buf_len(&s->out) >= OUT_SOFT_BYTES ||
+		    (st->request_at >= end && agent_flow_waits(s))) {
+			agent_flow_queue(st);
+			return;
+		}
+		agent_send(s, WIRE_EXEC_PART, 0, st->id,
+			   st->request + st->request_at, WIRE_PAYLOAD_MAX);
+		st->request_at += WIRE_PAYLOAD_MAX;
+		agent_flush(s);
+	}
+	end_request(st);
 }
 
 /* The one whose turn it is, taken off its list; NULL: nobody waits. */
@@ -64,7 +131,7 @@ static struct agent_stream *next_in_turn(struct agent_session *s)
 		st = TAILQ_FIRST(&s->waiting[s->turn]);
 	}
 	if (st)
-		agent_flow_forget(st);
+		leave_queue(st);
 	return st;
 }
 
@@ -80,6 +147,10 @@ void agent_flow_room(struct agent_session *s)
 			return;
 		if (st->closing)
 			continue;
+		if (st->request) {
+			agent_flow_request(st);
+			continue;
+		}
 		if (st->resize_pending)
 			send_resize(st);
 		if (!st->want_write || !st->in_credit)
@@ -95,6 +166,8 @@ static size_t share(const struct agent_stream *st, size_t len)
 {
 	size_t n = len < st->in_credit ? len : st->in_credit;
 
+	if (st->request)
+		return 0; /* nothing overtakes it */
 	/* Whoever waits was here before. */
 	if (n > TURN_BYTES && agent_flow_waits(st->session))
 		n = TURN_BYTES;
@@ -213,7 +286,9 @@ void agent_stream_write_eof(struct agent_stream *st)
 		return;
 	st->takes_in = false;
 	st->want_write = false;
-	agent_send(st->session, WIRE_EOF, WIRE_IN, st->id, NULL, 0);
+	st->eof_pending = st->request != NULL;
+	if (!st->request)
+		agent_send(st->session, WIRE_EOF, WIRE_IN, st->id, NULL, 0);
 	agent_flush(st->session);
 }
 
@@ -244,7 +319,7 @@ void agent_stream_resize(struct agent_stream *st, uint16_t rows,
 	st->rows = rows;
 	st->columns = columns;
 	st->resize_pending = true;
-	if (buf_len(&st->session->out) < OUT_SOFT_BYTES)
+	if (!st->request && buf_len(&st->session->out) < OUT_SOFT_BYTES)
 		send_resize(st);
 	else
 		agent_flow_queue(st);
@@ -253,15 +328,14 @@ void agent_stream_resize(struct agent_stream *st, uint16_t rows,
 
 void agent_stream_signal(struct agent_stream *st, uint32_t signal)
 {
-	uint8_t payload[4];
-	struct wire_cursor c = wire_writer(payload, sizeof(payload));
-
+	if (st->request) {
+		st->signal_pending = signal;
+		return;
+	}
 	/* A guest that does not read does not handle signals either. */
 	if (buf_len(&st->session->out) >= OUT_OPEN_BYTES)
 		return;
-	wire_write_u32(&c, signal);
-	agent_send(st->session, WIRE_SIGNAL, 0, st->id, payload,
-		   sizeof(payload));
+	send_signal(st, signal);
 	agent_flush(st->session);
 }
 
@@ -269,7 +343,12 @@ void agent_stream_close(struct agent_stream *st)
 {
 	if (st->closing)
 		return;
+	if (st->request && st->request_at == 0) {
+		agent_stream_discard(st); /* the agent knows nothing of it */
+		return;
+	}
 	st->closing = true;
+	drop_request(st);
 	agent_send(st->session, WIRE_CLOSE, 0, st->id, NULL, 0);
 	agent_flush(st->session);
 }

@@ -32,6 +32,9 @@ enum {
 	TURN_BYTES = 64 * 1024,
 	TURNS_MAX = 16, /* then the rest of the daemon has its own */
 	STREAM_BUCKETS = 64,
+	/* Slots that clients' commands and transfers leave to the daemon's own
+	 * requests: a shutdown, the time. */
+	STREAMS_RESERVED = 2,
 	GUEST_SIGNAL_MAX = 64,
 };
 
@@ -72,6 +75,11 @@ struct agent_stream {
 	bool datagrams;
 	struct buf pieces;
 	uint16_t rows, columns;
+	/* An EXEC over one frame: sent in pieces as there is room. */
+	uint8_t *request;
+	size_t request_len, request_at;
+	uint32_t signal_pending; /* came before the last piece; 0: none */
+	bool eof_pending; /* likewise */
 	uint32_t in_credit; /* what we may still send on WIRE_IN */
 	/* Per received channel (WIRE_OUT, WIRE_ERR minus one). */
 	uint32_t out_credit[2]; /* what the guest may still send */
@@ -95,6 +103,8 @@ struct agent_session {
 	bool wants_out;
 	unsigned int busy;
 	uint32_t next_id;
+	uint16_t version; /* of the agent's protocol */
+	struct agent_stream *sending; /* its request is partly sent */
 	uint64_t stale;
 	struct err failure;
 	struct agent_stream *streams[STREAM_BUCKETS];
@@ -127,6 +137,8 @@ bool agent_failing(const struct agent_session *s);
 /* A frame for a stream. false: the guest broke the protocol (session over). */
 bool agent_stream_frame(struct agent_session *s, const struct wire_header *h,
 			const uint8_t *payload, struct err *e);
+/* Forgets a stream of which nothing was sent. */
+void agent_stream_discard(struct agent_stream *st);
 /* Ends every stream with e. */
 void agent_stream_end_all(struct agent_session *s, const struct err *e);
 /* The guest broke the rules of one stream; the others go on. st is gone. */
@@ -139,6 +151,8 @@ void agent_flow_room(struct agent_session *s);
 bool agent_flow_waits(const struct agent_session *s);
 /* It got credit, or has something to send: it waits for its turn, if it may. */
 void agent_flow_queue(struct agent_stream *st);
+/* Sends pieces of the stream's request while there is room, or queues it. */
+void agent_flow_request(struct agent_stream *st);
 /* It is about to be freed. */
 void agent_flow_forget(struct agent_stream *st);
 /* DATA of a stream with datagrams: whole ones go to its owner. false: st is

@@ -8,16 +8,20 @@
 
 #include "vmd/agent_internal.h"
 
-static const unsigned int class_max[CLASS_COUNT] = {
-	[CLASS_REQUEST] = WIRE_STREAMS_MAX,
-	[CLASS_DIAL] = WIRE_DIALS_MAX,
-};
+/* How many of its class may be open when one more of this kind is wanted. */
+static unsigned int most(enum stream_kind kind)
+{
+	if (kind == STREAM_DIAL)
+		return WIRE_DIALS_MAX;
+	return kind == STREAM_PLAIN ? WIRE_STREAMS_MAX
+				    : WIRE_STREAMS_MAX - STREAMS_RESERVED;
+}
 
-/* The first frame of a stream is its request, in payload (may be scratch). */
-static struct agent_stream *
-open_stream(struct agent_session *s, enum stream_kind kind, enum wire_type type,
-	    const uint8_t *payload, size_t len,
-	    const struct agent_stream_ops *ops, void *ctx, struct err *e)
+/* A stream whose request is not sent yet. */
+static struct agent_stream *new_stream(struct agent_session *s,
+				       enum stream_kind kind,
+				       const struct agent_stream_ops *ops,
+				       void *ctx, struct err *e)
 {
 	enum stream_class class =
 		kind == STREAM_DIAL ? CLASS_DIAL : CLASS_REQUEST;
@@ -28,10 +32,10 @@ open_stream(struct agent_session *s, enum stream_kind kind, enum wire_type type,
 			      "the guest's agent is not connected");
 		return NULL;
 	}
-	if (s->count[class] == class_max[class] || s->next_id == UINT32_MAX) {
+	if (s->count[class] >= most(kind) || s->next_id == UINT32_MAX) {
 		(void)err_set(e, ERR_LIMIT, WIRE_CODE_BUSY, 0,
 			      "the VM has %u %s open: wait for one to end",
-			      class_max[class],
+			      most(kind),
 			      class == CLASS_DIAL ? "connections"
 						  : "commands and transfers");
 		return NULL;
@@ -59,9 +63,39 @@ open_stream(struct agent_session *s, enum stream_kind kind, enum wire_type type,
 	st->next = s->streams[st->id % STREAM_BUCKETS];
 	s->streams[st->id % STREAM_BUCKETS] = st;
 	s->count[class]++;
+	return st;
+}
+
+/* The first frame of a stream is its request, in payload (may be scratch). */
+static struct agent_stream *
+open_stream(struct agent_session *s, enum stream_kind kind, enum wire_type type,
+	    const uint8_t *payload, size_t len,
+	    const struct agent_stream_ops *ops, void *ctx, struct err *e)
+{
+	struct agent_stream *st = new_stream(s, kind, ops, ctx, e);
+
+	if (!st)
+		return NULL;
 	agent_send(s, type, 0, st->id, payload, len);
 	agent_flush(s);
 	return st;
+}
+
+static int check_exec(const struct agent_session *s, size_t len, struct err *e)
+{
+	if (len > WIRE_EXEC_MAX)
+		return err_set(e, ERR_INVALID, "argument_list_too_long", E2BIG,
+			       "the command and its environment have over %d "
+			       "bytes",
+			       WIRE_ARGS_BYTES_MAX);
+	if (len > WIRE_PAYLOAD_MAX && agent_session_ready(s) && s->version < 2)
+		return err_set(
+			e, ERR_UNSUPPORTED, "agent_version", 0,
+			"the guest's agent is of an older version and "
+			"takes commands of at most %d bytes: rebuild the "
+			"image",
+			WIRE_PAYLOAD_MAX);
+	return 0;
 }
 
 struct agent_stream *agent_session_exec(struct agent_session *s,
@@ -69,22 +103,25 @@ struct agent_stream *agent_session_exec(struct agent_session *s,
 					const struct agent_stream_ops *ops,
 					void *ctx, struct err *e)
 {
-	size_t len = wire_encode_exec(request, s->scratch);
+	size_t len = wire_exec_len(request);
 	struct agent_stream *st;
 
-	if (!len) {
-		(void)err_set(e, ERR_INVALID, "request_too_large", 0,
-			      "the command with its environment is over %d "
-			      "bytes or %d arguments",
-			      WIRE_PAYLOAD_MAX, WIRE_ARGS_MAX);
+	if (check_exec(s, len, e) < 0)
 		return NULL;
-	}
-	st = open_stream(s, STREAM_EXEC, WIRE_EXEC, s->scratch, len, ops, ctx,
-			 e);
+	st = new_stream(s, STREAM_EXEC, ops, ctx, e);
 	if (!st)
 		return NULL;
+	st->request = malloc(len);
+	if (!st->request) {
+		(void)err_sys(e, ENOMEM, "command of %zu bytes", len);
+		agent_stream_discard(st);
+		return NULL;
+	}
+	st->request_len = wire_encode_exec(request, st->request, len);
 	st->detached = request->flags & WIRE_EXEC_DETACHED;
 	st->takes_in = request->flags & WIRE_EXEC_STDIN;
+	agent_flow_request(st);
+	agent_flush(s);
 	return st;
 }
 

@@ -159,13 +159,14 @@ static bool take_hello_ack(struct agent_session *s, const uint8_t *payload,
 		return protocol_error(e, "malformed HELLO_ACK");
 	if (s->ready)
 		return protocol_error(e, "second HELLO_ACK");
-	if (ack.version != WIRE_VERSION) {
+	if (ack.version < WIRE_VERSION_MIN || ack.version > WIRE_VERSION) {
 		(void)err_set(e, ERR_UNSUPPORTED, "agent_version", 0,
 			      "the guest's agent speaks protocol version %u, "
-			      "this vmd %d: rebuild the image",
-			      ack.version, WIRE_VERSION);
+			      "this vmd %d to %d: rebuild the image",
+			      ack.version, WIRE_VERSION_MIN, WIRE_VERSION);
 		return false;
 	}
+	s->version = ack.version;
 	agent_copy_text(info.release, sizeof(info.release), ack.release);
 	agent_copy_text(info.agent, sizeof(info.agent), ack.agent);
 	info.boot_ns = ack.boot_ns;

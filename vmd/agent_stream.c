@@ -26,12 +26,9 @@ static struct agent_stream *find(const struct agent_session *s, uint32_t id)
 	return st;
 }
 
-/* Takes st out of the session, tells its owner, frees it. */
-static void end_stream(struct agent_stream *st, uint32_t status,
-		       uint32_t signal, const struct err *e)
+static void take_out(struct agent_stream *st)
 {
 	struct agent_session *s = st->session;
-
 	struct agent_stream **at = &s->streams[st->id % STREAM_BUCKETS];
 
 	while (*at != st)
@@ -39,6 +36,19 @@ static void end_stream(struct agent_stream *st, uint32_t status,
 	*at = st->next;
 	s->count[st->class]--;
 	agent_flow_forget(st);
+}
+
+void agent_stream_discard(struct agent_stream *st)
+{
+	take_out(st);
+	free(st);
+}
+
+/* Takes st out of the session, tells its owner, frees it. */
+static void end_stream(struct agent_stream *st, uint32_t status,
+		       uint32_t signal, const struct err *e)
+{
+	take_out(st);
 	if (!st->closing) {
 		st->closing = true;
 		st->ops->done(st->ctx, status, signal, e);

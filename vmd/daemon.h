@@ -106,8 +106,23 @@ struct daemon {
 	size_t obituary_next;
 	struct daemon_counters count;
 	int64_t started_ms;
+	size_t large_bytes; /* given to requests over API_BODY_MAX */
 	bool stopping; /* VMs are left alone from here on */
 };
+
+enum {
+	/* Of all requests over API_BODY_MAX (long commands) together. */
+	LARGE_BYTES_MAX = 256 << 20,
+};
+
+/* false: so much is on its way already that this one must wait. */
+static inline bool daemon_large_take(struct daemon *d, size_t len)
+{
+	if (len > LARGE_BYTES_MAX - d->large_bytes)
+		return false;
+	d->large_bytes += len;
+	return true;
+}
 
 /*
  * Opens (or makes) the directories and the database; takes the lock of the

@@ -81,6 +81,15 @@ static void tell_progress(struct exec *x, const struct vm *vm)
 			       api_vm_state_name(vm->row.state), "step", step));
 }
 
+/* What a long request took of the daemon's share; at most `len` is kept. */
+static void keep_large(struct exec *x, size_t len)
+{
+	if (len >= x->large)
+		return;
+	x->daemon->large_bytes -= x->large - len;
+	x->large = len;
+}
+
 static void start(struct exec *x, struct vm *vm)
 {
 	struct exec_request request;
@@ -103,6 +112,8 @@ static void start(struct exec *x, struct vm *vm)
 		exec_fail(x, &e);
 		return;
 	}
+	json_decref(take_ptr(x->request));
+	keep_large(x, 0);
 	x->daemon->count.execs++;
 	exec_push_input(x);
 }
@@ -111,7 +122,7 @@ void exec_try(struct exec *x)
 {
 	struct vm *vm = vm_find_id(x->daemon, x->vm_id);
 
-	if (x->running || x->over || !x->request)
+	if (x->running || x->over || !x->asked)
 		return;
 	if (!vm)
 		fail_gone(x);
@@ -135,7 +146,7 @@ static void on_timer(struct loop_timer *timer)
 	struct vm *vm = vm_find_id(x->daemon, x->vm_id);
 	struct err e = ERR_INIT;
 
-	if (!x->request) {
+	if (!x->asked) {
 		ws_close(x->ws, 1008, "no request came");
 		return;
 	}
@@ -154,11 +165,16 @@ static void take_request(struct exec *x, const uint8_t *data, size_t len)
 	struct vm *vm = vm_find_id(x->daemon, x->vm_id);
 	struct err e = ERR_INIT;
 
+	/* The rest are input and short orders. */
+	ws_set_message_max(x->ws, WS_MESSAGE_MAX);
+	keep_large(x, len > WS_MESSAGE_MAX ? len : 0);
 	if (api_parse(&api_exec_request, (const char *)data, len, &x->request,
-		      &e) < 0) {
+		      &e) < 0 ||
+	    exec_request_check(x->request, &e) < 0) {
 		exec_fail(x, &e);
 		return;
 	}
+	x->asked = true;
 	x->input_open = json_is_true(json_object_get(x->request, "stdin"));
 	if (vm && json_is_true(json_object_get(x->request, "attach"))) {
 		x->attached = true;
@@ -176,9 +192,9 @@ static void on_message(void *ctx, bool text, const uint8_t *data, size_t len)
 
 	if (x->over)
 		return;
-	if (x->request && text)
+	if (x->asked && text)
 		exec_control(x, data, len);
-	else if (x->request)
+	else if (x->asked)
 		exec_input(x, data, len);
 	else if (text)
 		take_request(x, data, len);
@@ -205,6 +221,7 @@ static void exec_free(struct exec *x)
 	if (x->attached && vm)
 		vm_detach(vm);
 	json_decref(x->request);
+	keep_large(x, 0);
 	buf_done(&x->input);
 	free(x);
 }
@@ -228,6 +245,10 @@ static void on_open(void *data, struct ws *ws)
 	if (!ws) {
 		exec_free(x);
 		return;
+	}
+	if (daemon_large_take(x->daemon, api_text_max(&api_exec_request))) {
+		x->large = api_text_max(&api_exec_request);
+		ws_set_message_max(ws, x->large);
 	}
 	ws_start(ws, &exec_ws_ops, x);
 	loop_timer_arm(&x->timer, EXEC_REQUEST_MS);

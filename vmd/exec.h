@@ -19,9 +19,10 @@ struct exec {
 	struct ws *ws;
 	struct watch watch;
 	struct loop_timer timer;
-	json_t *request; /* validated; NULL until it came */
+	json_t *request; /* validated; NULL until it came and when it runs */
+	size_t large; /* of the daemon's share for long requests */
 	struct agent_stream *stream;
-	bool attached, running, over;
+	bool attached, asked, running, over;
 	char told[160]; /* the last progress */
 	/* Stdin that the guest has not taken yet. */
 	struct buf input;

@@ -9,10 +9,12 @@
 #include "base/err.h"
 
 struct exec_request {
-	struct wire_exec wire; /* points into the JSON and into env */
-	char *env; /* "NAME=value" strings */
+	struct wire_exec wire; /* points into the JSON and into items */
+	uint8_t *items; /* arguments and "NAME=value" as they go on the wire */
 };
 
+/* 0, or argument_list_too_long: more than Linux takes. */
+int exec_request_check(const json_t *json, struct err *e);
 /* json must outlive *ret. fallback runs when no command is named. */
 int exec_request_build(const json_t *json, const char *fallback,
 		       struct exec_request *ret, struct err *e);

@@ -42,6 +42,7 @@ struct request {
 	json_t *query; /* typed, with defaults */
 	json_t *body; /* validated, with defaults; NULL without one */
 	struct buf raw;
+	size_t large; /* of raw's limit, taken from the daemon's share */
 	bool begun, suspended, over;
 	bool sent; /* the answer is under way */
 	bool dead; /* the client has gone */

@@ -58,6 +58,7 @@ void http_on_completed(void *cls, struct MHD_Connection *connection,
 		r->gone(r);
 	if (r->response)
 		MHD_destroy_response(r->response);
+	r->daemon->large_bytes -= r->large;
 	json_decref(r->query);
 	json_decref(r->body);
 	buf_done(&r->raw);
@@ -101,10 +102,11 @@ static int check_length(struct request *r, struct err *e)
 		return 0;
 	if (parse_u64(text, 0, UINT64_MAX, "Content-Length", &len, e) < 0)
 		return -EINVAL;
-	if (len > API_BODY_MAX)
+	if (len > api_text_max(r->route->request))
 		return err_set(e, ERR_INVALID, "body_too_large", 0,
-			       "the body has %llu bytes, at most %d are taken",
-			       (unsigned long long)len, API_BODY_MAX);
+			       "the body has %llu bytes, at most %zu are taken",
+			       (unsigned long long)len,
+			       api_text_max(r->route->request));
 	return 0;
 }
 
@@ -207,6 +209,29 @@ static void dispatch(struct request *r)
 	handlers[r->route->id](r);
 }
 
+/* Into r->raw, which gets more room when the request may be longer. */
+static int append_body(struct request *r, const char *data, size_t len,
+		       struct err *e)
+{
+	size_t max = api_text_max(r->route->request);
+
+	if (buf_len(&r->raw) + len > max)
+		return err_set(e, ERR_INVALID, "body_too_large", 0,
+			       "the body has more than %zu bytes", max);
+	if (buf_len(&r->raw) + len > r->raw.limit) {
+		if (!daemon_large_take(r->daemon, max))
+			return err_set(e, ERR_UNAVAILABLE, "busy", 0,
+				       "too many requests of over %d bytes "
+				       "are on their way: try again",
+				       API_BODY_MAX);
+		r->large = max;
+		r->raw.limit = max;
+	}
+	return buf_append(&r->raw, data, len) < 0
+		       ? err_sys(e, ENOMEM, "the request's body")
+		       : 0;
+}
+
 static void take_body(struct request *r, const char *data, size_t *size)
 {
 	struct err e = ERR_INIT;
@@ -226,9 +251,7 @@ static void take_body(struct request *r, const char *data, size_t *size)
 			      "%s %s takes no body", r->route->method,
 			      r->route->path);
 		request_fail(r, &e);
-	} else if (buf_append(&r->raw, data, *size) < 0) {
-		(void)err_set(&e, ERR_INVALID, "body_too_large", 0,
-			      "the body has more than %d bytes", API_BODY_MAX);
+	} else if (append_body(r, data, *size, &e) < 0) {
 		request_fail(r, &e);
 	}
 	*size = 0;

@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "vmd/exec_request.h"
 #include "vmd/privops.h"
 #include "vmd/vm.h"
 
@@ -129,8 +130,10 @@ static int admit_clone(struct vm *vm, const struct image *image, struct err *e)
 
 static int admit(struct vm *vm, const struct image *image, struct err *e)
 {
-	int rc = vm_choose_engine(vm, image, e);
+	int rc = exec_request_check(vm->spec, e);
 
+	if (rc == 0)
+		rc = vm_choose_engine(vm, image, e);
 	if (rc == 0)
 		rc = admit_memory_ever(vm, e);
 	if (rc == 0 && json_is_true(json_object_get(vm->spec, "start")))

@@ -362,6 +362,11 @@ bool ws_send(struct ws *ws, bool text, int prefix, const void *data, size_t len)
 	return true;
 }
 
+void ws_set_message_max(struct ws *ws, size_t len)
+{
+	wslay_event_config_set_max_recv_msg_length(ws->wslay, len);
+}
+
 size_t ws_queued(const struct ws *ws)
 {
 	return wslay_event_get_queued_msg_length(ws->wslay);

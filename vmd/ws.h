@@ -40,6 +40,8 @@ void ws_start(struct ws *ws, const struct ws_ops *ops, void *ctx);
 /* false: no memory or closing. prefix is put before the data when >= 0. */
 bool ws_send(struct ws *ws, bool text, int prefix, const void *data,
 	     size_t len);
+/* The most bytes of one message from now on; WS_MESSAGE_MAX at first. */
+void ws_set_message_max(struct ws *ws, size_t len);
 size_t ws_queued(const struct ws *ws);
 /* Stops and goes on reading. */
 void ws_pause(struct ws *ws, bool paused);

@@ -18,6 +18,7 @@ WINDOW = 262144
 DIAL, CONNECTED = 16, 40
 TCP, UDP = 0, 1
 DIAL_WINDOW = {TCP: 65536, UDP: 131072}
+EXEC_PART = 13
 HELLO_ACK, STARTED, EXIT, RESULT, DETACHED = range(32, 37)
 DATA, EOF, WINDOW_ADD = 64, 65, 66
 TTY, STDIN, DETACH = 1, 2, 4
@@ -135,6 +136,15 @@ class Host:
         self.send(kind, self.next_id, payload)
         return self.next_id
 
+    def open_exec(self, payload):
+        """EXEC, in pieces when it is longer than a frame."""
+        self.next_id += 1
+        while len(payload) > PAYLOAD_MAX:
+            self.send(EXEC_PART, self.next_id, payload[:PAYLOAD_MAX])
+            payload = payload[PAYLOAD_MAX:]
+        self.send(EXEC, self.next_id, payload)
+        return self.next_id
+
     def simple(self, kind, payload=b""):
         s = self.open(kind, payload)
         while True:
@@ -145,7 +155,7 @@ class Host:
     def run(self, argv, stdin=None, on_started=None, grant=True, **kw):
         """Returns (status, signal, out, err) or a RESULT tuple of three."""
         flags = kw.pop("flags", 0) | (STDIN if stdin is not None else 0)
-        s = self.open(EXEC, exec_payload(argv, flags=flags, **kw))
+        s = self.open_exec(exec_payload(argv, flags=flags, **kw))
         out = {1: bytearray(), 2: bytearray()}
         credit, at, closed = WINDOW, 0, stdin is None
         while True:

@@ -426,6 +426,24 @@ def case_blocking_files(run):
     check(code == 2 and "nobody writes" in err, f"{code} {err!r}")
 
 
+def case_log_and_metrics(run):
+    """As a file of Firecracker asks for them; a warning goes to the log."""
+    with open(os.path.join(run.directory, "odd"), "wb") as file:
+        file.truncate(1000)
+    run.config["logger"] = {"log_path": "vmm.log", "level": "Warning"}
+    run.config["metrics"] = {"metrics_path": "metrics"}
+    run.config["drives"] = [{"drive_id": "odd", "path_on_host": "odd"}]
+    _, err = run_to_end(run, 64 + 42, "debug-exit")
+    check(err == "", f"stderr {err!r}")
+    with open(os.path.join(run.directory, "vmm.log")) as file:
+        log = file.read()
+    check("odd" in log and "488" in log, f"log {log!r}")
+    with open(os.path.join(run.directory, "metrics")) as file:
+        lines = [json.loads(line) for line in file]
+    check(len(lines) == 1 and lines[0]["exits"]["io"] > 0, f"{lines}")
+    check(abs(lines[0]["utc_timestamp_ms"] / 1000 - time.time()) < 60, "time")
+
+
 def case_kernel_truncated(run):
     with open(run.guest, "rb") as file:
         data = file.read()

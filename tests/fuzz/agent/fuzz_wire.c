@@ -19,7 +19,7 @@ struct seen {
 
 static void decode_all(const uint8_t *in, size_t len)
 {
-	static struct wire_exec exec;
+	struct wire_exec exec;
 	static uint8_t out[WIRE_PAYLOAD_MAX];
 	struct wire_hello_ack ack;
 	struct wire_str code, msg;
@@ -28,7 +28,8 @@ static void decode_all(const uint8_t *in, size_t len)
 	uint32_t sys;
 
 	if (wire_decode_exec(in, len, &exec)) {
-		must(wire_encode_exec(&exec, out) == len);
+		must(wire_exec_len(&exec) == len);
+		must(wire_encode_exec(&exec, out, sizeof(out)) == len);
 		must(memcmp(in, out, len) == 0);
 	}
 	if (wire_decode_net(in, len, &net))

@@ -99,7 +99,7 @@ static void test_routes_methods_types(void **state)
 static void test_sizes(void **state)
 {
 	struct rig *r = *state;
-	size_t big = 3 << 20;
+	size_t big = API_COMMAND_TEXT_MAX + (1 << 20);
 	char *text = malloc(big + 1);
 	struct answer a;
 	int len;
@@ -112,7 +112,7 @@ static void test_sizes(void **state)
 	answer_done(&a);
 	/* The same without a length. */
 	len = snprintf(text, big,
-		       "POST /v1/vms HTTP/1.1\r\nHost: x\r\nContent-Type: "
+		       "POST /v1/images HTTP/1.1\r\nHost: x\r\nContent-Type: "
 		       "application/json\r\nConnection: close\r\n"
 		       "Transfer-Encoding: chunked\r\n\r\n100000\r\n");
 	memset(text + len, 'a', 0x100000);

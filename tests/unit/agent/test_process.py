@@ -4,6 +4,7 @@
 
     test_process.py AGENT [NAME...]
 """
+import errno
 import os
 import random
 import signal
@@ -29,6 +30,56 @@ def test_frames_before_hello_ignored():
         a.host.send(wire.EXEC, 1, wire.exec_payload(["true"]))
         a.host.hello()
         eq(a.host.run(["echo", "x"])[2], b"x\n")
+
+
+def test_exec_in_pieces_takes_what_linux_takes():
+    with Agent() as a:
+        h = a.host
+        big = "a" * 131071
+        eq(h.run(["sh", "-c", 'echo ${#1}', "sh", big])[2], b"131071\n")
+        eq(h.run(["sh", "-c", 'echo $#', "sh"] + ["x"] * 20000)[2],
+           b"20000\n")
+        eq(h.run(["sh", "-c", 'echo ${#BIG}'], env=["BIG=" + "b" * 131000]
+                 )[2], b"131000\n")
+        full = ["sh", "-c", 'echo $#', "sh"] + [big] * 15
+        eq(h.run(full)[2], b"15\n")
+        # More: the system's own reason.
+        for argv in ["true", big + "a"], full + [big]:
+            error, code, message = h.run(argv)
+            eq((error, code), (errno.E2BIG, "command_not_executable"))
+            assert "Argument list too long" in message, message
+        if "host" not in sys.argv[1]:
+            assert a.memory_peak() < 16384, a.memory_peak()
+
+
+def test_exec_pieces_are_bounded_and_of_one_command():
+    with Agent() as a:
+        h = a.host
+        piece = bytes(wire.PAYLOAD_MAX)
+        # A short command passes between the pieces; another long one not.
+        h.send(wire.EXEC_PART, 900, piece)
+        eq(h.run(["echo", "x"])[2], b"x\n")
+        h.send(wire.EXEC_PART, 901, piece)
+        kind, _, stream, p = h.recv()
+        eq((kind, stream, wire.parse_result(p)[1]),
+           (wire.RESULT, 901, "bad_request"))
+        # Given up half way, the place is free again.
+        h.send(wire.CLOSE, 900)
+        eq(h.recv()[:3], (wire.RESULT, 0, 900))
+        eq(h.run(["sh", "-c", "echo $#", "sh"] + ["y"] * 9000)[2], b"9000\n")
+        # Pieces without an end.
+        for _ in range(80):
+            h.send(wire.EXEC_PART, 902, piece)
+        kind, _, stream, p = h.recv()
+        eq((kind, stream), (wire.RESULT, 902))
+        eq(wire.parse_result(p)[0], errno.E2BIG)
+        # What still came in began a new request, which is nonsense.
+        h.send(wire.EXEC, 902, b"")
+        eq(wire.parse_result(h.recv()[3])[1], "bad_request")
+        eq(h.run(["true"])[:2], (0, 0))
+        h.send(wire.EXEC_PART, 903, piece)
+        h.hello()
+        eq(h.run(["true"])[:2], (0, 0))
 
 
 def test_takeover_ends_old_session():

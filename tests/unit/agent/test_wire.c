@@ -73,49 +73,70 @@ static void test_read_str_longer_than_rest_bad(void **state)
 	assert_false(wire_cursor_ok(&c));
 }
 
-static struct wire_exec *sample_exec(void)
+/* With the first argument and the first variable given. */
+static size_t encode_sample(struct wire_str arg, struct wire_str variable,
+			    uint32_t flags, uint32_t argc)
 {
-	static struct wire_exec m;
+	static uint8_t items[2 * WIRE_PAYLOAD_MAX];
+	struct wire_cursor c = wire_writer(items, sizeof(items));
+	const struct wire_str argv[] = { arg, wire_str("") };
+	struct wire_exec m = {
+		.flags = flags,
+		.tag = 7,
+		.rows = 24,
+		.columns = 80,
+		.cwd = wire_str("/tmp"),
+		.user = wire_str("1000:100"),
+		.argv = wire_write_list(&c, argv, argc),
+	};
 
-	memset(&m, 0, sizeof(m));
-	m.flags = WIRE_EXEC_TTY | WIRE_EXEC_STDIN;
-	m.tag = 7;
-	m.rows = 24;
-	m.columns = 80;
-	m.cwd = wire_str("/tmp");
-	m.user = wire_str("1000:100");
-	m.argc = 2;
-	m.argv[0] = wire_str("sh");
-	m.argv[1] = wire_str("");
-	m.envc = 1;
-	m.envp[0] = wire_str("A=b=c");
-	return &m;
+	m.envp = wire_write_list(&c, &variable, 1);
+	assert_true(wire_cursor_ok(&c));
+	return wire_encode_exec(&m, out, sizeof(out));
+}
+
+static size_t encode_good(void)
+{
+	return encode_sample(wire_str("sh"), wire_str("A=b=c"),
+			     WIRE_EXEC_TTY | WIRE_EXEC_STDIN, 2);
+}
+
+static void expect_item(struct wire_list *list, const char *wanted)
+{
+	struct wire_str s;
+
+	assert_true(wire_list_next(list, &s));
+	assert_int_equal(s.len, strlen(wanted));
+	assert_memory_equal(s.ptr, wanted, s.len);
 }
 
 static void test_exec_round_trip_same(void **state)
 {
-	static struct wire_exec back;
-	size_t len = wire_encode_exec(sample_exec(), out);
+	struct wire_exec back;
+	size_t len = encode_good();
+	struct wire_str none;
 
 	(void)state;
 	assert_true(len > 0);
 	assert_true(wire_decode_exec(out, len, &back));
+	assert_int_equal(wire_exec_len(&back), len);
 	assert_int_equal(back.flags, 3);
 	assert_int_equal(back.tag, 7);
 	assert_int_equal(back.rows, 24);
 	assert_int_equal(back.columns, 80);
-	assert_int_equal(back.argc, 2);
-	assert_memory_equal(back.argv[0].ptr, "sh", 2);
-	assert_int_equal(back.argv[1].len, 0);
-	assert_int_equal(back.envc, 1);
-	assert_memory_equal(back.envp[0].ptr, "A=b=c", 5);
+	assert_int_equal(back.argv.count, 2);
+	expect_item(&back.argv, "sh");
+	expect_item(&back.argv, "");
+	assert_false(wire_list_next(&back.argv, &none));
+	assert_int_equal(back.envp.count, 1);
+	expect_item(&back.envp, "A=b=c");
 	assert_memory_equal(back.user.ptr, "1000:100", 8);
 }
 
 static void test_exec_every_truncation_refused(void **state)
 {
-	static struct wire_exec back;
-	size_t len = wire_encode_exec(sample_exec(), out);
+	struct wire_exec back;
+	size_t len = encode_good();
 
 	(void)state;
 	for (size_t i = 0; i < len; i++) {
@@ -132,39 +153,39 @@ static void test_exec_every_truncation_refused(void **state)
 
 static void test_exec_malformed_refused(void **state)
 {
-	static struct wire_exec back;
-	struct wire_exec *m;
+	const struct wire_str sh = wire_str("sh"), ok = wire_str("A=b");
+	struct wire_exec back;
+	uint8_t *count;
 
 	(void)state;
-	m = sample_exec();
-	m->argc = 0;
-	assert_false(wire_decode_exec(out, wire_encode_exec(m, out), &back));
-	m = sample_exec();
-	m->flags = 8;
-	assert_false(wire_decode_exec(out, wire_encode_exec(m, out), &back));
-	m = sample_exec();
-	m->argv[0] = (struct wire_str){ "a\0b", 3 };
-	assert_false(wire_decode_exec(out, wire_encode_exec(m, out), &back));
-	m = sample_exec();
-	m->envp[0] = wire_str("novalue");
-	assert_false(wire_decode_exec(out, wire_encode_exec(m, out), &back));
-	m = sample_exec();
-	m->envp[0] = wire_str("=x");
-	assert_false(wire_decode_exec(out, wire_encode_exec(m, out), &back));
-	m = sample_exec();
-	m->argc = WIRE_ARGS_MAX + 1;
-	assert_int_equal(wire_encode_exec(m, out), 0);
+	assert_false(wire_decode_exec(out, encode_sample(sh, ok, 0, 0), &back));
+	assert_false(wire_decode_exec(out, encode_sample(sh, ok, 8, 2), &back));
+	assert_false(wire_decode_exec(
+		out, encode_sample(wire_str(""), ok, 0, 2), &back));
+	assert_false(wire_decode_exec(
+		out, encode_sample((struct wire_str){ "a\0b", 3 }, ok, 0, 2),
+		&back));
+	assert_false(wire_decode_exec(
+		out, encode_sample(sh, wire_str("novalue"), 0, 2), &back));
+	assert_false(wire_decode_exec(
+		out, encode_sample(sh, wire_str("=x"), 0, 2), &back));
+	/* More strings than there are bytes. */
+	count = out + encode_sample(sh, ok, 0, 2) - (4 + 3) - 4;
+	assert_int_equal(*count, 1);
+	memset(count, 0xff, 4);
+	assert_false(wire_decode_exec(out, (size_t)(count - out) + 4 + 4 + 3,
+				      &back));
 }
 
 static void test_exec_too_long_not_encoded(void **state)
 {
 	static char big[WIRE_PAYLOAD_MAX];
-	struct wire_exec *m = sample_exec();
 
 	(void)state;
 	memset(big, 'x', sizeof(big));
-	m->argv[1] = (struct wire_str){ big, sizeof(big) };
-	assert_int_equal(wire_encode_exec(m, out), 0);
+	assert_int_equal(encode_sample((struct wire_str){ big, sizeof(big) },
+				       wire_str("A=b"), 0, 2),
+			 0);
 }
 
 static void test_other_messages_round_trip(void **state)

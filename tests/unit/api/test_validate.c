@@ -158,7 +158,7 @@ static void test_parse_fills_defaults_at_every_depth(void **state)
 
 static void test_parse_limits(void **state)
 {
-	size_t len = API_BODY_MAX + 1;
+	size_t len = API_COMMAND_TEXT_MAX + 1;
 	AUTO(free) char *text = malloc(len);
 	AUTO(json) json_t *value = NULL;
 	struct err e = ERR_INIT;

@@ -54,7 +54,7 @@ static void test_parse_full_reads_everything(void **state)
 	(void)state;
 	assert_int_equal(parse(text, &c, &e), 0);
 	assert_int_equal(config_inherited_fd(c.kernel_image_path), 5);
-	assert_string_equal(c.boot_args, "quiet");
+	assert_string_equal(c.boot_args, "quiet root=/dev/vda rw");
 	assert_int_equal(c.drive_count, 2);
 	assert_true(c.drives[0].writeback && c.drives[0].is_root_device);
 	assert_true(c.drives[1].is_read_only && !c.drives[1].writeback);
@@ -74,7 +74,6 @@ static const struct {
 	{ "", "" },
 	{ "[]", "" },
 	{ "{}", "boot-source" },
-	{ "{" BOOT "}", "machine-config" },
 	{ "{" MACHINE "}", "boot-source" },
 	{ "{" BOOT "," MACHINE ",\"x\":1}", "x" },
 	{ "{" BOOT "," BOOT "," MACHINE "}", "" },
@@ -114,6 +113,29 @@ static const struct {
 	  "cache_type" },
 	{ "{" BOOT "," MACHINE ",\"drives\":[1,2,3,4,5,6,7,8,9]}", "drives" },
 	{ "{" BOOT "," MACHINE ",\"drives\":[1]}", "drives[0]" },
+	{ "{" BOOT ",\"machine-config\":{\"mem_size_mib\":64}}", "vcpu_count" },
+	{ "{" BOOT ",\"machine-config\":{\"vcpu_count\":1}}", "mem_size_mib" },
+	{ "{" BOOT "," MACHINE ",\"drives\":[{\"drive_id\":\"\","
+	  "\"path_on_host\":\"p\"}]}",
+	  "drive_id is empty" },
+	{ "{" BOOT "," MACHINE ",\"drives\":[{\"drive_id\":\"a b\","
+	  "\"path_on_host\":\"p\"}]}",
+	  "letters" },
+	{ "{" BOOT "," MACHINE ",\"drives\":[{\"drive_id\":\"a\","
+	  "\"path_on_host\":\"p\",\"is_root_device\":true},{\"drive_id\":"
+	  "\"b\",\"path_on_host\":\"q\",\"is_root_device\":true}]}",
+	  "is_root_device is taken by \"a\"" },
+	{ "{" BOOT "," MACHINE ",\"network-interfaces\":[{\"iface_id\":"
+	  "\"a/b\",\"host_dev_name\":\"t\"}]}",
+	  "letters" },
+	{ "{" BOOT "," MACHINE ",\"network-interfaces\":[{\"iface_id\":"
+	  "\"n\",\"host_dev_name\":\"t\"},{\"iface_id\":\"n\","
+	  "\"host_dev_name\":\"u\"}]}",
+	  "iface_id is taken" },
+	{ "{" BOOT "," MACHINE ",\"network-interfaces\":[{\"iface_id\":"
+	  "\"n\",\"host_dev_name\":\"t\"},{\"iface_id\":\"m\","
+	  "\"host_dev_name\":\"t\"}]}",
+	  "host_dev_name is taken" },
 	{ "{" BOOT "," MACHINE ",\"network-interfaces\":[{\"iface_id\":\"n\","
 	  "\"guest_mac\":\"06:00:00:00:00:01\"}]}",
 	  "host_dev_name" },

@@ -24,6 +24,8 @@ struct stream {
 };
 
 struct fake_agent {
+	uint8_t parts[WIRE_EXEC_MAX];
+	size_t parts_len;
 	struct loop *loop;
 	int fd;
 	struct loop_source source;
@@ -133,16 +135,29 @@ static uint64_t number(struct wire_str s)
 	return v;
 }
 
+/* A piece of a command; it lies behind the earlier ones. */
+static void keep_part(struct fake_agent *a, const uint8_t *payload, size_t len)
+{
+	must(len <= sizeof(a->parts) - a->parts_len);
+	memcpy(a->parts + a->parts_len, payload, len);
+	a->parts_len += len;
+}
+
 static void on_exec(struct fake_agent *a, uint32_t id, const uint8_t *payload,
 		    size_t len)
 {
-	static struct wire_exec m;
 	struct stream *s = find(a, 0);
+	struct wire_str arg[2] = { { "", 0 }, { "", 0 } };
+	struct wire_exec m;
 	uint8_t pid[4] = { 42 };
 
-	must(wire_decode_exec(payload, len, &m) && s);
+	keep_part(a, payload, len);
+	must(wire_decode_exec(a->parts, a->parts_len, &m) && s);
+	a->parts_len = 0;
+	(void)wire_list_next(&m.argv, &arg[0]);
+	(void)wire_list_next(&m.argv, &arg[1]);
 	if (m.flags & WIRE_EXEC_DETACHED) {
-		if (is(m.argv[0], "nonsense")) {
+		if (is(arg[0], "nonsense")) {
 			put_result(a, id, ENOENT, WIRE_CODE_NOT_FOUND);
 			return;
 		}
@@ -151,24 +166,30 @@ static void on_exec(struct fake_agent *a, uint32_t id, const uint8_t *payload,
 		put_result(a, id, 0, "");
 		return;
 	}
-	if (is(m.argv[0], "nonsense")) {
+	if (is(arg[0], "nonsense")) {
 		put_result(a, id, ENOENT, WIRE_CODE_NOT_FOUND);
 		return;
 	}
 	*s = (struct stream){ .id = id, .credit = WIRE_WINDOW };
 	put(a, WIRE_STARTED, 0, id, pid, 4);
-	if (is(m.argv[0], "exit")) {
-		put_exit(a, s, (uint32_t)number(m.argv[1]), 0);
-	} else if (is(m.argv[0], "echo")) {
-		put(a, WIRE_DATA, WIRE_OUT, id, m.argv[1].ptr, m.argv[1].len);
+	if (is(arg[0], "exit")) {
+		put_exit(a, s, (uint32_t)number(arg[1]), 0);
+	} else if (is(arg[0], "echo")) {
+		put(a, WIRE_DATA, WIRE_OUT, id, arg[1].ptr, arg[1].len);
 		put(a, WIRE_DATA, WIRE_ERR, id, "err", 3);
 		put_exit(a, s, 0, 0);
-	} else if (is(m.argv[0], "flood")) {
-		s->flood = number(m.argv[1]);
+	} else if (is(arg[0], "length")) {
+		char text[16];
+		int n = snprintf(text, sizeof(text), "%u", arg[1].len);
+
+		put(a, WIRE_DATA, WIRE_OUT, id, text, (size_t)n);
+		put_exit(a, s, 0, 0);
+	} else if (is(arg[0], "flood")) {
+		s->flood = number(arg[1]);
 		pour(a, s);
-	} else if (is(m.argv[0], "cat")) {
+	} else if (is(arg[0], "cat")) {
 		s->cat = true;
-	} else if (is(m.argv[0], "hang")) {
+	} else if (is(arg[0], "hang")) {
 		s->hang = true;
 	} else {
 		put_exit(a, s, 0, 0);
@@ -209,6 +230,9 @@ static void on_frame(void *ctx, const struct wire_header *h,
 	switch (h->type) {
 	case WIRE_HELLO:
 		on_hello(a, payload, h->length);
+		break;
+	case WIRE_EXEC_PART:
+		keep_part(a, payload, h->length);
 		break;
 	case WIRE_EXEC:
 		on_exec(a, h->stream, payload, h->length);

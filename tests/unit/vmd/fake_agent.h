@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The guest's end of the agent protocol, for tests. Commands it knows by
- * argv[0]: true; exit N; echo TEXT; cat; flood BYTES; hang.
+ * argv[0]: true; exit N; echo TEXT; length TEXT; cat; flood BYTES; hang.
  */
 #ifndef FAKE_AGENT_H
 #define FAKE_AGENT_H

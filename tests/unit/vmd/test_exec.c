@@ -59,6 +59,39 @@ static void test_exec_output_and_status(void **state)
 	assert_int_equal(r->d.vm_count, 1);
 }
 
+static void test_exec_takes_what_linux_takes(void **state)
+{
+	struct rig *r = *state;
+	struct answer a;
+	AUTO(free) char *id = rig_create(r, "", &a);
+	AUTO(free) char *text = malloc(400000);
+	struct wsc *c;
+
+	answer_done(&a);
+	assert_non_null(text);
+	c = open_exec(r, id);
+	(void)snprintf(text, 400000, "{\"command\":[\"length\",\"%0131071d\"]}",
+		       0);
+	wsc_text(c, text);
+	wsc_until(r, c, "\"exit\"");
+	assert_non_null(memmem(c->data, c->data_len, "\001131071", 7));
+	/* What comes later is short again. */
+	wsc_free(c);
+	c = open_exec(r, id);
+	(void)snprintf(text, 400000,
+		       "{\"command\":[\"true\"],\"env\":{\"A\":\"%0131070d\"}}",
+		       0);
+	wsc_text(c, text);
+	wsc_until(r, c, "argument_list_too_long");
+	assert_non_null(strstr(c->text, "131072 bytes"));
+	wsc_free(c);
+	c = open_exec(r, id);
+	wsc_text(c, "{\"command\":[\"hang\"]}");
+	wsc_until(r, c, "started");
+	assert_int_equal(r->d.large_bytes, 0);
+	wsc_free(c);
+}
+
 static void test_exec_stdin(void **state)
 {
 	struct rig *r = *state;
@@ -212,7 +245,9 @@ static void test_hostile_frames(void **state)
 	wsc_until_closed(r, c);
 	assert_int_equal(c->close_code, 1007);
 	wsc_free(c);
-	c = open_exec(r, id); /* too large */
+	c = open_exec(r, id); /* too large, behind the request */
+	wsc_text(c, "{\"command\":[\"hang\"]}");
+	wsc_until(r, c, "started");
 	wsc_send(c, 2, big, sizeof(big), true);
 	wsc_until_closed(r, c);
 	assert_int_equal(c->close_code, 1009);
@@ -308,6 +343,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(test_exec_output_and_status),
 		RIG_TEST(test_exec_stdin),
+		RIG_TEST(test_exec_takes_what_linux_takes),
 		RIG_TEST(test_exec_flood_is_bounded),
 		RIG_TEST(test_exec_waits_for_ready_and_drop_destroys),
 		RIG_TEST(test_drop_while_creating_destroys),

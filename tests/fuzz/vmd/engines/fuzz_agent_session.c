@@ -136,13 +136,21 @@ static void handshake(struct owner *o, int peer)
 
 static void open_streams(struct owner *o, struct slot slots[STREAMS])
 {
-	static struct wire_exec request = { .flags = WIRE_EXEC_STDIN,
-					    .argc = 1 };
+	/* The first is longer than the queue: it stays partly sent. */
+	static char long_text[1 << 20];
+	static uint8_t items[sizeof(long_text) + 64];
+	struct wire_cursor c = wire_writer(items, sizeof(items));
+	const struct wire_str argv[] = { wire_str("x"),
+					 { long_text, sizeof(long_text) } };
+	struct wire_exec request = { .flags = WIRE_EXEC_STDIN };
 	struct agent_session *s = o->session;
 
-	request.argv[0] = wire_str("x");
+	memset(long_text, 'x', sizeof(long_text));
+	request.argv = wire_write_list(&c, argv, 2);
 	o->streams[0] =
 		agent_session_exec(s, &request, &stream_ops, &slots[0], NULL);
+	c = wire_writer(items, sizeof(items));
+	request.argv = wire_write_list(&c, argv, 1);
 	o->streams[1] =
 		agent_session_exec(s, &request, &stream_ops, &slots[1], NULL);
 	o->streams[2] =

@@ -218,11 +218,13 @@ int session_teardown(void **state)
 
 uint32_t session_exec(struct session_rig *f, uint32_t flags)
 {
-	static struct wire_exec request;
+	const struct wire_str program = wire_str("true");
+	struct wire_exec request = { .flags = flags };
 	unsigned int seen = f->frames;
+	uint8_t items[16];
+	struct wire_cursor c = wire_writer(items, sizeof(items));
 
-	request = (struct wire_exec){ .flags = flags, .argc = 1 };
-	request.argv[0] = wire_str("true");
+	request.argv = wire_write_list(&c, &program, 1);
 	f->stream = agent_session_exec(f->session, &request,
 				       &session_stream_ops, f, NULL);
 	assert_non_null(f->stream);

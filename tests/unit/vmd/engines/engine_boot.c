@@ -70,14 +70,17 @@ static void on_ready(void *ctx, const struct agent_info *info)
 {
 	static const struct agent_stream_ops ops = { .data = exec_data,
 						     .done = exec_done };
-	static struct wire_exec request = { .argc = 3 };
+	static uint8_t items[65536];
+	struct wire_cursor c = wire_writer(items, sizeof(items));
 	struct boot *b = ctx;
+	const struct wire_str argv[] = { wire_str("sh"), wire_str("-c"),
+					 wire_str(b->command) };
+	const struct wire_exec request = {
+		.argv = wire_write_list(&c, argv, 3),
+	};
 
 	(void)info;
 	mark(b, "agent ready");
-	request.argv[0] = wire_str("sh");
-	request.argv[1] = wire_str("-c");
-	request.argv[2] = wire_str(b->command);
 	(void)agent_session_exec(b->session, &request, &ops, b, NULL);
 }
 

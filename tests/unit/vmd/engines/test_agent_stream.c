@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmd/agent_stream.c against an agent, honest or not. */
+#include <stdlib.h>
+#include <string.h>
+
 #include "agent_session_rig.h"
+#include "vmd/agent_internal.h"
 
 #include <string.h>
 
@@ -121,15 +125,102 @@ static void test_close_stops_callbacks_and_frees_the_slot(void **state)
 static void test_too_many_streams_are_refused(void **state)
 {
 	struct session_rig *f = *state;
-	static struct wire_exec request = { .argc = 1 };
+	static const struct wire_exec request;
 	struct err e = ERR_INIT;
 
-	request.argv[0] = wire_str("true");
-	for (int i = 0; i < WIRE_STREAMS_MAX; i++)
+	for (int i = 0; i < WIRE_STREAMS_MAX - STREAMS_RESERVED; i++)
 		(void)session_exec(f, 0);
 	assert_null(agent_session_exec(f->session, &request,
 				       &session_stream_ops, f, &e));
 	assert_string_equal(e.code, WIRE_CODE_BUSY);
+	/* A stop must come through all the same. */
+	f->stream = agent_session_shutdown(f->session, WIRE_POWEROFF,
+					   &session_stream_ops, f, &e);
+	assert_non_null(f->stream);
+	RUN_UNTIL(f, f->last.type == WIRE_SHUTDOWN);
+}
+
+/* Opens an exec whose argument has len bytes. */
+static struct agent_stream *exec_long(struct session_rig *f, size_t len,
+				      uint32_t flags, struct err *e)
+{
+	char *text = malloc(len);
+	uint8_t *items = malloc(len + 64);
+	struct wire_exec request = { .flags = flags };
+	struct wire_cursor c = wire_writer(items, len + 64);
+	const struct wire_str argv[] = { wire_str("true"),
+					 { text, (uint32_t)len } };
+	struct agent_stream *st;
+
+	assert_true(text && items);
+	memset(text, 'x', len);
+	request.argv = wire_write_list(&c, argv, 2);
+	st = agent_session_exec(f->session, &request, &session_stream_ops, f,
+				e);
+	free(text);
+	free(items);
+	return st;
+}
+
+static void test_long_exec_comes_in_pieces_then_the_rest(void **state)
+{
+	struct session_rig *f = *state;
+	struct err e = ERR_INIT;
+	struct agent_stream *other;
+	unsigned int before = f->frames;
+
+	f->stream = exec_long(f, 2000000, WIRE_EXEC_STDIN, &e);
+	assert_non_null(f->stream);
+	/* Nothing overtakes the request, another long one waits for it. */
+	assert_int_equal(agent_stream_write(f->stream, "in", 2), 0);
+	agent_stream_signal(f->stream, 15);
+	agent_stream_write_eof(f->stream);
+	other = exec_long(f, 100000, 0, &e);
+	assert_non_null(other);
+	RUN_UNTIL(f, f->in_eof);
+	RUN_UNTIL(f, f->frames - before == 2000000 / WIRE_PAYLOAD_MAX + 1 + 2 +
+						   100000 / WIRE_PAYLOAD_MAX +
+						   1);
+	assert_int_equal(f->lost_count, 0);
+	agent_stream_close(other);
+}
+
+static void test_long_exec_given_up_half_way_is_closed(void **state)
+{
+	struct session_rig *f = *state;
+	struct err e = ERR_INIT;
+	struct agent_stream *first = exec_long(f, 2000000, 0, &e);
+	struct agent_stream *second = exec_long(f, 100000, 0, &e);
+
+	assert_true(first && second);
+	agent_stream_close(second); /* of which nothing was sent */
+	agent_stream_close(first);
+	RUN_UNTIL(f, f->closes == 1);
+	assert_int_equal(f->last.stream, 1);
+	(void)session_exec(f, 0);
+	agent_stream_close(f->stream);
+}
+
+static void test_exec_beyond_linux_is_refused(void **state)
+{
+	struct session_rig *f = *state;
+	struct err e = ERR_INIT;
+
+	assert_null(exec_long(f, WIRE_EXEC_MAX, 0, &e));
+	assert_string_equal(e.code, "argument_list_too_long");
+	(void)session_exec(f, 0);
+}
+
+static void test_long_exec_for_an_old_agent_is_refused(void **state)
+{
+	struct session_rig *f = *state;
+	struct err e = ERR_INIT;
+
+	agent_ack(f, WIRE_VERSION_MIN);
+	RUN_UNTIL(f, f->ready);
+	assert_null(exec_long(f, 40000, 0, &e));
+	assert_string_equal(e.code, "agent_version");
+	(void)session_exec(f, 0);
 }
 
 static uint32_t dial(struct session_rig *f, enum wire_protocol protocol)
@@ -291,13 +382,11 @@ static void test_busy_connections_do_not_starve_a_command(void **state)
 	};
 	static const struct agent_stream_ops ops = { .writable = keep_writing,
 						     .done = writer_done };
-	static struct wire_exec request = { .argc = 1,
-					    .flags = WIRE_EXEC_STDIN };
+	static const struct wire_exec request = { .flags = WIRE_EXEC_STDIN };
 	struct session_rig *f = *state;
 	struct writer busy[BUSY] = { { NULL, 0 } }, command = { NULL, 0 };
 	uint64_t most = 0, least = UINT64_MAX;
 
-	request.argv[0] = wire_str("cat");
 	for (int i = 0; i < BUSY; i++)
 		busy[i].stream = agent_session_dial(f->session, WIRE_TCP, 80,
 						    &ops, &busy[i], NULL);
@@ -410,6 +499,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SESSION_TEST(session_setup, test_exec_before_ready_is_refused),
+		SESSION_TEST(session_setup,
+			     test_long_exec_for_an_old_agent_is_refused),
+		SESSION_TEST(session_setup_ready,
+			     test_long_exec_comes_in_pieces_then_the_rest),
+		SESSION_TEST(session_setup_ready,
+			     test_long_exec_given_up_half_way_is_closed),
+		SESSION_TEST(session_setup_ready,
+			     test_exec_beyond_linux_is_refused),
 		SESSION_TEST(session_setup_ready,
 			     test_exec_gives_output_and_status),
 		SESSION_TEST(session_setup_ready,
