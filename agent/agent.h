@@ -326,14 +326,18 @@ bool dial_address(unsigned int k, uint16_t port, struct sockaddr_storage *ret,
 /* ---- net.c --------------------------------------------------------------- */
 /* Loopback up. */
 void net_loopback(void);
-/* Address, route, MTU, resolv.conf. false with *f set. */
-bool net_setup(const struct wire_net *n, struct failure *f);
+/*
+ * Address, route, MTU, resolv.conf. false with *f set. window: the largest one
+ * that TCP announces through the gateway, in bytes; 0: the kernel's choice.
+ */
+bool net_setup(const struct wire_net *n, uint32_t window, struct failure *f);
 /* IFACE,ADDR/PREFIX,GATEWAY,DNS[,MTU] */
 bool net_parse(const char *text, struct wire_net *ret);
 
 /* ---- init.c, mounts.c: the boot ------------------------------------------ */
 struct boot {
 	char root[64], rootfs[16], net[256], hostname[65], agent[16];
+	uint32_t window; /* vmd.window, or 0 */
 	bool system, debug, read_only;
 };
 void boot_parse(char *cmdline, struct boot *ret);

@@ -19,7 +19,10 @@
 #include "agent/agent.h"
 
 enum {
-	ROOT_WAIT_MS = 10000
+	ROOT_WAIT_MS = 10000,
+	/* What TCP knows how to announce, from one small segment on. */
+	WINDOW_MIN = 536,
+	WINDOW_MAX = 1 << 30,
 };
 
 /* Copies a value that must fit whole; otherwise it is told and left out. */
@@ -29,6 +32,18 @@ static void take(char *out, size_t size, const char *word, const char *value)
 		say("%s: bad value \"%.64s\" ignored", word, value);
 	else
 		(void)snprintf(out, size, "%s", value);
+}
+
+static void take_window(uint32_t *ret, const char *value)
+{
+	char *end;
+	unsigned long n = strtoul(value, &end, 10);
+
+	if (*value < '0' || *value > '9' || *end || n < WINDOW_MIN ||
+	    n > WINDOW_MAX)
+		say("vmd.window: bad value \"%.64s\" ignored", value);
+	else
+		*ret = (uint32_t)n;
 }
 
 static void take_word(struct boot *b, const char *word)
@@ -46,6 +61,8 @@ static void take_word(struct boot *b, const char *word)
 		take(b->rootfs, sizeof(b->rootfs), "vmd.rootfs", value);
 	else if (strncmp(word, "vmd.net=", 8) == 0)
 		take(b->net, sizeof(b->net), "vmd.net", value);
+	else if (strncmp(word, "vmd.window=", 11) == 0)
+		take_window(&b->window, value);
 	else if (strncmp(word, "vmd.hostname=", 13) == 0)
 		take(b->hostname, sizeof(b->hostname), "vmd.hostname", value);
 	else if (strncmp(word, "vmd.agent=", 10) == 0)
@@ -131,14 +148,16 @@ static void mount_root(const struct boot *b)
 	say_debug("root is %s", b->root);
 }
 
-static void set_up_net(const char *text)
+static void set_up_net(const char *text, uint32_t window)
 {
 	struct wire_net n;
 	struct failure f;
 
-	if (!net_parse(text, &n))
+	if (!net_parse(text, &n)) {
 		say("vmd.net: bad value \"%.64s\" ignored", text);
-	else if (!net_setup(&n, &f))
+		return;
+	}
+	if (!net_setup(&n, window, &f))
 		say("network: %s", f.msg);
 }
 
@@ -198,7 +217,7 @@ void boot_machine(struct boot *ret)
 		say("cannot set the hostname: %s", strerror(errno));
 	net_loopback();
 	if (ret->net[0])
-		set_up_net(ret->net);
+		set_up_net(ret->net, ret->window);
 	if (ret->system && ret->root[0])
 		become_system();
 	mounts_late(initramfs && !ret->root[0]);

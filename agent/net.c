@@ -151,7 +151,8 @@ static int add_address(unsigned int index, const struct address *at)
 	return transact(&r);
 }
 
-static int add_default_route(unsigned int index, const struct address *gateway)
+static int add_default_route(unsigned int index, const struct address *gateway,
+			     uint32_t window)
 {
 	const struct rtmsg body = { .rtm_family = gateway->family,
 				    .rtm_table = RT_TABLE_MAIN,
@@ -166,6 +167,15 @@ static int add_default_route(unsigned int index, const struct address *gateway)
 	      sizeof(body));
 	put_attribute(&r, RTA_GATEWAY, gateway->bytes, gateway->len);
 	put_attribute(&r, RTA_OIF, &index, sizeof(index));
+	if (window) {
+		/* An attribute in an attribute. */
+		const struct {
+			uint16_t len, type;
+			uint32_t value;
+		} metric = { sizeof(metric), RTAX_WINDOW, window };
+
+		put_attribute(&r, RTA_METRICS, &metric, sizeof(metric));
+	}
 	return transact(&r);
 }
 
@@ -255,7 +265,7 @@ static bool write_resolver(struct wire_str dns)
 	return ok && rename("/etc/resolv.conf.vmd", "/etc/resolv.conf") == 0;
 }
 
-bool net_setup(const struct wire_net *n, struct failure *f)
+bool net_setup(const struct wire_net *n, uint32_t window, struct failure *f)
 {
 	struct address at, gateway = { 0 };
 	unsigned int index = find_interface(n->interface);
@@ -281,7 +291,7 @@ bool net_setup(const struct wire_net *n, struct failure *f)
 	if (!sys && (sys = add_address(index, &at)) != 0)
 		failure_set(f, sys, WIRE_CODE_IO, "cannot set the address");
 	if (!sys && n->gateway.len &&
-	    (sys = add_default_route(index, &gateway)) != 0)
+	    (sys = add_default_route(index, &gateway, window)) != 0)
 		failure_set(f, sys, WIRE_CODE_IO, "cannot set the route");
 	if (!sys && n->gateway.len)
 		announce(&gateway);

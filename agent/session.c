@@ -192,7 +192,7 @@ static void on_net(struct agent *a, struct stream *st, const uint8_t *payload,
 		stream_fail(a, st, &f);
 		return;
 	}
-	if (net_setup(&n, &f))
+	if (net_setup(&n, 0, &f))
 		stream_done(a, st);
 	else
 		stream_fail(a, st, &f);

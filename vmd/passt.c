@@ -16,6 +16,8 @@
 
 enum {
 	SOCKET_IN_CHILD = 3,
+	/* Of windows of 128 KiB; the kernel counts small frames double. */
+	PASST_ROOM = 4 * 1024 * 1024,
 	FIXED_ARGS_MAX = 40
 };
 
@@ -88,9 +90,16 @@ int passt_check_ports(const struct vm_port *ports, size_t count, struct err *e)
 
 int passt_socketpair(int ret_fds[2], struct err *e)
 {
+	const int room = PASST_ROOM;
+
 	/* Blocking on purpose: each program sets its own end as it likes. */
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ret_fds) < 0)
 		return err_sys(e, errno, "socket pair for passt");
+	/* Beyond the system's limit with CAP_NET_ADMIN, else up to it. */
+	if (setsockopt(ret_fds[1], SOL_SOCKET, SO_SNDBUFFORCE, &room,
+		       sizeof(room)) < 0)
+		(void)setsockopt(ret_fds[1], SOL_SOCKET, SO_SNDBUF, &room,
+				 sizeof(room));
 	return 0;
 }
 

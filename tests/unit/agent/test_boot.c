@@ -77,6 +77,21 @@ static void test_too_long_is_left_out(void **state)
 	assert_string_equal(b.root, "");
 }
 
+static void test_boot_parse_window_is_bounded(void **state)
+{
+	static const char *const bad[] = { "vmd.window=", "vmd.window=535",
+					   "vmd.window=-1", "vmd.window=64k",
+					   "vmd.window=99999999999" };
+
+	(void)state;
+	parse("vmd.window=131072");
+	assert_int_equal(b.window, 131072);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		parse(bad[i]);
+		assert_int_equal(b.window, 0);
+	}
+}
+
 static void test_net_parse_fields(void **state)
 {
 	struct wire_net n;
@@ -119,19 +134,19 @@ static void test_net_setup_bad_input_says_why(void **state)
 	struct failure f;
 
 	(void)state;
-	assert_false(net_setup(&n, &f));
+	assert_false(net_setup(&n, 0, &f));
 	assert_non_null(strstr(f.msg, "nosuch0"));
 	n.interface = wire_str("an-interface-name-that-is-too-long");
-	assert_false(net_setup(&n, &f));
+	assert_false(net_setup(&n, 0, &f));
 	n.interface = wire_str("lo");
 	n.address = wire_str("10.0.0.2/33");
-	assert_false(net_setup(&n, &f));
+	assert_false(net_setup(&n, 0, &f));
 	assert_string_equal(f.code, WIRE_CODE_BAD_REQUEST);
 	n.address = wire_str("10.0.0.256/24");
-	assert_false(net_setup(&n, &f));
+	assert_false(net_setup(&n, 0, &f));
 	n.address = wire_str("10.0.0.2/24");
 	n.gateway = wire_str("gateway");
-	assert_false(net_setup(&n, &f));
+	assert_false(net_setup(&n, 0, &f));
 	assert_string_equal(f.code, WIRE_CODE_BAD_REQUEST);
 }
 
@@ -142,6 +157,7 @@ int main(void)
 		cmocka_unit_test(test_words_are_taken),
 		cmocka_unit_test(test_the_last_word_wins),
 		cmocka_unit_test(test_too_long_is_left_out),
+		cmocka_unit_test(test_boot_parse_window_is_bounded),
 		cmocka_unit_test(test_net_parse_fields),
 		cmocka_unit_test(test_net_parse_malformed_refused),
 		cmocka_unit_test(test_net_setup_bad_input_says_why),

@@ -22,6 +22,7 @@
 #include "base/sock.h"
 #include "vmd/host.h"
 #include "vmd/microvm_config.h"
+#include "vmd/passt.h"
 
 #define GOOD "{\"usable\":true,\"mips\":900.5,\"api\":12,\"reason\":\"\"}"
 
@@ -356,6 +357,29 @@ static void test_running_comes_from_the_control_socket(void **state)
 }
 
 /* The network of a VM that runs is lost: it is told, and the VM goes on. */
+/*
+ * passt drops what its end has no room for. Small frames, which the kernel counts
+ * double, of a whole window fit for everybody; of eight with privilege.
+ */
+static void test_passt_has_room_for_the_windows_of_the_guest(void **state)
+{
+	static const uint8_t frame[1518];
+	const char *word = strstr(PASST_CMDLINE, "vmd.window=");
+	size_t windows = geteuid() == 0 ? 8 : 1, window, sent = 0;
+	int fds[2];
+
+	(void)state;
+	assert_non_null(word);
+	window = strtoul(word + strlen("vmd.window="), NULL, 10);
+	assert_int_equal(passt_socketpair(fds, NULL), 0);
+	while (sent < windows * window &&
+	       send(fds[1], frame, sizeof(frame), MSG_DONTWAIT) > 0)
+		sent += sizeof(frame);
+	assert_true(sent >= windows * window);
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+}
+
 static void test_lost_passt_is_told(void **state)
 {
 	static const char answer[] = "{\"state\":\"running\",\"vcpus\":2}\n";
@@ -398,6 +422,7 @@ int main(void)
 		TEST(test_config_says_what_it_must),
 		TEST(test_agent_is_called_and_never_calls),
 		TEST(test_running_comes_from_the_control_socket),
+		TEST(test_passt_has_room_for_the_windows_of_the_guest),
 		TEST(test_lost_passt_is_told),
 	};
 
