@@ -16,7 +16,8 @@ static const struct api_field port_fields[] = {
 	  .min = 2,
 	  .max = INET6_ADDRSTRLEN - 1,
 	  .fallback = "\"127.0.0.1\"",
-	  .help = "Address of the host to listen on." },
+	  .help = "Address of the host to listen on; 0.0.0.0 is every IPv4 "
+		  "address, :: every IPv6 one." },
 	{ .name = "host_port",
 	  .type = API_INTEGER,
 	  .flags = API_REQUIRED,
@@ -45,8 +46,8 @@ static const struct api_field network_fields[] = {
 	  .max = 8,
 	  .values = api_network_modes,
 	  .fallback = "\"user\"",
-	  .help = "user: outbound access and published ports by user-mode "
-		  "networking; none: no network device." },
+	  .help = "user: outbound access by user-mode networking; none: no "
+		  "network device. Ports are published with either." },
 	{ .name = "ports",
 	  .type = API_ARRAY,
 	  .item = API_OBJECT,

@@ -28,7 +28,14 @@ static void on_again(struct loop_timer *timer)
 {
 	struct listener *l = timer->data;
 
-	(void)loop_modify(&l->source, EPOLLIN);
+	(void)loop_modify(&l->source, l->paused ? 0 : EPOLLIN);
+}
+
+void listener_pause(struct listener *l, bool paused)
+{
+	l->paused = paused;
+	if (loop_source_active(&l->source) && !loop_timer_armed(&l->again))
+		(void)loop_modify(&l->source, paused ? 0 : EPOLLIN);
 }
 
 void listener_init(struct listener *l)

@@ -21,6 +21,7 @@ struct listener {
 	int fd; /* owned; -1: closed */
 	struct loop_source source;
 	struct loop_timer again;
+	bool paused;
 	listener_fn *fn;
 	void *ctx;
 };
@@ -29,6 +30,8 @@ void listener_init(struct listener *l);
 /* Takes fd, also on failure. 0 or -errno. l must not move from here on. */
 int listener_open(struct listener *l, struct loop *loop, int fd,
 		  listener_fn *fn, void *ctx);
+/* Stops accepting; who connects waits in the kernel's queue. And goes on. */
+void listener_pause(struct listener *l, bool paused);
 /* Harmless on one that is not open. */
 void listener_close(struct listener *l);
 

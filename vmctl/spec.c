@@ -177,9 +177,6 @@ static int add_network(json_t *vm, const struct args *args, struct err *e)
 		if (!port || json_array_append_new(ports, port) < 0)
 			return -EINVAL;
 	}
-	if (json_array_size(ports) > 0 && mode && strcmp(mode, "none") == 0)
-		return usage_error(e, "--publish needs a network, but --net is "
-				      "none");
 	return 0;
 }
 

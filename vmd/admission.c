@@ -18,6 +18,7 @@
 #include "base/file.h"
 #include "base/parse.h"
 #include "base/process.h"
+#include "vmd/port_bind.h"
 #include "vmd/vm.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -130,32 +131,6 @@ int admit_disk(struct daemon *d, uint64_t bytes, struct err *e)
 		       format_size(free_bytes, have));
 }
 
-static int port_free(const char *address, uint16_t port, bool udp)
-{
-	struct sockaddr_in in4 = { .sin_family = AF_INET,
-				   .sin_port = htons(port) };
-	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6,
-				    .sin6_port = htons(port) };
-	bool six = inet_pton(AF_INET, address, &in4.sin_addr) != 1;
-	AUTO(fd) int fd = -1;
-	int one = 1;
-
-	if (six && inet_pton(AF_INET6, address, &in6.sin6_addr) != 1)
-		return -EINVAL;
-	fd = socket(six ? AF_INET6 : AF_INET,
-		    (udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return 0; /* the engine will find out */
-	/* Connections that linger from an earlier VM do not count. */
-	if (!udp)
-		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one,
-				 sizeof(one));
-	if (bind(fd, six ? (struct sockaddr *)&in6 : (struct sockaddr *)&in4,
-		 six ? sizeof(in6) : sizeof(in4)) < 0)
-		return -errno;
-	return 0;
-}
-
 static const char *port_text(const json_t *port, const char *field)
 {
 	return json_string_value(json_object_get(port, field));
@@ -202,28 +177,6 @@ static int check_twice(const json_t *ports, struct err *e)
 	return 0;
 }
 
-static int bind_error(int sys, const char *address, int port,
-		      const char *protocol, struct err *e)
-{
-	if (sys == EADDRINUSE)
-		return err_set(e, ERR_CONFLICT, "port_in_use", sys,
-			       "port %s:%d/%s of the host is in use: publish "
-			       "another one, or stop what listens there",
-			       address, port, protocol);
-	if (sys == EADDRNOTAVAIL)
-		return err_set(e, ERR_INVALID, "address_not_local", sys,
-			       "publishing port %s:%d/%s: %s is no address of "
-			       "this host; leave it out for 127.0.0.1",
-			       address, port, protocol, address);
-	if (sys == EACCES || sys == EPERM)
-		return err_set(e, ERR_PERMISSION, "port_permission", sys,
-			       "publishing port %s:%d/%s needs privilege: use "
-			       "a port above 1023",
-			       address, port, protocol);
-	return err_sys(e, sys, "publishing port %s:%d/%s of the host", address,
-		       port, protocol);
-}
-
 int admit_ports(const struct vm *vm, struct err *e)
 {
 	const json_t *ports =
@@ -236,15 +189,14 @@ int admit_ports(const struct vm *vm, struct err *e)
 
 	json_array_foreach((json_t *)(uintptr_t)ports, i, port)
 	{
-		const char *address = port_text(port, "host_address");
-		const char *protocol = port_text(port, "protocol");
-		int number = (int)json_integer_value(
-			json_object_get(port, "host_port"));
-		int rc = port_free(address, (uint16_t)number,
-				   strcmp(protocol, "udp") == 0);
+		struct port_spec spec;
+		AUTO(fd) int fd = -1;
+		int rc;
 
+		port_spec_read(port, &spec);
+		rc = port_bind(&spec, &fd, e);
 		if (rc < 0)
-			return bind_error(-rc, address, number, protocol, e);
+			return rc;
 	}
 	return 0;
 }

@@ -20,14 +20,7 @@
 #include "base/loop.h"
 
 enum {
-	VM_PORTS_MAX = 64,
 	VM_PROCESSES_MAX = 4
-};
-
-struct vm_port {
-	char host_address[46]; /* "127.0.0.1" unless the client chose */
-	uint16_t host_port, guest_port;
-	bool udp;
 };
 
 /* Everything an engine needs; borrowed for the duration of start(). */
@@ -41,8 +34,6 @@ struct vm_launch {
 	const char *root_path; /* writable raw disk, NULL: none (initramfs) */
 	const char *cmdline; /* the manifest's and the user's part */
 	bool network; /* user-mode by passt, or none */
-	const struct vm_port *ports;
-	size_t port_count;
 	int run_dirfd; /* the VM's run directory, private to it */
 	const char *run_path; /* its absolute path */
 	bool emulate; /* qemu: TCG even if KVM works */

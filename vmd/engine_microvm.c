@@ -367,8 +367,6 @@ static int launch_monitor(struct microvm *m, const struct vm_launch *launch,
 
 	for (size_t i = 0; i < sizeof(stale) / sizeof(stale[0]); i++)
 		(void)unlinkat(vm->dirfd, stale[i], 0);
-	if (launch->network)
-		rc = passt_check_ports(launch->ports, launch->port_count, e);
 	if (rc == 0 && launch->network)
 		rc = passt_socketpair(net, e);
 	if (rc == 0)

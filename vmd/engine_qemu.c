@@ -291,8 +291,6 @@ static int launch_qemu(struct qemu_vm *q, const struct vm_launch *launch,
 	if (rc == 0)
 		rc = qemu_control_open(q, e);
 	if (rc == 0 && launch->network)
-		rc = passt_check_ports(launch->ports, launch->port_count, e);
-	if (rc == 0 && launch->network)
 		rc = passt_socketpair(ret_net, e);
 	if (rc == 0)
 		rc = qemu_args_build(&args, e);

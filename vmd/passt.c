@@ -2,9 +2,7 @@
 /* See passt.h. Source: passt(1) of Debian 12 (2023-03). */
 #include "vmd/passt.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,75 +16,8 @@ enum {
 	SOCKET_IN_CHILD = 3,
 	/* Of windows of 128 KiB; the kernel counts small frames double. */
 	PASST_ROOM = 4 * 1024 * 1024,
-	FIXED_ARGS_MAX = 40
+	ARGS_MAX = 40
 };
-
-static int bind_error(int sys, const struct vm_port *p, struct err *e)
-{
-	const char *kind = p->udp ? "udp" : "tcp";
-
-	if (sys == EADDRINUSE)
-		return err_set(e, ERR_CONFLICT, "port_in_use", sys,
-			       "%s port %s:%u of the host is in use: publish "
-			       "another one or stop what listens there",
-			       kind, p->host_address, p->host_port);
-	if (sys == EACCES || sys == EPERM)
-		return err_set(e, ERR_PERMISSION, "port_permission", sys,
-			       "%s port %s:%u needs privilege: use a port "
-			       "above 1023",
-			       kind, p->host_address, p->host_port);
-	if (sys == EADDRNOTAVAIL)
-		return err_set(e, ERR_INVALID, "address_not_local", sys,
-			       "%s is not an address of this host",
-			       p->host_address);
-	return err_sys(e, sys, "%s port %s:%u", kind, p->host_address,
-		       p->host_port);
-}
-
-static int check_port(const struct vm_port *p, struct err *e)
-{
-	struct sockaddr_in a = { .sin_family = AF_INET,
-				 .sin_port = htons(p->host_port) };
-	AUTO(fd) int fd = -1;
-	int on = 1;
-
-	if (inet_pton(AF_INET, p->host_address, &a.sin_addr) != 1)
-		return err_set(e, ERR_INVALID, "address_invalid", 0,
-			       "\"%s\" is not an IPv4 address",
-			       p->host_address);
-	fd = socket(AF_INET, (p->udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC,
-		    0);
-	if (fd < 0)
-		return err_sys(e, errno, "socket");
-	/* Ports of connections that just ended are free for passt too. */
-	if (!p->udp)
-		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ||
-	    (!p->udp && listen(fd, 1) < 0))
-		return bind_error(errno, p, e);
-	return 0;
-}
-
-static bool same_port(const struct vm_port *a, const struct vm_port *b)
-{
-	return a->udp == b->udp && a->host_port == b->host_port &&
-	       !strcmp(a->host_address, b->host_address);
-}
-
-int passt_check_ports(const struct vm_port *ports, size_t count, struct err *e)
-{
-	for (size_t i = 0; i < count; i++) {
-		int rc = check_port(&ports[i], e);
-
-		if (rc < 0)
-			return rc;
-		for (size_t j = 0; j < i; j++) {
-			if (same_port(&ports[i], &ports[j]))
-				return bind_error(EADDRINUSE, &ports[i], e);
-		}
-	}
-	return 0;
-}
 
 int passt_socketpair(int ret_fds[2], struct err *e)
 {
@@ -142,12 +73,9 @@ int passt_start(const struct vm_launch *launch, int socket_fd,
 		  .fd = -1,
 		  .optional = true },
 	};
-	const struct vm_port *ports = launch->ports;
-	size_t count = launch->port_count;
 	struct jail_environment environment;
 	struct jail_spec jail;
-	static char specs[VM_PORTS_MAX][96];
-	const char *argv[FIXED_ARGS_MAX + 2 * VM_PORTS_MAX];
+	const char *argv[ARGS_MAX];
 	AUTO(free) char *program = process_find_program("passt");
 	AUTO(fd) int log_fd = -1;
 	size_t n = 0;
@@ -158,24 +86,13 @@ int passt_start(const struct vm_launch *launch, int socket_fd,
 			       "passt is not installed, so there is no network "
 			       "for the VM: apt install passt, or run with "
 			       "--net none");
-	if (count > VM_PORTS_MAX)
-		return err_set(e, ERR_LIMIT, "too_many_ports", 0,
-			       "at most %d ports can be published",
-			       VM_PORTS_MAX);
 	for (; n < sizeof(fixed_args) / sizeof(fixed_args[0]); n++)
 		argv[n] = fixed_args[n];
 	argv[0] = program;
 	if (!host_has_route()) {
-		/* passt wants an interface; published ports work with this. */
+		/* passt wants an interface. */
 		argv[n++] = "--interface";
 		argv[n++] = "lo";
-	}
-	for (size_t i = 0; i < count; i++) {
-		(void)snprintf(specs[i], sizeof(specs[i]), "%s/%u:%u",
-			       ports[i].host_address, ports[i].host_port,
-			       ports[i].guest_port);
-		argv[n++] = ports[i].udp ? "--udp-ports" : "--tcp-ports";
-		argv[n++] = specs[i];
 	}
 	argv[n] = NULL;
 	rc = engine_log_open(launch->run_dirfd, "passt.log", &log_fd, e);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * User-mode network of a VM: one passt process per VM on one end of a socket
- * pair, the engine's process on the other. passt ends when the VM does.
+ * pair, the engine's process on the other. passt ends when the VM does. It is for
+ * what the guest begins; published ports are vmd/ports.h.
  *
  * The guest has the fixed address GUEST/24 and reaches the outside through the
  * host's own routes; it does not reach the host's loopback (--no-map-gw). No
@@ -29,12 +30,6 @@
 	" vmd.window=131072"
 /* Same for every VM: each has a network of its own. */
 #define PASST_GUEST_MAC "52:54:00:12:34:56"
-
-/*
- * Tries every published port by binding it: port_in_use names the address and
- * the port. (passt binds them itself a moment later and says so if it cannot.)
- */
-int passt_check_ports(const struct vm_port *ports, size_t count, struct err *e);
 
 /*
  * A connected pair: [0] for the VM, [1] for passt. Stream, close-on-exec. passt's

@@ -29,6 +29,7 @@
 #include "base/log.h"
 #include "vmd/privops.h"
 #include "vmd/vm.h"
+#include "vmd/vm_ports.h"
 
 static int read_boot_id(char buf[static 64], struct err *e)
 {
@@ -158,6 +159,7 @@ static void adopt(struct vm *vm)
 	if (rc == 0) {
 		vm->uid = process_uid(vm->processes[0].pid);
 		vm->daemon->count.vms_adopted++;
+		vm_ports_adopt(vm);
 		if (!vm->row.ready_ms)
 			vm_await_ready(vm); /* its start goes on */
 		if (vm->row.state != API_VM_READY || !vm->session ||

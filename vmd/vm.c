@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "vmd/vm_ports.h"
 #include "base/lookup.h"
 
 struct vm *vm_new(struct daemon *d, struct err *e)
@@ -58,6 +59,7 @@ void vm_free(struct vm *vm)
 	loop_timer_disarm(&vm->deadline);
 	loop_timer_disarm(&vm->life);
 	loop_timer_disarm(&vm->reconnect);
+	vm_ports_close(vm);
 	if (vm->session)
 		agent_session_free(take_ptr(vm->session));
 	if (vm->handle)

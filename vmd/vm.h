@@ -60,6 +60,7 @@ struct vm {
 	const struct engine_ops *engine;
 	struct engine_vm *handle; /* not NULL: it runs (or is being ended) */
 	struct agent_session *session;
+	struct vm_ports *ports; /* listened on; NULL: none are published */
 	struct vm_process processes[VM_PROCESSES_MAX];
 	size_t process_count;
 	uid_t uid; /* of its processes, when the daemon is root */

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "vmd/privops.h"
 #include "vmd/vm.h"
+#include "vmd/vm_ports.h"
 
 enum {
 	REMOVE_AGAIN_MS = 2000,
@@ -89,6 +90,7 @@ static void start_is_over(struct vm *vm, const struct err *why)
 
 	vm->starting = false;
 	vm->daemon->count.vms_failed++;
+	vm_ports_close(vm);
 	vm_forget_processes(vm);
 	if (vm->after == AFTER_REMOVE || undone || vm->row.ephemeral) {
 		vm_remove(vm, &kept);
@@ -245,6 +247,7 @@ void vm_ended(struct vm *vm, enum vm_end end, const struct err *e)
 	e = reason.kind == ERR_NONE ? NULL : &reason;
 	loop_timer_disarm(&vm->deadline);
 	loop_timer_disarm(&vm->reconnect);
+	vm_ports_close(vm);
 	if (vm->session)
 		agent_session_free(take_ptr(vm->session));
 	if (vm->handle)

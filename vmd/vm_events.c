@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "vmd/exec_request.h"
 #include "vmd/vm.h"
+#include "vmd/vm_ports.h"
 
 enum {
 	RECONNECT_MS = 1000
@@ -129,6 +130,7 @@ static void on_ready(void *ctx, const struct agent_info *info)
 	(void)agent_session_set_time(vm->session,
 				     clock_wall_ms() * INT64_C(1000000),
 				     &time_ops, vm, NULL);
+	vm_ports_ready(vm);
 	vm_finish(vm, NULL);
 	if (vm_wants_command(vm) && !vm->row.command_started)
 		run_command(vm);
@@ -158,6 +160,7 @@ static void on_lost(void *ctx, const struct err *e)
 	struct vm *vm = ctx;
 
 	agent_session_free(take_ptr(vm->session));
+	vm_ports_lost(vm);
 	if (vm->ending || !vm->handle)
 		return;
 	if (vm->row.state == API_VM_READY)

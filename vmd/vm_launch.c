@@ -14,6 +14,7 @@
 #include "vmd/jails.h"
 #include "vmd/privops.h"
 #include "vmd/vm.h"
+#include "vmd/vm_ports.h"
 
 enum {
 	HEARING_MS = 2000, /* the least that a wait for the agent lasts */
@@ -25,34 +26,7 @@ enum {
 struct launch_parts {
 	char kernel[PATH_LEN], initrd[PATH_LEN], root[PATH_LEN], run[PATH_LEN];
 	char cmdline[2048];
-	struct vm_port ports[VM_PORTS_MAX];
 };
-
-static size_t fill_ports(const struct vm *vm, struct vm_port *ports)
-{
-	json_t *list =
-		json_object_get(json_object_get(vm->spec, "network"), "ports");
-	json_t *port;
-	size_t i;
-
-	json_array_foreach(list, i, port)
-	{
-		if (i == VM_PORTS_MAX)
-			break;
-		(void)snprintf(ports[i].host_address,
-			       sizeof(ports[i].host_address), "%s",
-			       json_string_value(
-				       json_object_get(port, "host_address")));
-		ports[i].host_port = (uint16_t)json_integer_value(
-			json_object_get(port, "host_port"));
-		ports[i].guest_port = (uint16_t)json_integer_value(
-			json_object_get(port, "guest_port"));
-		ports[i].udp = strcmp(json_string_value(json_object_get(
-					      port, "protocol")),
-				      "udp") == 0;
-	}
-	return json_array_size(list);
-}
 
 static void fill_launch(const struct vm *vm, const struct image *image,
 			struct launch_parts *parts, struct vm_launch *ret)
@@ -85,8 +59,6 @@ static void fill_launch(const struct vm *vm, const struct image *image,
 		.root_path = image->root.digest[0] ? parts->root : NULL,
 		.cmdline = parts->cmdline,
 		.network = mode && strcmp(mode, "none") != 0,
-		.ports = parts->ports,
-		.port_count = fill_ports(vm, parts->ports),
 		.run_dirfd = vm->run_dirfd,
 		.run_path = parts->run,
 		.jailed = vm->daemon->config->jailed,
@@ -253,7 +225,7 @@ int vm_launch(struct vm *vm, struct err *e)
 	if (rc == 0)
 		rc = admit_memory(vm->daemon, vm, e);
 	if (rc == 0)
-		rc = admit_ports(vm, e);
+		rc = vm_ports_open(vm, e);
 	if (rc == 0)
 		rc = vm_console_begin(vm, e);
 	if (rc < 0)

@@ -461,7 +461,6 @@ class Cli(unittest.TestCase):
                             (["create", "tiny", "-p", "x"], "HOST_PORT"),
                             (["create", "tiny", "--memory", "lots"], "--memory"),
                             (["create", "tiny", "--cpus", "99"], "--cpus"),
-                            (["create", "tiny", "-p", "1:1", "--net=none"], "--net is none"),
                             (["logs", "x", "--tail", "2M"], "at most 1 MiB"),
                             (["cp", "/etc/passwd", "vm:rel"], "vm:/rel"),
                             (["create", "tiny", "--name", "A b"], "name"), ([], "Usage")):

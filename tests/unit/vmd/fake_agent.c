@@ -13,7 +13,7 @@
 #include "tests/must.h"
 
 enum {
-	STREAMS = 16
+	STREAMS = 600
 };
 
 struct stream {
@@ -21,6 +21,10 @@ struct stream {
 	uint64_t flood; /* bytes left to print */
 	uint32_t credit;
 	bool cat, hang, pull;
+	/* A connection: what its service does, and what it has to send. */
+	uint16_t port;
+	bool eof;
+	struct buf echo;
 };
 
 struct fake_agent {
@@ -37,6 +41,7 @@ struct fake_agent {
 };
 
 uint64_t fake_stdin_bytes;
+unsigned fake_dials;
 unsigned fake_detached;
 
 static void flush(struct fake_agent *a)
@@ -205,6 +210,89 @@ static void give_credit(struct fake_agent *a, uint32_t stream, size_t len)
 	put(a, WIRE_WINDOW_ADD, WIRE_IN, stream, payload, 4);
 }
 
+/* ---- connections: see fake_agent.h for the services ---- */
+
+static void end_dial(struct fake_agent *a, struct stream *s, uint32_t sys,
+		     const char *code)
+{
+	put_result(a, s->id, sys, code);
+	buf_done(&s->echo);
+	*s = (struct stream){ 0 };
+	fake_dials--;
+}
+
+static void pump_dial(struct fake_agent *a, struct stream *s)
+{
+	static const uint8_t zeros[WIRE_DATA_MAX];
+
+	if (s->port == FAKE_FLOOD && buf_len(&s->echo) < sizeof(zeros))
+		(void)buf_append(&s->echo, zeros, sizeof(zeros));
+	while (s->credit && buf_len(&s->echo) && buf_len(&a->out) < 262144) {
+		size_t n = buf_len(&s->echo);
+
+		n = n > s->credit ? s->credit : n;
+		n = n > WIRE_DATA_MAX ? WIRE_DATA_MAX : n;
+		put(a, WIRE_DATA, WIRE_OUT, s->id, buf_head(&s->echo), n);
+		buf_consume(&s->echo, n);
+		s->credit -= (uint32_t)n;
+	}
+	if (!s->eof || buf_len(&s->echo))
+		return;
+	put(a, WIRE_EOF, WIRE_OUT, s->id, NULL, 0);
+	end_dial(a, s, 0, "");
+}
+
+static void on_dial(struct fake_agent *a, uint32_t id, const uint8_t *payload,
+		    size_t len)
+{
+	struct stream *s = find(a, 0);
+	struct wire_dial m;
+
+	must(wire_decode_dial(payload, len, &m) && s);
+	fake_dials++;
+	*s = (struct stream){ .id = id,
+			      .credit = wire_dial_window(m.protocol),
+			      .port = m.port,
+			      .echo = BUF_INIT(8 << 20) };
+	if (m.port == FAKE_REFUSES) {
+		end_dial(a, s, 111, WIRE_CODE_REFUSED);
+		return;
+	}
+	put(a, WIRE_CONNECTED, 0, id, NULL, 0);
+	if (m.port == FAKE_GREETS)
+		(void)buf_append(&s->echo, "220 ready\r\n", 11);
+	if (m.port == FAKE_CHEATS)
+		put(a, WIRE_DATA, WIRE_ERR, id, "no such channel", 15);
+	pump_dial(a, s);
+}
+
+static void dial_data(struct fake_agent *a, struct stream *s,
+		      const uint8_t *data, size_t len)
+{
+	switch (s->port) {
+	case FAKE_HOLDS:
+	case FAKE_FLOOD:
+		return;
+	case FAKE_RESETS:
+		end_dial(a, s, 104, WIRE_CODE_RESET);
+		return;
+	default:
+		break;
+	}
+	(void)buf_append(&s->echo, data, len);
+	give_credit(a, s->id, len);
+	pump_dial(a, s);
+}
+
+static void forget_streams(struct fake_agent *a)
+{
+	for (size_t i = 0; i < STREAMS; i++) {
+		fake_dials -= a->streams[i].port != 0;
+		buf_done(&a->streams[i].echo);
+		a->streams[i] = (struct stream){ 0 };
+	}
+}
+
 static void on_hello(struct fake_agent *a, const uint8_t *payload, size_t len)
 {
 	struct wire_hello_ack ack = { .version = WIRE_VERSION,
@@ -213,7 +301,7 @@ static void on_hello(struct fake_agent *a, const uint8_t *payload, size_t len)
 	uint8_t out[512];
 
 	must(len == 2 + WIRE_NONCE_LEN);
-	memset(a->streams, 0, sizeof(a->streams));
+	forget_streams(a);
 	memcpy(ack.nonce, payload + 2, WIRE_NONCE_LEN);
 	put(a, WIRE_HELLO_ACK, 0, 0, out, wire_encode_hello_ack(&ack, out));
 }
@@ -237,13 +325,25 @@ static void on_frame(void *ctx, const struct wire_header *h,
 	case WIRE_EXEC:
 		on_exec(a, h->stream, payload, h->length);
 		break;
+	case WIRE_DIAL:
+		on_dial(a, h->stream, payload, h->length);
+		break;
 	case WIRE_DATA:
+		if (s && s->port) {
+			dial_data(a, s, payload, h->length);
+			break;
+		}
 		fake_stdin_bytes += h->length;
 		if (s && s->cat && !s->pull)
 			put(a, WIRE_DATA, WIRE_OUT, s->id, payload, h->length);
 		give_credit(a, h->stream, h->length);
 		break;
 	case WIRE_EOF:
+		if (s && s->port) {
+			s->eof = true;
+			pump_dial(a, s);
+			break;
+		}
 		if (s && s->pull) { /* end of a push */
 			put_result(a, s->id, 0, "");
 			*s = (struct stream){ 0 };
@@ -254,7 +354,9 @@ static void on_frame(void *ctx, const struct wire_header *h,
 	case WIRE_WINDOW_ADD:
 		if (s) {
 			s->credit += wire_read_u32(&c);
-			if (s->flood)
+			if (s->port)
+				pump_dial(a, s);
+			else if (s->flood)
 				pour(a, s);
 		}
 		break;
@@ -282,7 +384,9 @@ static void on_frame(void *ctx, const struct wire_header *h,
 		break;
 	case WIRE_SIGNAL:
 	case WIRE_CLOSE:
-		if (s)
+		if (s && s->port)
+			end_dial(a, s, 125, "cancelled");
+		else if (s)
 			put_exit(a, s, 0,
 				 h->type == WIRE_SIGNAL ? wire_read_u32(&c)
 							: 1);
@@ -318,6 +422,8 @@ static void on_socket(struct loop_source *source, uint32_t events)
 	for (size_t i = 0; i < STREAMS; i++)
 		if (a->streams[i].flood)
 			pour(a, &a->streams[i]);
+		else if (a->streams[i].port)
+			pump_dial(a, &a->streams[i]);
 	flush(a);
 }
 
@@ -342,6 +448,7 @@ void fake_agent_free(struct fake_agent *a)
 		return;
 	loop_remove(&a->source);
 	close_fd(&a->fd);
+	forget_streams(a);
 	buf_done(&a->out);
 	free(a);
 }

@@ -382,4 +382,5 @@ void fake_reset(void)
 	fake_shutdowns = 0;
 	fake_detached = 0;
 	fake_stdin_bytes = 0;
+	fake_dials = 0;
 }

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -401,4 +402,22 @@ void rig_assert_valid(const struct api_object *object, const struct answer *a)
 
 	if (api_validate(object, a->json, &e) < 0)
 		fail_msg("%s: %s", e.msg, a->body);
+}
+
+uint16_t rig_free_port(void)
+{
+	for (;;) {
+		struct sockaddr_in in = { .sin_family = AF_INET,
+					  .sin_addr.s_addr =
+						  htonl(INADDR_LOOPBACK) };
+		socklen_t len = sizeof(in);
+		AUTO(fd) int tcp = socket(AF_INET, SOCK_STREAM, 0);
+		AUTO(fd) int udp = socket(AF_INET, SOCK_DGRAM, 0);
+
+		assert_true(
+			bind(tcp, (struct sockaddr *)&in, sizeof(in)) == 0 &&
+			getsockname(tcp, (struct sockaddr *)&in, &len) == 0);
+		if (bind(udp, (struct sockaddr *)&in, sizeof(in)) == 0)
+			return ntohs(in.sin_port);
+	}
 }

@@ -73,6 +73,8 @@ void rig_expect(struct rig *r, const char *method, const char *path,
 void rig_assert_valid(const struct api_object *object, const struct answer *a);
 
 int rig_connect(struct rig *r);
+/* A port of 127.0.0.1 that nobody listens on, neither TCP nor UDP. */
+uint16_t rig_free_port(void);
 /* Creates a VM ("tiny", extra members like "\"ephemeral\":true") and waits for
  * the operation; the VM's id. */
 char *rig_create(struct rig *r, const char *extra, struct answer *ret);

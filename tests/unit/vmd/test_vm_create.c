@@ -219,20 +219,23 @@ static void test_port_in_use(void **state)
 static void test_a_port_published_twice(void **state)
 {
 	static const struct {
-		const char *first, *second;
+		const char *first; /* besides the port */
+		const char *second;
+		int next; /* the second port is another one */
 		int status;
 	} cases[] = {
-		{ "\"host_port\":18080", "\"host_port\":18080", 400 },
-		{ "\"host_port\":18080,\"host_address\":\"0.0.0.0\"",
-		  "\"host_port\":18080", 400 },
-		{ "\"host_port\":18080", "\"host_port\":18081", 202 },
-		{ "\"host_port\":18080",
-		  "\"host_port\":18080,\"protocol\":\"udp\"", 202 },
-		{ "\"host_port\":18080",
-		  "\"host_port\":18080,\"host_address\":\"127.0.0.2\"", 202 },
+		{ "", "", 0, 400 },
+		{ ",\"host_address\":\"0.0.0.0\"", "", 0, 400 },
+		{ "", "", 1, 202 },
+		{ "", ",\"protocol\":\"udp\"", 0, 202 },
+		{ "", ",\"host_address\":\"127.0.0.2\"", 0, 202 },
+		{ ",\"host_address\":\"::1\"", "", 0, 202 },
 	};
+	int ports[2] = { rig_free_port(), rig_free_port() };
 	struct rig *r = *state;
+	char name[32];
 
+	(void)snprintf(name, sizeof(name), "%d/tcp", ports[0]);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct answer a;
 		char body[400];
@@ -240,20 +243,21 @@ static void test_a_port_published_twice(void **state)
 		(void)snprintf(body, sizeof(body),
 			       "{\"image\":\"tiny\",\"start\":false,"
 			       "\"network\":{\"ports\":["
-			       "{%s,\"guest_port\":80},"
-			       "{%s,\"guest_port\":81}]}}",
-			       cases[i].first, cases[i].second);
+			       "{\"host_port\":%d%s,\"guest_port\":80},"
+			       "{\"host_port\":%d%s,\"guest_port\":81}]}}",
+			       ports[0], cases[i].first, ports[cases[i].next],
+			       cases[i].second);
 		rig_call(r, "POST", "/v1/vms", "", body, &a);
 		if (a.status != cases[i].status)
 			fail_msg("%s: %d %s", body, a.status, a.body);
 		if (a.status == 400) {
 			assert_string_equal(answer_code(&a), "bad_value");
 			assert_non_null(
-				strstr(answer_text(&a, "detail"), "18080/tcp"));
+				strstr(answer_text(&a, "detail"), name));
 		}
 		answer_done(&a);
 	}
-	assert_int_equal(r->d.vm_count, 3);
+	assert_int_equal(r->d.vm_count, 4);
 }
 
 static void test_address_of_another_host(void **state)
@@ -261,6 +265,7 @@ static void test_address_of_another_host(void **state)
 	struct rig *r = *state;
 	struct answer a;
 
+	/* Refused for the address: the port does not matter. */
 	free(rig_create(r,
 			"\"network\":{\"ports\":[{\"host_port\":18080,"
 			"\"guest_port\":80,\"host_address\":"

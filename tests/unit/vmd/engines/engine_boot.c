@@ -3,9 +3,9 @@
  * Boots one VM through an engine and prints when what happened:
  *
  *   engine_boot [-e ENGINE] [-d DISK] [-m MIB] [-n] [-p] [-a ARGS] [-c COMMAND]
- *               [-t PORT] KERNEL INITRD
+ *               KERNEL INITRD
  *
- * -n: with a network, -t: and a published port, -p: print the console. The guest
+ * -n: with a network, -p: print the console. The guest
  * runs COMMAND in its shell and is then powered off through the agent. Exit status 0 when
  * the agent was ready, the command exited 0 and the end was a power-off.
  */
@@ -170,13 +170,12 @@ int main(int argc, char **argv)
 				    .name = "boot",
 				    .vcpus = 1,
 				    .memory_bytes = 256u << 20 };
-	struct vm_port port = { .host_address = "127.0.0.1" };
 	struct loop_timer deadline;
 	const char *engine = "auto";
 	struct err e = ERR_INIT;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "e:d:m:npa:c:t:")) != -1) {
+	while ((opt = getopt(argc, argv, "e:d:m:npa:c:")) != -1) {
 		switch (opt) {
 		case 'e':
 			engine = optarg;
@@ -195,13 +194,6 @@ int main(int argc, char **argv)
 			break;
 		case 'c':
 			b.command = optarg;
-			break;
-		case 't':
-			port.host_port = port.guest_port =
-				(uint16_t)strtoul(optarg, NULL, 10);
-			launch.network = true;
-			launch.ports = &port;
-			launch.port_count = 1;
 			break;
 		case 'a':
 			launch.cmdline = optarg;

@@ -2,9 +2,7 @@
 /* vmd/engine_qemu.c with programs in QEMU's place that fail in every way. */
 #include "engine_rig.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
@@ -175,32 +173,6 @@ static void test_command_line_says_what_it_must(void **state)
 	assert_null(strstr(text, "virtio-net"));
 }
 
-static void test_port_in_use_names_the_port(void **state)
-{
-	struct engine_rig *f = *state;
-	struct sockaddr_in a = { .sin_family = AF_INET,
-				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t len = sizeof(a);
-	AUTO(fd) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct vm_port port = { .host_address = "127.0.0.1", .guest_port = 80 };
-	struct err e = ERR_INIT;
-	char text[32];
-
-	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-	assert_int_equal(listen(fd, 1), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
-	port.host_port = ntohs(a.sin_port);
-	f->launch.network = true;
-	f->launch.ports = &port;
-	f->launch.port_count = 1;
-	fake_qemu(f, "exit 0");
-	assert_true(engine_rig_start_may_fail(f, &e) < 0);
-	assert_string_equal(e.code, "port_in_use");
-	(void)snprintf(text, sizeof(text), "127.0.0.1:%u", port.host_port);
-	assert_non_null(strstr(e.msg, text));
-	assert_int_equal(f->process_count, 0);
-}
-
 static void test_adopting_what_is_gone_tells_the_end(void **state)
 {
 	struct engine_rig *f = *state;
@@ -240,7 +212,6 @@ int main(void)
 		TEST(test_kill_ends_as_killed),
 		TEST(test_reason_is_found_in_the_log),
 		TEST(test_command_line_says_what_it_must),
-		TEST(test_port_in_use_names_the_port),
 		TEST(test_adopting_what_is_gone_tells_the_end),
 	};
 

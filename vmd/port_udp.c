@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * UDP of a published port: a flow for each client (its address, and the one of
+ * ours that it sent to) is a stream of the agent, so that the service sees each
+ * client as a peer of its own and its answers find the way back.
+ *
+ * Nothing waits: what has no room is lost. A flow ends when it was not used for a
+ * while; when there are too many, the one that was unused for the longest.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "vmd/vm_ports_internal.h"
+
+enum {
+	DATAGRAMS_MAX = 16, /* in one turn of the loop */
+	SWEEP_MS = 5000,
+};
+
+/* Who sent it, and to which address of ours (as the control message). */
+struct peer {
+	struct sockaddr_storage client;
+	union {
+		struct in_pktinfo four;
+		struct in6_pktinfo six;
+	} ours;
+};
+
+struct port_flow {
+	struct port *port;
+	TAILQ_ENTRY(port_flow) link;
+	struct peer peer;
+	struct agent_stream *stream;
+	uint64_t used_ms;
+	bool answered;
+};
+
+union control {
+	char space[CMSG_SPACE(sizeof(struct in6_pktinfo))];
+	struct cmsghdr align;
+};
+
+static bool is_six(const struct port *p)
+{
+	return strchr(p->spec.host_address, ':') != NULL;
+}
+
+static void flow_free(struct port_flow *f)
+{
+	struct vm_ports *all = f->port->all;
+
+	if (f->stream)
+		agent_stream_close(take_ptr(f->stream));
+	TAILQ_REMOVE(&all->flows, f, link);
+	all->flow_count--;
+	free(f);
+}
+
+static void flow_used(struct port_flow *f)
+{
+	struct vm_ports *all = f->port->all;
+
+	f->used_ms = clock_mono_ms();
+	TAILQ_REMOVE(&all->flows, f, link);
+	TAILQ_INSERT_TAIL(&all->flows, f, link);
+}
+
+/* An answer of the guest: to the client, from the address it had asked. */
+static void on_data(void *ctx, enum wire_channel channel, const void *data,
+		    size_t len)
+{
+	struct port_flow *f = ctx;
+	bool six = is_six(f->port);
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)data,
+			     .iov_len = len };
+	union control control;
+	struct msghdr msg = { .msg_name = &f->peer.client,
+			      .msg_namelen = six ? sizeof(struct sockaddr_in6)
+						 : sizeof(struct sockaddr_in),
+			      .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.space };
+	size_t info =
+		six ? sizeof(f->peer.ours.six) : sizeof(f->peer.ours.four);
+	struct cmsghdr *c;
+
+	memset(&control, 0, sizeof(control));
+	msg.msg_controllen = CMSG_SPACE(info);
+	c = CMSG_FIRSTHDR(&msg);
+	c->cmsg_level = six ? IPPROTO_IPV6 : IPPROTO_IP;
+	c->cmsg_type = six ? IPV6_PKTINFO : IP_PKTINFO;
+	c->cmsg_len = CMSG_LEN(info);
+	memcpy(CMSG_DATA(c), &f->peer.ours, info);
+	(void)sendmsg(f->port->udp_fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	f->answered = true;
+	flow_used(f);
+	agent_stream_consumed(f->stream, channel, len);
+}
+
+static void on_done(void *ctx, uint32_t status, uint32_t signal,
+		    const struct err *e)
+{
+	struct port_flow *f = ctx;
+
+	(void)status;
+	(void)signal;
+	(void)e;
+	f->stream = NULL;
+	flow_free(f);
+}
+
+static const struct agent_stream_ops flow_ops = {
+	.data = on_data,
+	.done = on_done,
+};
+
+/* The flow of a peer, a new one if need be. NULL: there can be none. */
+static struct port_flow *flow_of(struct port *p, const struct peer *peer)
+{
+	struct vm_ports *all = p->all;
+	struct vm *vm = all->vm;
+	struct port_flow *f;
+
+	TAILQ_FOREACH_REVERSE(f, &all->flows, flow_list, link)
+	if (f->port == p && memcmp(&f->peer, peer, sizeof(*peer)) == 0)
+		return f;
+	if (!agent_session_ready(vm->session))
+		return NULL;
+	if (all->flow_count == PORT_FLOWS_MAX)
+		flow_free(TAILQ_FIRST(&all->flows));
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return NULL;
+	f->port = p;
+	f->peer = *peer;
+	f->stream = agent_session_dial(vm->session, WIRE_UDP,
+				       p->spec.guest_port, &flow_ops, f, NULL);
+	if (!f->stream) {
+		free(f);
+		return NULL;
+	}
+	TAILQ_INSERT_TAIL(&all->flows, f, link);
+	all->flow_count++;
+	if (!loop_timer_armed(&all->flow_sweep))
+		loop_timer_arm(&all->flow_sweep, SWEEP_MS);
+	return f;
+}
+
+/* Its address of ours is kept, not the interface it came in by: the way back is
+ * the routing table's business, but for addresses that mean nothing without. */
+static void read_ours(struct msghdr *msg, struct peer *peer)
+{
+	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
+
+	for (; c; c = CMSG_NXTHDR(msg, c)) {
+		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+			struct in_pktinfo info;
+
+			memcpy(&info, CMSG_DATA(c), sizeof(info));
+			peer->ours.four.ipi_spec_dst = info.ipi_addr;
+		} else if (c->cmsg_level == IPPROTO_IPV6 &&
+			   c->cmsg_type == IPV6_PKTINFO) {
+			memcpy(&peer->ours.six, CMSG_DATA(c),
+			       sizeof(peer->ours.six));
+			if (!IN6_IS_ADDR_LINKLOCAL(&peer->ours.six.ipi6_addr))
+				peer->ours.six.ipi6_ifindex = 0;
+		}
+	}
+}
+
+/* One datagram. false: there is none. */
+static bool take_one(struct port *p)
+{
+	static uint8_t data[WIRE_DATAGRAM_MAX];
+	struct peer peer;
+	union control control;
+	struct iovec iov = { .iov_base = data, .iov_len = sizeof(data) };
+	struct msghdr msg = { .msg_name = &peer.client,
+			      .msg_namelen = sizeof(peer.client),
+			      .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.space,
+			      .msg_controllen = sizeof(control.space) };
+	struct port_flow *f;
+	ssize_t n;
+
+	memset(&peer, 0, sizeof(peer));
+	n = recvmsg(p->udp_fd, &msg, MSG_DONTWAIT);
+	if (n < 0)
+		return false;
+	read_ours(&msg, &peer);
+	f = flow_of(p, &peer);
+	if (f) {
+		flow_used(f);
+		(void)agent_stream_write_datagram(f->stream, data, (size_t)n);
+	}
+	return true;
+}
+
+void port_udp_readable(struct loop_source *source, uint32_t events)
+{
+	struct port *p = source->data;
+
+	(void)events;
+	for (int i = 0; i < DATAGRAMS_MAX && take_one(p); i++)
+		;
+}
+
+void port_udp_sweep(struct loop_timer *timer)
+{
+	struct vm_ports *all = timer->data;
+	uint64_t now = clock_mono_ms();
+	struct port_flow *f = TAILQ_FIRST(&all->flows), *next;
+
+	for (; f; f = next) {
+		next = TAILQ_NEXT(f, link);
+		if (now - f->used_ms >=
+		    (f->answered ? FLOW_IDLE_MS : FLOW_ASKING_MS))
+			flow_free(f);
+	}
+	if (all->flow_count)
+		loop_timer_arm(&all->flow_sweep, SWEEP_MS);
+}
+
+void port_udp_end_all(struct vm_ports *all)
+{
+	while (!TAILQ_EMPTY(&all->flows))
+		flow_free(TAILQ_FIRST(&all->flows));
+}
