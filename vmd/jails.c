@@ -6,6 +6,9 @@
 
 #include "base/checked.h"
 
+/* filter_qemu, filter_passt: see jail_filter.c */
+#include "vmd/jail_filter.inc"
+
 enum {
 	/* A guest's memory is the first to go when the host has none left, its
 	 * network helper with it; the daemon and the rest of the host stay. */
@@ -14,7 +17,8 @@ enum {
 };
 
 static const struct jail_spec rows[] = {
-	/* 256 vsock connections, clients, queues; 32 vCPUs, workers. */
+	/* 256 vsock connections, clients, queues; 32 vCPUs, workers. Its own
+	 * filters (monitor/lockdown_filter.c) need none around them. */
 	[JAIL_MONITOR] = { .limits = { .files = 1024, .processes = 64 } },
 	/* Firmware and modules lie below /usr. 255 vCPUs, a pool of 64. */
 	[JAIL_QEMU] = { .libraries = true,
@@ -39,6 +43,13 @@ void jail_of(enum jail_kind kind, const char *name, uid_t uid,
 	ret->gid = uid;
 	ret->oom_score_adj = OOM_SCORE;
 	ret->limits.locked_bytes = LOCKED_BYTES;
+	if (kind == JAIL_QEMU) {
+		ret->filter = filter_qemu;
+		ret->filter_len = ARRAY_LEN(filter_qemu);
+	} else if (kind == JAIL_PASST) {
+		ret->filter = filter_passt;
+		ret->filter_len = ARRAY_LEN(filter_passt);
+	}
 }
 
 const char *const *jail_environment(const char *run_path,

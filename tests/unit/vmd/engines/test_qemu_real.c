@@ -44,6 +44,8 @@ static int setup(void **state)
 			 0);
 	f->launch.memory_bytes = 32u << 20;
 	f->launch.emulate = true;
+	f->launch.jailed = true; /* as the daemon starts it */
+	f->launch.uid = 1879049000;
 	f->launch.kernel_path = kernel;
 	engine_rig_start(f);
 	*state = f;
