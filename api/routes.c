@@ -71,6 +71,21 @@ static const struct api_field wait_vm_query[] = {
 	QUERY_TIMEOUT,
 	END
 };
+static const struct api_field dial_query[] = {
+	{ .name = "port",
+	  .type = API_INTEGER,
+	  .flags = API_REQUIRED,
+	  .min = 1,
+	  .max = 65535,
+	  .help = "Port of the guest." },
+	{ .name = "protocol",
+	  .type = API_STRING,
+	  .max = 3,
+	  .values = api_protocols,
+	  .fallback = "\"tcp\"",
+	  .help = "Transport protocol." },
+	END
+};
 static const struct api_field console_query[] = {
 	{ .name = "replay",
 	  .type = API_BOOLEAN,
@@ -214,6 +229,18 @@ const struct api_route api_routes[API_ROUTE_COUNT] = {
 		  "are ExecControl; the daemon's are ExecEvent. In binary "
 		  "messages the first byte is the channel: 0 stdin (empty: end "
 		  "of file), 1 stdout, 2 stderr." },
+	{ .id = API_DIAL_VM,
+	  .method = "GET",
+	  .path = "/v1/vms/{vm}/dial",
+	  .query = dial_query,
+	  .answer = API_BODY_WEBSOCKET,
+	  .status = 101,
+	  .errors = agent_errors,
+	  .summary = "A connection to a port of the guest (WebSocket)",
+	  .help = "Binary messages both ways are bytes, an empty one is the end "
+		  "of that direction; with udp each message is a datagram. The "
+		  "daemon's text messages are DialEvent. Closing it before both "
+		  "directions have ended resets the connection." },
 	{ .id = API_CONSOLE_VM,
 	  .method = "GET",
 	  .path = "/v1/vms/{vm}/console",

@@ -99,6 +99,7 @@ extern const struct api_object api_operation;
 extern const struct api_object api_operation_list;
 extern const struct api_object api_problem;
 extern const struct api_object api_exec_event; /* text messages of exec */
+extern const struct api_object api_dial_event; /* text messages of dial */
 
 /* Parts of the above. */
 extern const struct api_object api_network;
@@ -113,6 +114,7 @@ extern const struct api_object api_progress;
 extern const struct api_object api_blob;
 extern const struct api_object api_exec_started;
 extern const struct api_object api_exec_progress;
+extern const struct api_object api_dial_connected;
 
 /* Every object that has a name in the document; ends with NULL. */
 extern const struct api_object *const api_objects[];

@@ -323,6 +323,29 @@ const struct api_object api_exec_event = {
 	exec_event_fields
 };
 
+static const struct api_field dial_connected_fields[] = { END };
+const struct api_object api_dial_connected = { "DialConnected",
+					       "There is a connection.",
+					       dial_connected_fields };
+
+static const struct api_field dial_event_fields[] = {
+	OBJ_OPT("progress", &api_exec_progress, "While the VM starts."),
+	{ .name = "warning",
+	  .type = API_STRING,
+	  .max = TEXT_MAX,
+	  .help = "For a person, on stderr." },
+	OBJ_OPT("connected", &api_dial_connected,
+		"The service in the guest is connected."),
+	OBJ_OPT("error", &api_problem,
+		"Refused (connection_refused) or reset (connection_reset); "
+		"close follows."),
+	END
+};
+const struct api_object api_dial_event = {
+	"DialEvent", "Text message of the daemon: one of the members.",
+	dial_event_fields
+};
+
 const struct api_object *const api_objects[] = { &api_version,
 						 &api_host,
 						 &api_engine,
@@ -350,6 +373,8 @@ const struct api_object *const api_objects[] = { &api_version,
 						 &api_blob,
 						 &api_exec_started,
 						 &api_exec_progress,
+						 &api_dial_event,
+						 &api_dial_connected,
 						 &api_problem,
 						 NULL };
 

@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The bytes of an exec connection, with back-pressure both ways: the guest gets
- * new credit when the socket has written its output, the socket is read when the
- * guest has taken the input. Neither side can make the daemon grow beyond one
- * window and two messages.
- */
+/* The messages of an exec connection, both ways. */
 #include <string.h>
 
 #include "api/names.h"
@@ -15,111 +10,52 @@
 
 static void on_started(void *ctx, uint32_t guest_pid)
 {
-	exec_tell(ctx, json_pack("{s:{s:I}}", "started", "pid",
-				 (json_int_t)guest_pid));
+	guest_ws_tell(ctx, json_pack("{s:{s:I}}", "started", "pid",
+				     (json_int_t)guest_pid));
 }
 
 static void on_data(void *ctx, enum wire_channel channel, const void *data,
 		    size_t len)
 {
-	struct exec *x = ctx;
-
-	if (channel != WIRE_OUT && channel != WIRE_ERR)
-		return;
-	if (ws_send(x->ws, false, (int)channel, data, len))
-		x->unwritten[channel - WIRE_OUT] += len;
-}
-
-void exec_drained(struct exec *x)
-{
-	for (unsigned i = 0; i < 2; i++) {
-		size_t len = x->unwritten[i];
-
-		x->unwritten[i] = 0;
-		if (len && x->stream)
-			agent_stream_consumed(x->stream,
-					      (enum wire_channel)(WIRE_OUT + i),
-					      len);
-	}
-}
-
-static void on_writable(void *ctx)
-{
-	exec_push_input(ctx);
+	if (channel == WIRE_OUT || channel == WIRE_ERR)
+		guest_ws_output(ctx, (int)channel, channel, data, len);
 }
 
 static void on_done(void *ctx, uint32_t status, uint32_t signal,
 		    const struct err *e)
 {
-	struct exec *x = ctx;
+	struct guest_ws *g = ctx;
 
-	x->stream = NULL;
+	g->stream = NULL;
 	if (e)
-		exec_fail(x, e);
+		guest_ws_fail(g, e);
 	else
-		exec_finish(x, json_pack("{s:{s:I, s:I}}", "exit", "status",
-					 (json_int_t)status, "signal",
-					 (json_int_t)signal));
+		guest_ws_finish(g, json_pack("{s:{s:I, s:I}}", "exit", "status",
+					     (json_int_t)status, "signal",
+					     (json_int_t)signal));
 }
 
 const struct agent_stream_ops exec_stream_ops = {
 	.started = on_started,
 	.data = on_data,
-	.writable = on_writable,
+	.writable = guest_ws_writable,
 	.done = on_done,
 };
 
-void exec_push_input(struct exec *x)
-{
-	if (!x->stream)
-		return;
-	while (buf_len(&x->input)) {
-		size_t n = agent_stream_write(x->stream, buf_head(&x->input),
-					      buf_len(&x->input));
-
-		if (n == 0)
-			break;
-		buf_consume(&x->input, n);
-	}
-	if (x->input_eof && buf_len(&x->input) == 0) {
-		x->input_eof = false;
-		agent_stream_write_eof(x->stream);
-	}
-	ws_pause(x->ws, buf_len(&x->input) > 0);
-}
-
-static void refuse(struct exec *x, const char *code, const char *text)
-{
-	struct err e = ERR_INIT;
-
-	(void)err_set(&e, ERR_INVALID, code, 0, "%s", text);
-	exec_fail(x, &e);
-}
-
 void exec_input(struct exec *x, const uint8_t *data, size_t len)
 {
-	if (len == 0 || data[0] != 0) {
-		refuse(x, "bad_channel",
-		       "a binary message begins with channel 0 (stdin)");
-		return;
-	}
-	if (!x->input_open) {
-		refuse(x, "stdin_closed",
-		       "input came after its end, or was not asked for with "
-		       "\"stdin\": true");
-		return;
-	}
-	if (len == 1) {
-		x->input_open = false;
-		x->input_eof = true;
-	} else if (buf_append(&x->input, data + 1, len - 1) < 0) {
-		refuse(x, "no_memory", "there is no room for this input");
-		return;
-	}
-	/* Early input waits in the socket, not here. */
-	if (!x->stream)
-		ws_pause(x->ws, buf_len(&x->input) > WS_QUEUE_LOW);
-	exec_push_input(x);
+	if (len == 0 || data[0] != 0)
+		guest_ws_refuse(&x->g, "bad_channel",
+				"a binary message begins with channel 0 "
+				"(stdin)");
+	else if (!x->g.input_open)
+		guest_ws_refuse(&x->g, "stdin_closed",
+				"input came after its end, or was not asked "
+				"for with \"stdin\": true");
+	else if (len == 1)
+		guest_ws_input_end(&x->g);
+	else
+		guest_ws_input(&x->g, data + 1, len - 1);
 }
 
 void exec_control(struct exec *x, const uint8_t *data, size_t len)
@@ -131,21 +67,21 @@ void exec_control(struct exec *x, const uint8_t *data, size_t len)
 
 	if (api_parse(&api_exec_control, (const char *)data, len, &message,
 		      &e) < 0) {
-		exec_fail(x, &e);
+		guest_ws_fail(&x->g, &e);
 		return;
 	}
-	if (!x->stream)
+	if (!x->g.stream)
 		return;
 	resize = json_object_get(message, "resize");
 	signal = json_string_value(json_object_get(message, "signal"));
 	if (resize)
 		agent_stream_resize(
-			x->stream,
+			x->g.stream,
 			(uint16_t)json_integer_value(
 				json_object_get(resize, "rows")),
 			(uint16_t)json_integer_value(
 				json_object_get(resize, "columns")));
 	if (signal)
-		agent_stream_signal(x->stream,
+		agent_stream_signal(x->g.stream,
 				    (uint32_t)api_signal_number(signal));
 }

@@ -13,6 +13,7 @@ handler_fn *const handlers[API_ROUTE_COUNT] = {
 	[API_RESTART_VM] = handle_vm_restart,
 	[API_WAIT_VM] = handle_vm_wait,
 	[API_EXEC_VM] = handle_vm_exec,
+	[API_DIAL_VM] = handle_vm_dial,
 	[API_CONSOLE_VM] = handle_vm_console,
 	[API_LOGS_VM] = handle_vm_logs,
 	[API_GET_FILES] = handle_files_get,

@@ -94,6 +94,7 @@ struct wsc {
 	char text[65536]; /* all text messages, one per line */
 	char data[65536]; /* the first bytes of channel 1 or the console */
 	size_t data_len;
+	unsigned messages, empty_messages; /* binary ones */
 	int close_code; /* 0: no close frame came */
 	bool eof, stalled; /* stalled: do not read */
 };

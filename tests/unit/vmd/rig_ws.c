@@ -102,6 +102,8 @@ static void take(struct wsc *c, int opcode, const uint8_t *data, size_t len)
 		(void)strncat(c->text, (const char *)data, len);
 		(void)strcat(c->text, "\n");
 	} else if (opcode == 2) {
+		c->messages++;
+		c->empty_messages += len == 0;
 		if (len && data[0] == 1)
 			c->out_bytes += len - 1;
 		room = sizeof(c->data) - c->data_len;
