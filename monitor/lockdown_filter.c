@@ -10,6 +10,7 @@
  */
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/fs.h>
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <seccomp.h>
@@ -122,10 +123,13 @@ static const struct row rows[] = {
 	{ SCMP_SYS(getpid), ALL, { { 0 } } },
 	{ SCMP_SYS(gettid), ALL, { { 0 } } },
 	/* The end. */
-	{ SCMP_SYS(exit_group), LOOP, { { 0 } } },
+	{ SCMP_SYS(exit_group), ALL, { { 0 } } }, /* bus_error: any thread */
 	/* vcpu; where a vCPU failed */
 	{ SCMP_SYS(ioctl), VCPU, { ARG(1, EXACT, KVM_RUN) } },
 	{ SCMP_SYS(ioctl), VCPU, { ARG(1, EXACT, KVM_GET_REGS) } },
+	{ SCMP_SYS(ioctl), VCPU, { ARG(1, EXACT, KVM_GET_SREGS) } },
+	/* blk: has the block device grown? */
+	{ SCMP_SYS(ioctl), ALL, { ARG(1, EXACT, BLKGETSIZE64) } },
 	/* Every device's interrupt. */
 	{ SCMP_SYS(ioctl), ALL, { ARG(1, EXACT, KVM_SIGNAL_MSI) } },
 	/* A driver comes or goes: by a register, at the end by the loop. */

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "monitor/acpi.h"
+#include "monitor/bus_error.h"
 #include "monitor/cpuid.h"
 #include "monitor/machine_devices.h"
 #include "monitor/mptable.h"
@@ -75,6 +76,10 @@ static void on_mmio(void *ctx, uint64_t gpa, void *data, uint32_t len,
 	on_exit_to(m, &m->mmio, gpa, data, len, write);
 }
 
+/*
+ * A kernel that was told to reset by a triple fault does so; where KVM keeps the
+ * state after one, it is known too when the guest took its handlers away first.
+ */
 static void on_vcpu_ended(void *ctx, enum vcpu_end why, const char *text)
 {
 	static const enum machine_end ends[] = {
@@ -82,15 +87,25 @@ static void on_vcpu_ended(void *ctx, enum vcpu_end why, const char *text)
 		[VCPU_END_RESET] = MACHINE_END_RESET,
 		[VCPU_END_POWEROFF] = MACHINE_END_POWEROFF,
 		[VCPU_END_FAILED] = MACHINE_END_CRASH,
+		[VCPU_END_HOST] = MACHINE_END_ERROR,
 	};
+	struct machine *m = ctx;
 
-	machine_end(ctx, ends[why], text);
+	if (why == VCPU_END_TRIPLE_FAULT &&
+	    power_resets_by_fault(m->config->boot_args))
+		machine_end(m, MACHINE_END_RESET,
+			    "the guest reset itself by a triple fault");
+	else
+		machine_end(m, ends[why], text);
 }
 
 static int on_vcpu_enter(void *ctx, struct err *e)
 {
 	struct machine *m = ctx;
+	int rc = bus_error_enter();
 
+	if (rc < 0)
+		return err_sys(e, -rc, "a stack for signals");
 	return m->enter_thread ? m->enter_thread(LOCKDOWN_VCPU, e) : 0;
 }
 

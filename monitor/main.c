@@ -28,6 +28,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "monitor/bus_error.h"
 #include "monitor/config.h"
 #include "monitor/control.h"
 #include "monitor/lockdown.h"
@@ -175,6 +176,20 @@ static int watch_signals(struct loop *loop, struct machine *m, struct err *e)
 	return loop_signals(loop, &set, on_signal, m, e);
 }
 
+/* Of the guest's memory a page can get lost at any time. */
+static int watch_memory(const struct guest_mem *mem,
+			const struct status_file *status, struct err *e)
+{
+	int rc = bus_error_init(status->fd, e);
+
+	for (size_t i = 0; rc == 0 && i < mem->count; i++)
+		bus_error_watch("guest memory", mem->regions[i].host,
+				mem->regions[i].len, mem->regions[i].gpa);
+	if (rc == 0 && bus_error_enter() < 0)
+		return err_sys(e, errno, "a stack for signals");
+	return rc;
+}
+
 static const struct {
 	const char *reason;
 	int status;
@@ -196,9 +211,11 @@ static int report_end(const struct machine *m, const char *id,
 
 	if (m->end == MACHINE_END_DEBUG_EXIT)
 		code += m->debug_exit_value & 63;
-	if (m->end == MACHINE_END_CRASH) {
-		(void)err_set(&e, ERR_INTERNAL, "guest_crashed", 0, "%s",
-			      m->end_text);
+	if (m->end == MACHINE_END_CRASH || m->end == MACHINE_END_ERROR) {
+		(void)err_set(&e, ERR_INTERNAL,
+			      m->end == MACHINE_END_CRASH ? "guest_crashed"
+							  : "memory_lost",
+			      0, "%s", m->end_text);
 		log_vm(LOG_LEVEL_ERROR, id, "%s", m->end_text);
 	} else {
 		log_vm(LOG_LEVEL_DEBUG, id, "%s", m->end_text);
@@ -232,13 +249,16 @@ static int open_log(const struct options *o, const struct config *config,
 /* Stages 3 to 8. */
 static int run(const struct options *o, const struct config *config,
 	       struct loop *loop, struct machine **m, struct control **control,
-	       struct metrics **metrics, struct err *e)
+	       struct metrics **metrics, const struct status_file *status,
+	       struct err *e)
 {
 	/* Only a vsock with a path takes the guest's calls to the host. */
 	bool calls_host = config->has_vsock &&
 			  config_inherited_fd(config->vsock_uds_path) < 0;
 	int rc = machine_new(config, loop, m, e);
 
+	if (rc == 0)
+		rc = watch_memory(&(*m)->vm.mem, status, e);
 	if (rc == 0)
 		rc = watch_signals(loop, *m, e);
 	if (rc == 0 && config->control_socket_path)
@@ -306,13 +326,14 @@ int main(int argc, char **argv)
 	if (rc == 0) {
 		loop = loop_new(&e);
 		rc = loop ? run(&options, &config, loop, &m, &control, &metrics,
-				&e)
+				&status, &e)
 			  : -1;
 	}
 	code = rc != 0 ? report_error(&e, options.id, &status)
 		       : report_end(m, options.id, &status);
 	control_free(control);
 	metrics_free(metrics);
+	bus_error_unwatch();
 	machine_free(m);
 	loop_free(loop);
 	status_close(&status);

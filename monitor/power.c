@@ -2,6 +2,8 @@
 /* Power-off and reset; see power.h. */
 #include "monitor/power.h"
 
+#include <string.h>
+
 #include "monitor/layout.h"
 
 enum {
@@ -55,6 +57,28 @@ bool power_write_reset_vector(const struct guest_mem *mem)
 	};
 
 	return guest_write(mem, GPA_RESET, code, sizeof(code));
+}
+
+/* The last type that the words name counts, as in Linux's reboot_setup(). */
+bool power_resets_by_fault(const char *boot_args)
+{
+	static const char word[] = "reboot=";
+	const char *at = boot_args, *end = strstr(boot_args, " -- ");
+	char type = '\0';
+
+	for (; (at = strstr(at, word)) && (!end || at < end); at++) {
+		const char *value = at + sizeof(word) - 1;
+
+		if (at != boot_args && at[-1] != ' ')
+			continue;
+		while (*value && *value != ' ') {
+			if (strchr("bakteqp", *value))
+				type = *value;
+			while (*value && *value != ' ' && *value++ != ',')
+				continue;
+		}
+	}
+	return type == 't';
 }
 
 void power_debug_write(void *power, const struct bus_access *access)

@@ -43,6 +43,9 @@ void power_i8042_write(void *power, const struct bus_access *access);
 void power_reset_control_write(void *power, const struct bus_access *access);
 void power_debug_write(void *power, const struct bus_access *access);
 
+/* True when the kernel's command line has Linux reset by a triple fault. */
+bool power_resets_by_fault(const char *boot_args);
+
 /* Puts the code at F000:FFF0; false without memory there. */
 bool power_write_reset_vector(const struct guest_mem *mem);
 

@@ -123,6 +123,53 @@ static void end_failed(struct vcpu *vcpu)
 	ended(vcpu, VCPU_END_FAILED, text);
 }
 
+/*
+ * Who resets a PC by a triple fault takes the interrupt table away first, so
+ * that any exception will do (Linux: idt_invalidate()). Some KVMs (SVM's) reset
+ * the vCPU at the exit: then nothing is known.
+ */
+static void end_triple_fault(struct vcpu *vcpu)
+{
+	struct kvm_sregs sregs = { .idt.limit = UINT16_MAX };
+
+	(void)kvm_ioctl(vcpu->fd, KVM_GET_SREGS, &sregs);
+	if (sregs.idt.limit == 0)
+		ended(vcpu, VCPU_END_RESET,
+		      "the guest reset itself by a triple fault");
+	else
+		ended(vcpu, VCPU_END_TRIPLE_FAULT,
+		      "the guest crashed: triple fault");
+}
+
+/* KVM_RUN failed with errno sys. New kernels say where. */
+static void end_by_host(struct vcpu *vcpu, int sys)
+{
+	const struct kvm_run *run = vcpu->run;
+	char text[200], where[40] = "";
+
+#ifdef KVM_EXIT_MEMORY_FAULT
+	if (run->exit_reason == KVM_EXIT_MEMORY_FAULT)
+		(void)snprintf(where, sizeof(where), " at %#llx",
+			       (unsigned long long)run->memory_fault.gpa);
+#else
+	(void)run;
+#endif
+	if (sys == ENOMEM)
+		(void)snprintf(text, sizeof(text),
+			       "the host has no memory left for the guest");
+	else if (sys == EHWPOISON)
+		(void)snprintf(text, sizeof(text),
+			       "the host's memory under the guest%s is broken "
+			       "(hardware error)",
+			       where);
+	else
+		(void)snprintf(text, sizeof(text),
+			       "the host cannot give the guest its memory%s: a "
+			       "page of it is gone (%s)",
+			       where, strerror(sys));
+	ended(vcpu, VCPU_END_HOST, text);
+}
+
 static void handle_io(struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
@@ -180,8 +227,7 @@ static bool handle_exit(struct vcpu *vcpu)
 	case KVM_EXIT_IOAPIC_EOI: /* our messages are edges: nothing to do */
 		return true;
 	case KVM_EXIT_SHUTDOWN:
-		ended(vcpu, VCPU_END_TRIPLE_FAULT,
-		      "the guest crashed: triple fault");
+		end_triple_fault(vcpu);
 		return false;
 	case KVM_EXIT_SYSTEM_EVENT:
 		return handle_system_event(vcpu);
@@ -236,9 +282,8 @@ static void run_guest(struct vcpu *vcpu)
 		}
 		if (errno == EAGAIN)
 			continue;
-		if (errno == EFAULT || errno == ENOMEM)
-			ended(vcpu, VCPU_END_FAILED,
-			      "the host has no memory left for the guest");
+		if (errno == EFAULT || errno == ENOMEM || errno == EHWPOISON)
+			end_by_host(vcpu, errno);
 		else
 			end_failed(vcpu);
 		return;

@@ -23,9 +23,10 @@
 /* Why a vCPU left the guest for good. */
 enum vcpu_end {
 	VCPU_END_TRIPLE_FAULT, /* KVM_EXIT_SHUTDOWN */
-	VCPU_END_RESET, /* KVM_SYSTEM_EVENT_RESET */
+	VCPU_END_RESET, /* KVM_SYSTEM_EVENT_RESET, or a fault on purpose */
 	VCPU_END_POWEROFF, /* KVM_SYSTEM_EVENT_SHUTDOWN */
 	VCPU_END_FAILED, /* KVM could not go on; see the text */
+	VCPU_END_HOST, /* the host could not give it its memory */
 };
 
 struct vcpu_ops {

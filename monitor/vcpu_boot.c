@@ -116,7 +116,8 @@ static bool make_sregs(const struct guest_mem *mem, enum boot_mode mode,
 	sregs->fs = sregs->gs = data_segment;
 	sregs->tr = tss_segment;
 	sregs->idt.base = 0;
-	sregs->idt.limit = 0;
+	/* As after a reset. 0 would look like a table taken away on purpose. */
+	sregs->idt.limit = UINT16_MAX;
 	return write_gdt(mem, &code, sregs);
 }
 

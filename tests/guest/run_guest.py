@@ -146,6 +146,12 @@ def case_triple_fault(run):
     check(run.status()["error"]["code"] == "guest_crashed", "error code")
 
 
+def case_told_fault_reset(run):
+    """The word on the command line says what a triple fault means."""
+    run.config["boot-source"]["boot_args"] = "quiet reboot=w,t panic=-1"
+    case_reset(run)
+
+
 def case_smp(run):
     run.config["machine-config"]["vcpu_count"] = 2
     run_to_end(run, 64, "debug-exit")
@@ -496,7 +502,7 @@ def case_start_time(run):
 def find_case(name):
     for suffix in ("-pvh", "-elf64"):
         name = name.removesuffix(suffix)
-    if name in ("acpi-reset", "i8042-reset", "pci-reset"):
+    if name in ("acpi-reset", "i8042-reset", "pci-reset", "fault-reset"):
         return case_reset
     return globals()["case_" + name.replace("-", "_")]
 

@@ -7,6 +7,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/kvm.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -120,6 +122,25 @@ static void try_write(void)
 	(void)syscall(SYS_write, pipe_fds[1], "x", 1);
 }
 
+static void try_disk_size(void)
+{
+	uint64_t bytes;
+
+	(void)syscall(SYS_ioctl, pipe_fds[0], BLKGETSIZE64, &bytes);
+}
+
+static void try_registers(void)
+{
+	struct kvm_sregs sregs;
+
+	(void)syscall(SYS_ioctl, pipe_fds[0], KVM_GET_SREGS, &sregs);
+}
+
+static void try_end(void)
+{
+	(void)syscall(SYS_exit_group, 0);
+}
+
 enum {
 	LOOP = 1 << LOCKDOWN_LOOP,
 	CALLING = 1 << LOCKDOWN_LOOP_CALLING,
@@ -149,6 +170,9 @@ static const struct {
 	{ "owner of a descriptor's signals", try_fcntl_owner, 0 },
 	{ "input for a terminal", try_tty_input, 0 },
 	{ "write", try_write, LOOP | CALLING | VCPU },
+	{ "size of a disk", try_disk_size, LOOP | CALLING | VCPU },
+	{ "registers", try_registers, VCPU },
+	{ "end of the process", try_end, LOOP | CALLING | VCPU },
 };
 
 struct attempt {

@@ -7,7 +7,10 @@
 #include "../test.h"
 
 #include <elf.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
 #include <linux/virtio_ring.h>
@@ -15,8 +18,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/checked.h"
@@ -365,6 +371,65 @@ static void test_stats_count_exits_and_accesses(void **state)
 	take_down(r);
 }
 
+/* KVM_RUN fails with errno sys from here on, in this process. */
+static void let_run_fail(unsigned sys)
+{
+	struct sock_filter ops[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, args[1])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, KVM_RUN, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | sys),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { ARRAY_LEN(ops), ops };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+		_exit(99);
+}
+
+/* The host's errors are its own: no crash of the guest, each with its reason. */
+static void test_memory_that_is_lost_is_the_hosts_error(void **state)
+{
+	static const struct {
+		unsigned sys;
+		const char *words;
+	} cases[] = {
+		{ EFAULT, "a page of it is gone" },
+		{ ENOMEM, "no memory left" },
+		{ EHWPOISON, "hardware error" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		int status;
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			struct rig *r = build("r");
+			struct err e = ERR_INIT;
+
+			boot(r);
+			(void)unlink(r->socket);
+			let_run_fail(cases[i].sys);
+			if (machine_start_threads(r->m, NULL, &e) < 0 ||
+			    machine_run(r->m, &e) < 0)
+				_exit(98);
+			_exit(r->m->end == MACHINE_END_ERROR &&
+					      strstr(r->m->end_text,
+						     cases[i].words)
+				      ? 0
+				      : 97);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFEXITED(status));
+		assert_int_equal(WEXITSTATUS(status), 0);
+	}
+}
+
 /* Keeps the loop thread, and so the lock, as busy as a queue without end. */
 static void greedy(struct loop_timer *timer)
 {
@@ -398,6 +463,7 @@ int main(void)
 		cmocka_unit_test(
 			test_pause_and_resume_in_quick_succession_lose_nothing),
 		cmocka_unit_test(test_busy_loop_does_not_starve_the_vcpus),
+		cmocka_unit_test(test_memory_that_is_lost_is_the_hosts_error),
 	};
 	char kernel[sizeof(dir) + 16];
 	int failed;

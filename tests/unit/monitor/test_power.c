@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "../test.h"
 
+#include "base/checked.h"
 #include "monitor/power.h"
 
 struct seen {
@@ -46,10 +47,31 @@ static void test_only_the_right_value_acts(void **state)
 	}
 }
 
+static void test_reset_by_fault_is_read_as_linux_reads_it(void **state)
+{
+	static const char *const yes[] = { "reboot=t", "quiet reboot=triple",
+					   "reboot=w,t panic=-1",
+					   "reboot=k reboot=t",
+					   "reboot=t -- reboot=k" };
+	static const char *const no[] = {
+		"",	     "reboot=k", "reboot=t reboot=k", "noreboot=t",
+		"reboot=kt", "reboot=",	 "quiet -- reboot=t"
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(yes); i++)
+		if (!power_resets_by_fault(yes[i]))
+			fail_msg("not by a fault: %s", yes[i]);
+	for (size_t i = 0; i < ARRAY_LEN(no); i++)
+		if (power_resets_by_fault(no[i]))
+			fail_msg("by a fault: %s", no[i]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_only_the_right_value_acts),
+		cmocka_unit_test(test_reset_by_fault_is_read_as_linux_reads_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
