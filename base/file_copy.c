@@ -31,6 +31,8 @@ static int copy_to(int from_fd, int dirfd, const char *name, bool durable,
 	if (fd < 0)
 		return err_sys(e, errno, "create %s", name);
 	rc = file_copy_sparse(from_fd, fd, e);
+	if (rc == 0 && fchmod(fd, st.st_mode & 0777) < 0) /* umask */
+		rc = err_sys(e, errno, "mode of %s", name);
 	if (rc == 0 && durable && fsync(fd) < 0)
 		rc = err_sys(e, errno, "write %s to the disk", name);
 	if (rc < 0)

@@ -16,6 +16,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 
+/* PIDFD_SIGNAL_PROCESS_GROUP, which Debian 12's headers do not have. */
+#define PIDFD_GROUP (1u << 2)
+
 int process_start_time(pid_t pid, uint64_t *ret_ticks)
 {
 	char path[32], text[1024], *at;
@@ -115,10 +118,14 @@ int process_signal_group(const struct process *p, int sig)
 {
 	uint64_t now_start = 0;
 
-	/* Groups have no pidfd: as long as the leader is unreaped its number
+	if (p->pidfd < 0)
+		return -ESRCH;
+	if (syscall(SYS_pidfd_send_signal, p->pidfd, sig, NULL, PIDFD_GROUP) ==
+	    0)
+		return 0;
+	/* Before Linux 6.9 groups have no pidfd: as long as the leader is unreaped its number
 	 * cannot be taken by another, which the start time shows. */
-	if (p->pidfd < 0 || p->pid <= 1 ||
-	    process_start_time(p->pid, &now_start) < 0 ||
+	if (p->pid <= 1 || process_start_time(p->pid, &now_start) < 0 ||
 	    now_start != p->start_time)
 		return -ESRCH;
 	if (kill(-p->pid, sig) < 0)

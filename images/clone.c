@@ -35,7 +35,7 @@ struct target {
 	int fd;
 	int dirfd;
 	const char *name;
-	bool named; /* has its name already: no O_TMPFILE here */
+	bool named; /* has its name: from the start where there is no O_TMPFILE */
 };
 
 static uint32_t le32_at(const uint8_t *p)
@@ -185,6 +185,7 @@ static int give_name(struct target *t, const char *to, struct err *e)
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", t->fd);
 	if (linkat(AT_FDCWD, path, t->dirfd, t->name, AT_SYMLINK_FOLLOW) < 0)
 		return err_sys(e, errno, "name the disk %s", to);
+	t->named = true;
 	return 0;
 }
 
@@ -209,8 +210,21 @@ static int explain(int rc, int from_fd, const struct target *t, const char *to,
 		       format_size(left, have));
 }
 
+/* Content before name: what has the name is whole, whatever is cut off. */
+static int finish(struct target *t, const char *to, bool durable, struct err *e)
+{
+	int rc;
+
+	if (durable && fsync(t->fd) < 0)
+		return err_sys(e, errno, "write the disk %s", to);
+	rc = give_name(t, to, e);
+	if (rc == 0 && durable && fsync(t->dirfd) < 0)
+		rc = err_sys(e, errno, "write the directory of %s", to);
+	return rc;
+}
+
 int image_clone(const char *from, const char *to, uint64_t size_bytes,
-		struct clone_result *ret, struct err *e)
+		bool durable, struct clone_result *ret, struct err *e)
 {
 	AUTO(fd) int from_fd = open(from, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct target t = { .fd = -1, .dirfd = -1 };
@@ -234,7 +248,7 @@ int image_clone(const char *from, const char *to, uint64_t size_bytes,
 	if (!rc) {
 		rc = fill(from_fd, &t, fs, &result, e);
 		if (!rc)
-			rc = give_name(&t, to, e);
+			rc = finish(&t, to, durable, e);
 		close_fd(&t.fd); /* frees the space before it is counted */
 		if (rc < 0 && t.named)
 			(void)unlinkat(t.dirfd, t.name, 0);

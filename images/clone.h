@@ -24,9 +24,9 @@ struct clone_result {
  *
  * The file gets its name when it is complete; when this fails, or the process is
  * killed, nothing is left behind (except, killed, on file systems that have no
- * O_TMPFILE).
+ * O_TMPFILE). durable: content and name are on the disk when it succeeds.
  */
 int image_clone(const char *from, const char *to, uint64_t size_bytes,
-		struct clone_result *ret, struct err *e);
+		bool durable, struct clone_result *ret, struct err *e);
 
 #endif

@@ -184,8 +184,10 @@ static int give_name(const struct publish *p, const struct image *img,
 				       img->name);
 		return err_sys(e, errno, "publish the image '%s'", img->name);
 	}
-	(void)fsync(p->store->manifests_fd);
-	return 0;
+	return fsync(p->store->manifests_fd) < 0
+		       ? err_sys(e, errno, "write the image '%s' to the disk",
+				 img->name)
+		       : 0;
 }
 
 int image_publish(const struct publish *p, struct image *img, struct err *e)

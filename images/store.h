@@ -71,9 +71,9 @@ int image_store_get(struct image_store *s, const char *ref, struct image *ret,
 /* All images, sorted by name; *ret is malloc'd. */
 int image_store_list(struct image_store *s, struct image **ret,
 		     size_t *ret_count, struct err *e);
-/* Removes the name (a damaged image too), then blobs that no manifest uses. Who
- * uses an image is the caller's knowledge: check before. While a build is just
- * publishing, unused blobs stay for the next sweep: this never waits. */
+/* Removes the name (a damaged image too), for good: it is gone from the disk on
+ * return, which may take a moment. Blobs that no manifest uses go with the next
+ * sweep. Who uses an image is the caller's knowledge: check before. */
 int image_store_remove(struct image_store *s, const char *name, struct err *e);
 /* Removes staging directories except those whose vmd-image still runs, and
  * unused blobs. Returns how many things were removed, or a negative errno. Slow:

@@ -148,9 +148,10 @@ int image_store_remove(struct image_store *s, const char *name, struct err *e)
 				       ENOENT, "there is no image '%s'", name);
 		return err_sys(e, errno, "remove image '%s'", name);
 	}
-	(void)fsync(s->manifests_fd);
-	(void)collect_if_free(s);
-	return 0;
+	return fsync(s->manifests_fd) < 0
+		       ? err_sys(e, errno, "remove image '%s' from the disk",
+				 name)
+		       : 0;
 }
 
 /*

@@ -13,8 +13,10 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/parse.h"
+#include "base/process.h"
 #include "images/build.h"
 #include "images/clone.h"
+#include "images/discard.h"
 #include "images/recipe.h"
 #include "images/report.h"
 #include "images/store_internal.h"
@@ -30,22 +32,36 @@ enum option_id {
 	OPT_FROM,
 	OPT_TO,
 	OPT_SIZE,
-	OPT_IMAGE
+	OPT_IMAGE,
+	OPT_VOLATILE,
+	OPT_DIR,
+	OPT_MARK,
+	OPT_GROUP
+};
+
+enum {
+	DIRS_MAX = 4
 };
 
 struct arguments {
 	struct build_request build;
 	const char *option_list[RECIPE_OPTIONS_MAX + 1];
-	const char *from, *to, *size, *image;
+	const char *from, *to, *size, *image, *mark, *group;
+	const char *dirs[DIRS_MAX];
+	size_t dir_count;
+	bool is_volatile;
 };
 
 static const char usage[] =
 	"usage: vmd-image build --store DIR --staging ID --recipe NAME\n"
 	"                       --name NAME [--option KEY=VALUE]... "
 	"[--replace]\n"
-	"       vmd-image clone --from BLOB --to PATH [--size BYTES]\n"
+	"       vmd-image clone --from BLOB --to PATH [--size BYTES] "
+	"[--volatile]\n"
 	"       vmd-image verify --store DIR [--image NAME|ID]\n"
 	"       vmd-image sweep --store DIR\n"
+	"       vmd-image discard --dir DIR...\n"
+	"       vmd-image reap --mark TEXT [--group PID]\n"
 	"       vmd-image describe --recipe NAME\n";
 
 static int bad_usage(struct err *e, const char *what)
@@ -82,7 +98,8 @@ static int run_clone(const struct arguments *a, json_t **ret, struct err *e)
 	if (a->size)
 		rc = parse_size(a->size, "--size", &size, e);
 	if (!rc)
-		rc = image_clone(a->from, a->to, size, &result, e);
+		rc = image_clone(a->from, a->to, size, !a->is_volatile, &result,
+				 e);
 	if (rc < 0)
 		return rc;
 	*ret = json_pack("{s:I, s:b, s:b}", "size_bytes",
@@ -125,6 +142,41 @@ static int run_sweep(const struct arguments *a, json_t **ret, struct err *e)
 	return 0;
 }
 
+static int run_discard(const struct arguments *a, json_t **ret, struct err *e)
+{
+	int rc = 0, emptied = 0;
+
+	if (!a->dir_count)
+		return bad_usage(e, "discard needs --dir");
+	/* The others also when one fails. */
+	for (size_t i = 0; i < a->dir_count; i++) {
+		int one = discard_trash(a->dirs[i], e);
+
+		if (one < 0)
+			rc = one;
+		else
+			emptied += one;
+	}
+	*ret = json_pack("{s:i}", "emptied", emptied);
+	return rc;
+}
+
+static int run_reap(const struct arguments *a, json_t **ret, struct err *e)
+{
+	uint64_t group = 0;
+	int rc = 0;
+
+	if (!a->mark || !a->mark[0])
+		return bad_usage(e, "reap needs --mark");
+	if (a->group)
+		rc = parse_u64(a->group, 2, INT32_MAX, "--group", &group, e);
+	if (rc == 0)
+		*ret = json_pack("{s:i}", "ended",
+				 (int)process_end_marked(a->mark,
+							 (pid_t)group));
+	return rc;
+}
+
 static int run_describe(const struct arguments *a, json_t **ret, struct err *e)
 {
 	AUTO(recipe) struct recipe r = { .name = "" };
@@ -156,6 +208,7 @@ struct command {
 static const struct command commands[] = {
 	{ "build", run_build },	      { "clone", run_clone },
 	{ "verify", run_verify },     { "sweep", run_sweep },
+	{ "discard", run_discard },   { "reap", run_reap },
 	{ "describe", run_describe },
 };
 
@@ -173,6 +226,10 @@ static int parse_arguments(int argc, char **argv, struct arguments *a,
 		{ "to", required_argument, NULL, OPT_TO },
 		{ "size", required_argument, NULL, OPT_SIZE },
 		{ "image", required_argument, NULL, OPT_IMAGE },
+		{ "volatile", no_argument, NULL, OPT_VOLATILE },
+		{ "dir", required_argument, NULL, OPT_DIR },
+		{ "mark", required_argument, NULL, OPT_MARK },
+		{ "group", required_argument, NULL, OPT_GROUP },
 		{ NULL, 0, NULL, 0 },
 	};
 	struct build_request *b = &a->build;
@@ -213,6 +270,20 @@ static int parse_arguments(int argc, char **argv, struct arguments *a,
 			break;
 		case OPT_IMAGE:
 			a->image = optarg;
+			break;
+		case OPT_VOLATILE:
+			a->is_volatile = true;
+			break;
+		case OPT_DIR:
+			if (a->dir_count == DIRS_MAX)
+				return bad_usage(e, "too many --dir");
+			a->dirs[a->dir_count++] = optarg;
+			break;
+		case OPT_MARK:
+			a->mark = optarg;
+			break;
+		case OPT_GROUP:
+			a->group = optarg;
 			break;
 		default:
 			return bad_usage(e, "an option is unknown or lacks its "

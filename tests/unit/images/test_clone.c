@@ -82,7 +82,7 @@ static void test_clone_keeps_content_and_holes(void **state)
 	AUTO(fd) int fd = -1;
 
 	write_at(f->from, 64 * MIB, 32 * MIB, "payload");
-	assert_int_equal(image_clone(f->from, f->to, 0, &r, &e), 0);
+	assert_int_equal(image_clone(f->from, f->to, 0, true, &r, &e), 0);
 	assert_int_equal(r.size_bytes, 64 * MIB);
 	assert_int_equal(stat(f->to, &st), 0);
 	assert_int_equal(st.st_size, 64 * MIB);
@@ -100,12 +100,12 @@ static void test_clone_sizes(void **state)
 	struct err e = ERR_INIT;
 
 	write_at(f->from, MIB, 0, "x");
-	assert_true(image_clone(f->from, f->to, MIB - 512, &r, &e) < 0);
+	assert_true(image_clone(f->from, f->to, MIB - 512, true, &r, &e) < 0);
 	assert_string_equal(e.code, "disk_too_small");
-	assert_true(image_clone(f->from, f->to, MIB + 1, &r, &e) < 0);
+	assert_true(image_clone(f->from, f->to, MIB + 1, true, &r, &e) < 0);
 	assert_string_equal(e.code, "disk_size_invalid");
 	assert_true(access(f->to, F_OK) < 0);
-	assert_int_equal(image_clone(f->from, f->to, 2 * MIB, &r, &e), 0);
+	assert_int_equal(image_clone(f->from, f->to, 2 * MIB, true, &r, &e), 0);
 	assert_int_equal(r.size_bytes, 2 * MIB);
 	assert_false(r.grown); /* no file system that could grow */
 }
@@ -118,14 +118,14 @@ static void test_clone_refuses_existing_target_and_odd_source(void **state)
 
 	write_at(f->from, MIB, 0, "x");
 	write_at(f->to, 1, 0, "y");
-	assert_true(image_clone(f->from, f->to, 0, &r, &e) < 0);
+	assert_true(image_clone(f->from, f->to, 0, true, &r, &e) < 0);
 	assert_int_equal(e.kind, ERR_CONFLICT);
 	assert_string_equal(e.code, "disk_exists");
-	assert_true(image_clone("/nowhere", f->to, 0, &r, &e) < 0);
+	assert_true(image_clone("/nowhere", f->to, 0, true, &r, &e) < 0);
 	assert_int_equal(e.kind, ERR_NOT_FOUND);
-	assert_true(image_clone("/dev/null", f->to, 0, &r, &e) < 0);
+	assert_true(image_clone("/dev/null", f->to, 0, true, &r, &e) < 0);
 	assert_string_equal(e.code, "not_a_file");
-	assert_true(image_clone(f->dir, f->to, 0, &r, &e) < 0);
+	assert_true(image_clone(f->dir, f->to, 0, true, &r, &e) < 0);
 }
 
 static void test_clone_brings_the_cut_disk_back_and_grows_it(void **state)
@@ -153,16 +153,17 @@ static void test_clone_brings_the_cut_disk_back_and_grows_it(void **state)
 	}
 	/* As publishing does: the hole at the end is not stored. */
 	assert_int_equal(truncate(f->from, 32 * MIB), 0);
-	assert_int_equal(image_clone(f->from, f->to, 0, &r, &e), 0);
+	assert_int_equal(image_clone(f->from, f->to, 0, true, &r, &e), 0);
 	assert_int_equal(r.size_bytes, 128 * MIB);
 	assert_false(r.grown);
 	assert_int_equal(run(check), 0);
 	assert_int_equal(unlink(f->to), 0);
 
-	assert_true(image_clone(f->from, f->to, 64 * MIB, &r, &e) < 0);
+	assert_true(image_clone(f->from, f->to, 64 * MIB, true, &r, &e) < 0);
 	assert_string_equal(e.code, "disk_too_small");
 
-	assert_int_equal(image_clone(f->from, f->to, 400 * MIB, &r, &e), 0);
+	assert_int_equal(image_clone(f->from, f->to, 400 * MIB, true, &r, &e),
+			 0);
 	assert_int_equal(r.size_bytes, 400 * MIB);
 	assert_true(r.grown);
 	assert_int_equal(run(check), 0);
@@ -189,7 +190,7 @@ static void test_clone_disk_full_leaves_nothing(void **state)
 		print_message("SKIP a small tmpfs needs root\n");
 		skip();
 	}
-	rc = image_clone(f->from, to, 0, &r, &e);
+	rc = image_clone(f->from, to, 0, true, &r, &e);
 	if (rc >= 0 || access(to, F_OK) == 0 || e.kind != ERR_NO_SPACE) {
 		(void)umount(small);
 		fail_msg("rc %d, kind %d: %s", rc, (int)e.kind, e.msg);
