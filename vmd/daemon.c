@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "vmd/trash.h"
 #include "vmd/vm.h"
 
 enum {
@@ -92,12 +93,15 @@ int daemon_open(struct daemon *d, struct loop *loop,
 		.lock_fd = -1,
 		.state_vms_fd = -1,
 		.run_vms_fd = -1,
+		.state_trash_fd = -1,
+		.run_trash_fd = -1,
 		.started_ms = clock_wall_ms(),
 	};
 	LIST_INIT(&d->vms);
 	TAILQ_INIT(&d->turns.waiting);
 	LIST_INIT(&d->operations);
 	LIST_INIT(&d->retired_tasks);
+	LIST_INIT(&d->image_removals);
 	LIST_INIT(&d->watches);
 	rc = file_make_dirs(config->state_dir, 0700, e);
 	if (rc == 0)
@@ -109,6 +113,12 @@ int daemon_open(struct daemon *d, struct loop *loop,
 			      e);
 	if (rc == 0)
 		rc = make_dir(config->run_dir, "vms", NULL, &d->run_vms_fd, e);
+	if (rc == 0)
+		rc = make_dir(config->state_dir, "trash", NULL,
+			      &d->state_trash_fd, e);
+	if (rc == 0)
+		rc = make_dir(config->run_dir, "trash", NULL, &d->run_trash_fd,
+			      e);
 	if (rc == 0)
 		rc = make_dir(config->state_dir, "images", &d->images_dir, NULL,
 			      e);
@@ -135,8 +145,7 @@ void daemon_close(struct daemon *d)
 	d->stopping = true;
 	while ((vm = LIST_FIRST(&d->vms))) {
 		/* The next daemon reports an operation that was cut off. */
-		if (vm->clone)
-			task_kill(take_ptr(vm->clone));
+		vm_stop_making(vm);
 		vm_free(vm);
 	}
 	while ((op = LIST_FIRST(&d->operations))) {
@@ -149,6 +158,7 @@ void daemon_close(struct daemon *d)
 	}
 	if (d->sweep)
 		task_kill(take_ptr(d->sweep));
+	trash_close(d);
 	tasks_abandon_retired(d);
 	loop_timer_disarm(&d->notify);
 	for (size_t i = 0; i < OBITUARIES; i++)

@@ -97,6 +97,13 @@ struct daemon {
 	uint32_t uid_next; /* of the range for VMs; see vm_launch.c */
 	LIST_HEAD(, operation) operations;
 	LIST_HEAD(, task) retired_tasks;
+	LIST_HEAD(, image_removal) image_removals;
+	int state_trash_fd, run_trash_fd; /* see trash.h */
+	struct task *emptying; /* the trash, while it runs */
+	bool empty_wanted;
+	uint64_t trash_count;
+	struct loop_timer empty_again;
+	struct store_waiter trash_waiter;
 	struct task *sweep; /* of the image store, while it runs */
 	bool sweep_again;
 	LIST_HEAD(, watch) watches;
@@ -143,6 +150,9 @@ void daemon_changed(struct daemon *d);
 
 /* image_sweep.c: removes what no build owns and no image needs, soon. */
 void daemon_sweep_images(struct daemon *d);
+
+/* handlers_image_delete.c: a conflict when that image is being removed. */
+int daemon_image_stays(const struct daemon *d, const char *name, struct err *e);
 
 void daemon_bury(struct daemon *d, const char *id, const struct err *why,
 		 json_t *vm);

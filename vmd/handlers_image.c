@@ -87,43 +87,6 @@ void handle_image_get(struct request *r)
 		request_json(r, 200, image_json(r->daemon, &image), NULL);
 }
 
-void handle_image_delete(struct request *r)
-{
-	struct daemon *d = r->daemon;
-	struct err e = ERR_INIT;
-	struct image image;
-	struct vm *vm;
-
-	if (image_store_get(d->images, r->params.value, &image, &e) < 0 &&
-	    strcmp(e.code, "image_corrupt") != 0) {
-		request_fail(r, &e);
-		return;
-	}
-	if (e.kind != ERR_NONE) { /* what is broken can be removed, by name */
-		image = (struct image){ 0 };
-		(void)snprintf(image.name, sizeof(image.name), "%.63s",
-			       r->params.value);
-		err_clear(&e);
-	}
-	LIST_FOREACH(vm, &d->vms, link)
-	{
-		if (strcmp(vm->row.image_id, image.id) != 0)
-			continue;
-		(void)err_set(
-			&e, ERR_CONFLICT, "image_in_use", 0,
-			"image '%s' is used by VM '%s': remove that first",
-			image.name, vm->row.name);
-		request_fail(r, &e);
-		return;
-	}
-	if (image_store_remove(d->images, image.name, &e) < 0)
-		request_fail(r, &e);
-	else
-		request_empty(r, 204);
-	if (d->sweep) /* it may have counted this image among the living */
-		daemon_sweep_images(d);
-}
-
 static void forget_staging(struct daemon *d, const char *op_id)
 {
 	struct err e = ERR_INIT;
@@ -249,7 +212,8 @@ void handle_image_create(struct request *r)
 	struct err e = ERR_INIT;
 	char id[ID_LEN + 1];
 
-	if (building_already(r->daemon, name, &e) < 0) {
+	if (building_already(r->daemon, name, &e) < 0 ||
+	    daemon_image_stays(r->daemon, name, &e) < 0) {
 		request_fail(r, &e);
 		return;
 	}

@@ -21,8 +21,6 @@
 #include "vmd/id.h"
 #include "vmd/jails.h"
 
-#define TASK_MARK "VMD_OPERATION="
-
 /* Image builds need most file capabilities; these nobody here needs. */
 static const unsigned unwanted[] = {
 	CAP_SYS_MODULE,	  CAP_SYS_RAWIO,       CAP_SYS_BOOT,
@@ -79,9 +77,10 @@ int privops_vm_dir_open(int parent_fd, const char *vm_id, int *ret_fd,
 	return 0;
 }
 
-int privops_vm_dir_remove(int parent_fd, const char *vm_id, struct err *e)
+int privops_vm_dir_rename(int parent_fd, const char *name, int to_fd,
+			  const char *to_name)
 {
-	return file_remove_tree(parent_fd, vm_id, e);
+	return renameat(parent_fd, name, to_fd, to_name) < 0 ? -errno : 0;
 }
 
 static const char **environ_with(const char *entry)
@@ -97,7 +96,8 @@ static const char **environ_with(const char *entry)
 	/* First, where a bounded read of the environment finds it. */
 	env[kept++] = entry;
 	for (size_t i = 0; i < n; i++)
-		if (strncmp(environ[i], TASK_MARK, strlen(TASK_MARK)) != 0)
+		if (strncmp(environ[i], PRIVOPS_TASK_MARK,
+			    strlen(PRIVOPS_TASK_MARK)) != 0)
 			env[kept++] = environ[i];
 	return env;
 }
@@ -107,7 +107,7 @@ int privops_task_spawn(const char *op_id, const char *const *argv,
 		       struct err *e)
 {
 	const struct process_fd fds[] = { { stdout_fd, 1 }, { stderr_fd, 2 } };
-	char mark[sizeof(TASK_MARK) + ID_LEN];
+	char mark[sizeof(PRIVOPS_TASK_MARK) + ID_LEN];
 	struct process_spec spec = {
 		.argv = argv,
 		.fds = fds,
@@ -121,7 +121,7 @@ int privops_task_spawn(const char *op_id, const char *const *argv,
 		spec.die_with_parent = true;
 		return process_spawn(&spec, ret, e);
 	}
-	(void)snprintf(mark, sizeof(mark), TASK_MARK "%s", op_id);
+	(void)snprintf(mark, sizeof(mark), PRIVOPS_TASK_MARK "%s", op_id);
 	env = environ_with(mark);
 	if (!env)
 		return err_sys(e, ENOMEM, "starting %s", argv[0]);
@@ -147,42 +147,12 @@ static bool read_environ(int proc_fd, const char *pid, char *env, size_t size)
 	return true;
 }
 
-/* true when the environment of that process has our mark. */
-static bool is_marked(int proc_fd, const char *pid, const char *mark)
+void privops_task_end(const char *op_id)
 {
-	AUTO(fd) int fd = -1;
-	char path[64], env[16384];
-	ssize_t len;
+	char mark[sizeof(PRIVOPS_TASK_MARK) + ID_LEN];
 
-	(void)snprintf(path, sizeof(path), "%.20s/environ", pid);
-	fd = openat(proc_fd, path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	len = read(fd, env, sizeof(env));
-	return len > 0 && memmem(env, (size_t)len, mark, strlen(mark)) != NULL;
-}
-
-void privops_task_end(const char *op_id, pid_t leader)
-{
-	char mark[sizeof(TASK_MARK) + ID_LEN];
-	struct dirent *entry;
-	DIR *proc = opendir("/proc");
-
-	(void)snprintf(mark, sizeof(mark), TASK_MARK "%s", op_id);
-	if (!proc)
-		return;
-	while ((entry = readdir(proc))) {
-		uint64_t pid;
-
-		if (parse_u64(entry->d_name, 2, INT32_MAX, "pid", &pid, NULL) <
-			    0 ||
-		    (leader && getpgid((pid_t)pid) != leader) ||
-		    (pid_t)pid == getpid() ||
-		    !is_marked(dirfd(proc), entry->d_name, mark))
-			continue;
-		(void)kill((pid_t)pid, SIGKILL);
-	}
-	(void)closedir(proc);
+	(void)snprintf(mark, sizeof(mark), PRIVOPS_TASK_MARK "%s", op_id);
+	(void)process_end_marked(mark, 0);
 }
 
 int privops_process_end(pid_t pid, uint64_t start_time)
@@ -236,8 +206,10 @@ void privops_strays_end(const char *run_dir,
 		uint64_t pid, start;
 		const char *id = env + mark_len;
 
+		/* The time first: what is looked at then is what is ended. */
 		if (parse_u64(entry->d_name, 2, INT32_MAX, "pid", &pid, NULL) <
 			    0 ||
+		    process_start_time((pid_t)pid, &start) < 0 ||
 		    !read_environ(dirfd(proc), entry->d_name, env,
 				  sizeof(env)) ||
 		    strncmp(env, mark, mark_len) != 0)
@@ -248,8 +220,7 @@ void privops_strays_end(const char *run_dir,
 			continue;
 		log_info("ending process %d: VM %s does not know it", (int)pid,
 			 id);
-		if (process_start_time((pid_t)pid, &start) == 0)
-			(void)privops_process_end((pid_t)pid, start);
+		(void)privops_process_end((pid_t)pid, start);
 	}
 	(void)closedir(proc);
 }

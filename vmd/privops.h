@@ -23,7 +23,12 @@ int privops_init(struct err *e);
 /* Makes (if needed) and opens the directory of one VM below parent_fd. */
 int privops_vm_dir_open(int parent_fd, const char *vm_id, int *ret_fd,
 			struct err *e);
-int privops_vm_dir_remove(int parent_fd, const char *vm_id, struct err *e);
+/* To another directory of the same file system, in one step. 0 or -errno. */
+int privops_vm_dir_rename(int parent_fd, const char *name, int to_fd,
+			  const char *to_name);
+
+/* In the environment of a task's processes, before the operation's id. */
+#define PRIVOPS_TASK_MARK "VMD_OPERATION="
 
 /* Starts a program for an operation in a process group of its own, marked with
  * the operation's id so that its processes can be told from all others; without
@@ -31,9 +36,9 @@ int privops_vm_dir_remove(int parent_fd, const char *vm_id, struct err *e);
 int privops_task_spawn(const char *op_id, const char *const *argv,
 		       int stdout_fd, int stderr_fd, struct process *ret,
 		       struct err *e);
-/* Ends every process of the task, also after its leader has gone; leader 0:
- * whatever bears the mark, in any process group. */
-void privops_task_end(const char *op_id, pid_t leader);
+/* Ends whatever bears the mark of that operation. Reads /proc: for the start of
+ * a daemon only; while it serves, vmd-image does it (task.c). */
+void privops_task_end(const char *op_id);
 
 /* Ends the process if it still is the one that was journalled. 0, or -ESRCH:
  * it had ended already. */

@@ -28,6 +28,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "vmd/privops.h"
+#include "vmd/trash.h"
 #include "vmd/vm.h"
 #include "vmd/vm_ports.h"
 
@@ -71,7 +72,7 @@ static void end_task(void *ctx, const struct op_row *row)
 {
 	(void)ctx;
 	if (row->state == API_OP_RUNNING)
-		privops_task_end(row->id, 0);
+		privops_task_end(row->id);
 }
 
 /* Operations died with the daemon; what they had started must not go on. */
@@ -227,8 +228,9 @@ static void judge(struct vm *vm, bool same_boot)
 }
 
 /* Directories without a VM. */
-static void sweep_dir(struct daemon *d, int dirfd)
+static void sweep_dir(struct daemon *d, bool of_run)
 {
+	int dirfd = of_run ? d->run_vms_fd : d->state_vms_fd;
 	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *entry;
@@ -243,7 +245,7 @@ static void sweep_dir(struct daemon *d, int dirfd)
 		if (entry->d_name[0] == '.' || vm_find_id(d, entry->d_name))
 			continue;
 		log_info("removing %s: it belongs to no VM", entry->d_name);
-		if (privops_vm_dir_remove(dirfd, entry->d_name, &e) < 0)
+		if (trash_dir(d, of_run, entry->d_name, NULL, &e) < 0)
 			log_warn("%s", e.msg);
 		else
 			d->count.swept++;
@@ -304,14 +306,16 @@ int daemon_reconcile(struct daemon *d, struct err *e)
 	same_boot = strcmp(boot_id, last_boot_id) == 0;
 	if (same_boot)
 		journalled_processes(d, rows, count);
+	trash_find_removed(d);
 	for (vm = LIST_FIRST(&d->vms); vm; vm = next) {
 		next = LIST_NEXT(vm, link);
 		judge(vm, same_boot);
 	}
 	privops_strays_end(d->config->run_dir, is_of_vm, d);
 	sweep_journal(d, rows, count, same_boot);
-	sweep_dir(d, d->run_vms_fd);
-	sweep_dir(d, d->state_vms_fd);
+	sweep_dir(d, true);
+	sweep_dir(d, false);
+	trash_empty(d);
 	daemon_sweep_images(d);
 	return store_meta_put(d->store, "boot_id", boot_id, e);
 }

@@ -20,8 +20,6 @@ enum {
 	LINE_MAX_BYTES = 65536,
 	TAIL_BYTES = 65536,
 	ARGS_MAX = 96,
-	/* A killed child is gone in microseconds, unless a disk holds it. */
-	KILL_WAIT_MS = 20,
 	FORGET_AGAIN_MS = 1000
 };
 
@@ -29,7 +27,8 @@ struct task {
 	struct daemon *daemon;
 	struct operation *op; /* NULL once it was killed */
 	char op_id[ID_LEN + 1]; /* "" for no operation: nothing is journalled */
-	bool stages; /* leaves a staging directory when it is killed */
+	bool stages; /* a build: has a staging directory, and starts programs */
+	struct task *reaper; /* ends what it had started */
 	LIST_ENTRY(task) link; /* of those that nobody waits for any more */
 	struct loop_timer again;
 	struct process process;
@@ -81,18 +80,53 @@ static void on_again(struct loop_timer *timer)
 	task_free(t);
 }
 
-/* The child is gone: so must be its journal row, when the store takes that. */
+static void on_reaped(void *data, const json_t *result, const struct err *e)
+{
+	struct task *t = data;
+
+	(void)result;
+	t->reaper = NULL;
+	if (e)
+		log_warn("operation %s: %s", t->op_id, e->msg);
+	loop_timer_arm_soon(&t->again);
+}
+
+/*
+ * What a build had started must not outlive it, even when it left the group:
+ * found by their mark in all of /proc, which takes a child.
+ */
+static bool reap_rest(struct task *t)
+{
+	char mark[64], group[16];
+	const char *const args[] = { "reap",	"--mark", mark,
+				     "--group", group,	  NULL };
+	struct err e = ERR_INIT;
+
+	if (!t->stages || !t->op_id[0] || t->daemon->stopping)
+		return false;
+	(void)snprintf(mark, sizeof(mark), PRIVOPS_TASK_MARK "%s", t->op_id);
+	(void)snprintf(group, sizeof(group), "%d", (int)t->process.pid);
+	t->reaper = task_start(t->daemon, NULL, args, on_reaped, t, &e);
+	if (!t->reaper)
+		log_warn("operation %s: %s", t->op_id, e.msg);
+	return t->reaper;
+}
+
+/* The child is gone: so must be what it had started, and its journal row, when
+ * the store takes that. */
 static void retire(struct task *t)
 {
 	loop_remove(&t->out);
 	loop_remove(&t->err);
 	loop_remove(&t->exit);
-	if (forget(t) == 0) {
-		task_free(t);
-		return;
+	if (!reap_rest(t)) {
+		if (forget(t) == 0) {
+			task_free(t);
+			return;
+		}
+		loop_timer_arm(&t->again, FORGET_AGAIN_MS);
 	}
 	LIST_INSERT_HEAD(&t->daemon->retired_tasks, t, link);
-	loop_timer_arm(&t->again, FORGET_AGAIN_MS);
 }
 
 static void take_line(struct task *t, const char *text, size_t len)
@@ -210,13 +244,6 @@ static void judge(struct task *t, const struct process_exit *end,
 		      tail_text(t, tail));
 }
 
-/* What it had started must not outlive it. */
-static void end_rest(struct task *t)
-{
-	if (t->op_id[0])
-		privops_task_end(t->op_id, t->process.pid);
-}
-
 static void on_exit_event(struct loop_source *source, uint32_t events)
 {
 	struct task *t = source->data;
@@ -240,7 +267,6 @@ static void on_exit_event(struct loop_source *source, uint32_t events)
 			break;
 	judge(t, &end, &e);
 	result = json_incref(json_object_get(t->last, "result"));
-	end_rest(t);
 	retire(t);
 	done(data, result, e.kind == ERR_NONE ? NULL : &e);
 }
@@ -274,7 +300,7 @@ static int watch_all(struct task *t, struct err *e)
 	return rc == 0 ? 0 : err_sys(e, -rc, "watching vmd-image");
 }
 
-/* The end of one that was killed and took longer than we waited. */
+/* The end of one that was killed. */
 static void on_killed(struct loop_source *source, uint32_t events)
 {
 	struct task *t = source->data;
@@ -363,15 +389,8 @@ pid_t task_pid(const struct task *t)
 
 void task_kill(struct task *t)
 {
-	struct process_exit end;
-
 	(void)process_signal_group(&t->process, SIGKILL);
-	end_rest(t);
-	if (process_wait(&t->process, KILL_WAIT_MS, &end) == 0) {
-		retire(t);
-		return;
-	}
-	/* Its journal row stays as long as it does. */
+	/* Its journal row stays as long as it does: a hanging disk may hold it. */
 	loop_remove(&t->out);
 	loop_remove(&t->err);
 	t->op = NULL;
@@ -390,6 +409,8 @@ void tasks_abandon_retired(struct daemon *d)
 
 	while ((t = LIST_FIRST(&d->retired_tasks))) {
 		LIST_REMOVE(t, link);
+		if (t->reaper)
+			task_abandon(take_ptr(t->reaper));
 		task_free(t);
 	}
 }

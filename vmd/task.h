@@ -26,8 +26,8 @@ struct task *task_start(struct daemon *d, struct operation *op,
 			const char *const *args, task_done_fn *done, void *data,
 			struct err *e);
 pid_t task_pid(const struct task *t);
-/* Ends it at once; done is not called. What a hanging disk holds is reaped, and
- * taken off the journal, when it lets go. */
+/* Ends it; done is not called. It is reaped, and taken off the journal, when it
+ * is gone: at once, unless a hanging disk holds it. */
 void task_kill(struct task *t);
 /* Forgets it: child and journal row stay, as if the daemon had died. */
 void task_abandon(struct task *t);

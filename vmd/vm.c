@@ -65,6 +65,7 @@ void vm_free(struct vm *vm)
 	if (vm->handle)
 		vm->engine->release(take_ptr(vm->handle));
 	close_fd(&vm->run_dirfd);
+	vm_stop_making(vm);
 	vm_console_end(vm);
 	LIST_REMOVE(vm, link);
 	if (vm->indexed)
@@ -148,7 +149,7 @@ int vm_idle(const struct vm *vm, struct err *e)
 
 bool vm_is_active(const struct vm *vm)
 {
-	return vm->handle || vm->clone ||
+	return vm->handle || vm->clone || vm->files ||
 	       (vm->op && (vm->row.state == API_VM_CREATING ||
 			   vm->row.state == API_VM_STARTING));
 }

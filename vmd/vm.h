@@ -53,6 +53,7 @@ struct vm {
 	bool indexed;
 
 	struct operation *op;
+	struct vm_files *files; /* its state directory is being made */
 	struct task *clone;
 	enum vm_after after;
 	struct err why; /* what made it end, when not the guest itself */
@@ -130,9 +131,19 @@ int vm_create(struct daemon *d, json_t *body,
 	      struct vm **ret, struct err *e);
 bool vm_wants_command(const struct vm *vm);
 
+/* vm_files.c: makes the state directory but for the disk; done() follows, or an
+ * error here. */
+int vm_files_make(struct vm *vm, const struct image *image,
+		  void (*done)(struct vm *vm, const struct err *e),
+		  struct err *e);
+/* Directory and disk are not made any further; nothing is called. */
+void vm_stop_making(struct vm *vm);
+
 /* vm_launch.c */
 int vm_choose_engine(struct vm *vm, const struct image *image, struct err *e);
 int vm_launch(struct vm *vm, struct err *e);
+/* The VM's own copy, from its state directory. */
+int vm_read_manifest(struct vm *vm, struct image *ret, struct err *e);
 /* The same when its turn comes; a failure is told to the operation. */
 void vm_launch_in_turn(struct vm *vm);
 /* The start attempt is over: ends what runs, then fails with e. */

@@ -177,44 +177,6 @@ static int make_durable(struct vm *vm,
 	return rc;
 }
 
-static int link_blob(struct vm *vm, int dirfd, const struct image_blob *blob,
-		     const char *name, struct err *e)
-{
-	AUTO(free) char *path = NULL;
-
-	if (!blob->digest[0])
-		return 0;
-	path = image_store_blob_path(vm->daemon->images, blob);
-	if (!path)
-		return err_sys(e, ENOMEM, "linking the kernel");
-	if (linkat(AT_FDCWD, path, dirfd, name, 0) < 0)
-		return err_sys(e, errno, "linking %s of image '%s'", name,
-			       vm->row.image);
-	return 0;
-}
-
-static int make_state_dir(struct vm *vm, const struct image *image,
-			  struct err *e)
-{
-	AUTO(json) json_t *manifest = image_to_json(image);
-	AUTO(free) char *text = manifest ? json_to_text(manifest) : NULL;
-	AUTO(fd) int dirfd = -1;
-	int rc;
-
-	if (!text)
-		return err_sys(e, ENOMEM, "making VM '%s'", vm->row.name);
-	rc = privops_vm_dir_open(vm->daemon->state_vms_fd, vm->row.id, &dirfd,
-				 e);
-	if (rc == 0)
-		rc = link_blob(vm, dirfd, &image->kernel, "kernel", e);
-	if (rc == 0)
-		rc = link_blob(vm, dirfd, &image->initrd, "initrd", e);
-	if (rc == 0)
-		rc = file_replace(dirfd, "image.json", text, strlen(text), 0600,
-				  e);
-	return rc;
-}
-
 static void created(struct vm *vm)
 {
 	struct err e = ERR_INIT;
@@ -247,8 +209,8 @@ static int begin_clone(struct vm *vm, const struct image *image, struct err *e)
 	char *from = image_store_blob_path(vm->daemon->images, &image->root);
 	AUTO(free) char *to = NULL;
 	char size[24];
-	const char *args[] = { "clone", "--from", NULL, "--to",
-			       NULL,	"--size", size, NULL };
+	const char *args[] = { "clone",	 "--from", NULL, "--to", NULL,
+			       "--size", size,	   NULL, NULL };
 
 	if (!from || asprintf(&to, "%s/vms/%s/root.raw",
 			      vm->daemon->config->state_dir, vm->row.id) < 0) {
@@ -257,6 +219,9 @@ static int begin_clone(struct vm *vm, const struct image *image, struct err *e)
 	}
 	args[2] = from;
 	args[4] = to;
+	/* What a power cut ends anyway need not be on the disk. */
+	if (vm->row.ephemeral)
+		args[7] = "--volatile";
 	(void)snprintf(size, sizeof(size), "%llu",
 		       (unsigned long long)vm->row.disk_bytes);
 	operation_progress(vm->op, 0, 0, "making the disk");
@@ -264,21 +229,47 @@ static int begin_clone(struct vm *vm, const struct image *image, struct err *e)
 	return vm->clone ? 0 : -EIO;
 }
 
+static void on_files_made(struct vm *vm, const struct err *why)
+{
+	struct err e = ERR_INIT;
+	struct image image;
+	int rc;
+
+	if (why) {
+		vm_start_failed(vm, why);
+		return;
+	}
+	rc = vm_read_manifest(vm, &image, &e);
+	if (rc == 0 && image.root.digest[0])
+		rc = begin_clone(vm, &image, &e);
+	else if (rc == 0)
+		created(vm);
+	if (rc < 0)
+		vm_start_failed(vm, &e);
+}
+
+/* By its name, which is quick; by its id when the name has another by now. */
+static int own_image(struct vm *vm, struct image *ret, struct err *e)
+{
+	struct image_store *s = vm->daemon->images;
+
+	if (image_store_get(s, vm->row.image, ret, e) == 0 &&
+	    strcmp(ret->id, vm->row.image_id) == 0)
+		return 0;
+	err_clear(e);
+	return image_store_get(s, vm->row.image_id, ret, e);
+}
+
 static void first_step(struct loop_timer *timer)
 {
 	struct vm *vm = timer->data;
 	struct err e = ERR_INIT;
 	struct image image;
-	int rc = image_store_get(vm->daemon->images, vm->row.image_id, &image,
-				 &e);
+	int rc = own_image(vm, &image, &e);
 
 	loop_timer_arm(&vm->op->deadline, CREATE_DEADLINE_MS);
 	if (rc == 0)
-		rc = make_state_dir(vm, &image, &e);
-	if (rc == 0 && image.root.digest[0])
-		rc = begin_clone(vm, &image, &e);
-	else if (rc == 0)
-		created(vm);
+		rc = vm_files_make(vm, &image, on_files_made, &e);
 	if (rc < 0)
 		vm_start_failed(vm, &e);
 }
@@ -292,6 +283,8 @@ int vm_create(struct daemon *d, json_t *body,
 	struct vm *vm;
 	int rc = image_store_get(d->images, ref, &image, e);
 
+	if (rc == 0)
+		rc = daemon_image_stays(d, image.name, e);
 	if (rc < 0)
 		return rc;
 	vm = vm_new(d, e);

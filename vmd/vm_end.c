@@ -9,7 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "vmd/privops.h"
+#include "vmd/trash.h"
 #include "vmd/vm.h"
 #include "vmd/vm_ports.h"
 
@@ -29,11 +29,13 @@ static int remove_files(struct vm *vm, struct err *e)
 	int rc;
 
 	close_fd(&vm->run_dirfd);
-	rc = privops_vm_dir_remove(d->run_vms_fd, vm->row.id, e);
+	rc = trash_dir(d, true, vm->row.id, NULL, e);
 	if (rc == 0)
-		rc = privops_vm_dir_remove(d->state_vms_fd, vm->row.id, e);
-	if (rc >= 0)
+		rc = trash_state_dir(d, vm->row.id, e);
+	if (rc == 0)
 		rc = store_vm_delete(d->store, vm->row.id, e);
+	/* Also when a full disk does not take the deletion: it makes room. */
+	trash_empty(d);
 	return rc;
 }
 
@@ -110,8 +112,7 @@ void vm_start_failed(struct vm *vm, const struct err *why)
 	struct err kept = *why;
 
 	loop_timer_disarm(&vm->deadline);
-	if (vm->clone)
-		task_kill(take_ptr(vm->clone));
+	vm_stop_making(vm);
 	if (!vm->handle) {
 		start_is_over(vm, &kept);
 		return;

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "vmd/jails.h"
 #include "vmd/privops.h"
+#include "vmd/trash.h"
 #include "vmd/vm.h"
 #include "vmd/vm_ports.h"
 
@@ -104,7 +105,7 @@ int vm_choose_engine(struct vm *vm, const struct image *image, struct err *e)
 	return rc < 0 ? rc : choose(vm, &launch, e);
 }
 
-static int read_manifest(struct vm *vm, struct image *ret, struct err *e)
+int vm_read_manifest(struct vm *vm, struct image *ret, struct err *e)
 {
 	AUTO(fd) int dirfd = -1;
 	AUTO(free) char *text = NULL;
@@ -123,15 +124,17 @@ static int read_manifest(struct vm *vm, struct image *ret, struct err *e)
 	return rc < 0 ? err_wrap(e, rc, "VM '%s'", vm->row.name) : 0;
 }
 
-/* A new directory: nothing of an earlier run may be mistaken for this one. */
-static int make_run_dir(struct vm *vm, struct err *e)
+/* A new directory: nothing of an earlier run may be mistaken for this one. The
+ * old one waits in the trash until the engine has started. */
+static int make_run_dir(struct vm *vm, char ret_old[96], struct err *e)
 {
+	struct daemon *d = vm->daemon;
 	int rc;
 
 	close_fd(&vm->run_dirfd);
-	rc = privops_vm_dir_remove(vm->daemon->run_vms_fd, vm->row.id, e);
+	rc = trash_dir(d, true, vm->row.id, ret_old, e);
 	if (rc == 0)
-		rc = privops_vm_dir_open(vm->daemon->run_vms_fd, vm->row.id,
+		rc = privops_vm_dir_open(d->run_vms_fd, vm->row.id,
 					 &vm->run_dirfd, e);
 	return rc;
 }
@@ -159,6 +162,20 @@ static void choose_uid(struct vm *vm)
 		vm->uid = VM_UID_FIRST + d->uid_next;
 		d->uid_next = (d->uid_next + 1) % VM_UID_COUNT;
 	} while (uid_is_taken(d, vm->uid));
+}
+
+/* A start that was refused: the log of the last run is still of use. */
+static void restore_run_dir(struct vm *vm, const char *old)
+{
+	struct err e = ERR_INIT;
+
+	if (!old[0])
+		return;
+	close_fd(&vm->run_dirfd);
+	if (trash_dir(vm->daemon, true, vm->row.id, NULL, &e) < 0)
+		log_vm(LOG_LEVEL_WARN, vm->row.id, "%s", e.msg);
+	else
+		(void)trash_take_back(vm->daemon, old, vm->row.id);
 }
 
 uint64_t vm_ready_timeout_ms(const struct vm *vm)
@@ -211,10 +228,9 @@ int vm_launch(struct vm *vm, struct err *e)
 	struct launch_parts parts;
 	struct vm_launch launch;
 	struct image image;
-	int rc = read_manifest(vm, &image, e);
+	char old[96] = "";
+	int rc = vm_read_manifest(vm, &image, e);
 
-	if (rc == 0)
-		rc = make_run_dir(vm, e);
 	if (rc < 0)
 		return rc;
 	choose_uid(vm);
@@ -228,8 +244,11 @@ int vm_launch(struct vm *vm, struct err *e)
 		rc = vm_ports_open(vm, e);
 	if (rc == 0)
 		rc = vm_console_begin(vm, e);
+	if (rc == 0)
+		rc = make_run_dir(vm, old, e);
 	if (rc < 0)
 		return rc;
+	launch.run_dirfd = vm->run_dirfd;
 	vm->row.started_ms = clock_wall_ms();
 	vm->row.ready_ms = 0;
 	vm->row.has_exit = false;
@@ -244,6 +263,10 @@ int vm_launch(struct vm *vm, struct err *e)
 	operation_progress(vm->op, 0, 0, "starting with %s", vm->engine->name);
 	rc = vm->engine->start(vm->daemon->loop, &launch, &vm_engine_events, vm,
 			       &vm->handle, e);
+	if (rc < 0)
+		restore_run_dir(vm, old);
+	if (old[0])
+		trash_empty(vm->daemon);
 	if (rc < 0)
 		return rc;
 	vm->daemon->count.vms_started++;

@@ -228,8 +228,7 @@ static void take_down(struct vm *vm, const struct err *why)
 	vm->after = AFTER_REMOVE;
 	if (why)
 		vm->why = *why;
-	if (vm->clone)
-		task_kill(take_ptr(vm->clone));
+	vm_stop_making(vm);
 	end_unjudged(vm);
 	vm_set_state(vm, API_VM_DELETING, "%s", why ? why->msg : "");
 	if (vm->handle)
@@ -256,8 +255,7 @@ int vm_delete(struct vm *vm, bool force, char ret_op[static ID_LEN + 1],
 		if (rc < 0)
 			return rc;
 	}
-	if (vm->clone)
-		task_kill(take_ptr(vm->clone));
+	vm_stop_making(vm);
 	(void)err_set(&why, ERR_CANCELLED, "operation_cancelled", ECANCELED,
 		      "VM '%s' was deleted meanwhile", vm->row.name);
 	vm_finish(vm, &why);
@@ -273,8 +271,7 @@ void vm_destroy(struct vm *vm, const struct err *why)
 {
 	struct err ignored = ERR_INIT;
 	/* The task's journal row goes by its operation: end it first. */
-	if (vm->clone)
-		task_kill(take_ptr(vm->clone));
+	vm_stop_making(vm);
 	if (vm->op && strcmp(vm->op->row.kind, "vm_delete") == 0)
 		return;
 	if (vm->op) {

@@ -96,7 +96,9 @@ static void make_images(struct rig *r)
 
 static void make_script(struct rig *r)
 {
-	char text[1024];
+	/* The real one, where what it does needs no image. */
+	const char *program = getenv("VMD_IMAGE_PROGRAM");
+	char text[2048];
 
 	(void)snprintf(
 		text, sizeof(text),
@@ -105,6 +107,7 @@ static void make_script(struct rig *r)
 		"[ -e %s/sweep-hangs ] && exec sleep 1000\n"
 		"rm -rf \"$3\"/staging/*\necho '{\"result\":{\"removed\":1}}'\n"
 		"exit\nfi\n"
+		"case $1 in discard|reap) exec %s \"$@\";; esac\n"
 		"case $mode in\n"
 		"hang) sleep 1000 & echo >%s/hangs; wait;;\n"
 		"fail) echo '{\"error\":{\"kind\":\"no_space\",\"code\":"
@@ -113,7 +116,7 @@ static void make_script(struct rig *r)
 		"*) echo '{\"step\":\"copying\",\"done\":1,\"total\":2}'\n"
 		"[ \"$1\" = clone ] && echo disk > \"$5\"\n"
 		"echo '{\"result\":{}}';;\nesac\n",
-		r->dir, r->dir, r->dir, r->dir);
+		r->dir, r->dir, r->dir, program ? program : "true", r->dir);
 	write_file(r->script, text, 0700);
 }
 
@@ -206,7 +209,7 @@ void rig_settle(struct rig *r)
 
 bool rig_swept(const struct rig *r)
 {
-	return !r->d.sweep;
+	return !r->d.sweep && !r->d.emptying && LIST_EMPTY(&r->d.retired_tasks);
 }
 
 void rig_spin(struct rig *r, unsigned ms)
@@ -376,6 +379,10 @@ size_t rig_rows(struct rig *r, const char *sql)
 
 void rig_assert_nothing_left(struct rig *r)
 {
+	/* What was killed is being reaped, what is in the trash unlinked. */
+	RIG_UNTIL(r, LIST_EMPTY(&r->d.retired_tasks) &&
+			     rig_entries(r, "state/trash") == 0 &&
+			     rig_entries(r, "run/trash") == 0);
 	assert_int_equal(r->d.vm_count, 0);
 	assert_int_equal(fake_living(), 0);
 	assert_int_equal(rig_entries(r, "state/vms"), 0);

@@ -41,7 +41,7 @@ void rig_start(struct rig *r);
 
 /* Runs the loop until cond holds. */
 #define RIG_UNTIL(r, cond) UNTIL(10000, cond, loop_run_once((r)->loop, 5))
-/* No sweep of the image store is under way. */
+/* Nothing is being swept: neither image store nor trash, nor after a build. */
 bool rig_swept(const struct rig *r);
 /* Runs the loop until it has nothing to do. */
 void rig_settle(struct rig *r);

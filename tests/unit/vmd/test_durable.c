@@ -33,6 +33,8 @@ struct hang {
 	unsigned done;
 };
 
+static struct hang hang; /* one at a time */
+
 static void hang_run(struct worker_job *job)
 {
 	struct hang *h = job->data;
@@ -47,8 +49,10 @@ static void hang_done(struct worker_job *job)
 	h->done++;
 }
 
-static void hang_begin(struct rig *r, struct hang *h)
+static void hang_begin(struct rig *r)
 {
+	struct hang *h = &hang;
+
 	(void)sem_init(&h->sem, 0, 0);
 	h->done = 0;
 	for (int i = 0; i < WORKERS; i++) {
@@ -59,12 +63,21 @@ static void hang_begin(struct rig *r, struct hang *h)
 	}
 }
 
-static void hang_end(struct rig *r, struct hang *h)
+static void hang_end(struct rig *r)
 {
+	struct hang *h = &hang;
+
 	for (int i = 0; i < WORKERS; i++)
 		(void)sem_post(&h->sem);
 	RIG_UNTIL(r, h->done == WORKERS);
-	(void)sem_destroy(&h->sem);
+}
+
+/* Also when a test has failed in between. */
+static int teardown(void **state)
+{
+	for (int i = 0; i < WORKERS; i++)
+		(void)sem_post(&hang.sem);
+	return rig_teardown(state);
 }
 
 static int post(struct rig *r, const char *path, const char *body)
@@ -98,11 +111,10 @@ static bool answered(int fd, const char *want)
 static void test_promises_wait_for_the_disk_and_looks_do_not(void **state)
 {
 	struct rig *r = *state;
-	struct hang h;
 	int fd;
 
 	rig_settle(r);
-	hang_begin(r, &h);
+	hang_begin(r);
 	fd = post(r, "/v1/vms", "{\"image\":\"tiny\",\"name\":\"a\"}");
 	RIG_UNTIL(r, r->d.vm_count == 1);
 	rig_spin(r, 50);
@@ -112,7 +124,7 @@ static void test_promises_wait_for_the_disk_and_looks_do_not(void **state)
 	rig_expect(r, "POST", "/v1/vms", "{\"image\":\"none\"}", "code",
 		   "image_not_found");
 	assert_false(answered(fd, "202"));
-	hang_end(r, &h);
+	hang_end(r);
 	RIG_UNTIL(r, answered(fd, "202"));
 	close(fd);
 }
@@ -120,16 +132,15 @@ static void test_promises_wait_for_the_disk_and_looks_do_not(void **state)
 static void test_client_that_goes_is_not_waited_for(void **state)
 {
 	struct rig *r = *state;
-	struct hang h;
 	int fd;
 
 	rig_settle(r);
-	hang_begin(r, &h);
+	hang_begin(r);
 	fd = post(r, "/v1/vms", "{\"image\":\"tiny\",\"start\":false}");
 	RIG_UNTIL(r, r->d.vm_count == 1);
 	close(fd);
 	RIG_UNTIL(r, http_connections(r->http) == 0);
-	hang_end(r, &h);
+	hang_end(r);
 }
 
 static void test_disk_that_refuses_is_told(void **state)
@@ -189,13 +200,12 @@ static void test_wal_stays_whole_under_a_checkpoint(void **state)
 {
 	struct rig *r = *state;
 	struct store *s = r->d.store;
-	struct hang h;
 	off_t before;
 
 	for (int i = 0; i < 150; i++)
 		assert_int_equal(store_meta_put(s, "n", "x", NULL), 0);
 	RIG_UNTIL(r, store_is_durable(s) && !s->checkpointing);
-	hang_begin(r, &h);
+	hang_begin(r);
 	for (int i = 0; i < 150; i++)
 		assert_int_equal(store_meta_put(s, "n", "y", NULL), 0);
 	before = wal_bytes(r);
@@ -212,17 +222,19 @@ static void test_wal_stays_whole_under_a_checkpoint(void **state)
 	assert_true(wal_bytes(r) > before);
 	assert_int_equal(sqlite3_exec(s->pin, "COMMIT", NULL, NULL, NULL),
 			 SQLITE_OK);
-	hang_end(r, &h);
+	hang_end(r);
 }
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		RIG_TEST(test_promises_wait_for_the_disk_and_looks_do_not),
-		RIG_TEST(test_client_that_goes_is_not_waited_for),
-		RIG_TEST(test_disk_that_refuses_is_told),
-		RIG_TEST(test_wal_is_written_back_and_cut),
-		RIG_TEST(test_wal_stays_whole_under_a_checkpoint),
+		TEST(test_promises_wait_for_the_disk_and_looks_do_not),
+		TEST(test_client_that_goes_is_not_waited_for),
+		TEST(test_disk_that_refuses_is_told),
+		TEST(test_wal_is_written_back_and_cut),
+		TEST(test_wal_stays_whole_under_a_checkpoint),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

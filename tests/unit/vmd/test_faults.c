@@ -208,7 +208,7 @@ static void test_death_at_every_write(void **state)
 		assert_agrees(r);
 		remove_all(r);
 		rig_assert_nothing_left(r);
-		RIG_UNTIL(r, all_children_ended());
+		RIG_UNTIL(r, rig_swept(r) && all_children_ended());
 		rig_drop(r);
 		assert_true(k < POINTS_MAX);
 	}
@@ -262,7 +262,7 @@ static void once_for_a_key(struct rig *r,
 		assert_int_equal(rig_rows(r, count), ++before);
 		remove_all(r);
 		rig_assert_nothing_left(r);
-		RIG_UNTIL(r, all_children_ended());
+		RIG_UNTIL(r, rig_swept(r) && all_children_ended());
 		rig_drop(r);
 		assert_true(k < POINTS_MAX);
 	}

@@ -155,6 +155,7 @@ static void create_without_process(struct rig *r, unsigned k, const char *extra)
 
 	(void)snprintf(body, sizeof(body),
 		       "{\"image\":\"disk\",\"name\":\"a\"%s}", extra);
+	RIG_UNTIL(r, rig_swept(r));
 	spawn_left = k;
 	rig_call(r, "POST", "/v1/vms?wait=10", "", body, &a);
 	assert_int_equal(spawn_left, 0);
@@ -181,6 +182,7 @@ static void test_no_process_can_be_started(void **state)
 			create_without_process(r, k, "");
 			rig_expect(r, "GET", "/v1/vms/a", NULL, "state",
 				   "failed");
+			RIG_UNTIL(r, rig_swept(r));
 			spawn_left = 1; /* one that is there cannot start */
 			rig_expect(r, "POST", "/v1/vms/a/start?wait=5", NULL,
 				   "state", "failed");

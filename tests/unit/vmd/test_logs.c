@@ -131,12 +131,52 @@ static void test_logs_follower_sees_a_new_beginning(void **state)
 	leave(&f);
 }
 
+static void assert_log(struct rig *r, const char *text)
+{
+	struct answer a;
+
+	rig_call(r, "GET", "/v1/vms/a/logs", "", NULL, &a);
+	if (a.status != 200 || !strstr(a.body, text))
+		fail_msg("%d: %s", a.status, a.body);
+	answer_done(&a);
+}
+
+/* What went wrong last time is still of use when the next start is refused. */
+static void test_refused_start_keeps_the_last_log(void **state)
+{
+	struct rig *r = *state;
+	struct answer a;
+	char *id = rig_create(r, "\"name\":\"a\"", &a);
+
+	free(id);
+	answer_done(&a);
+	rig_expect(r, "POST", "/v1/vms/a/stop?wait=5", "{\"force\":true}",
+		   "state", "succeeded");
+	/* By the daemon. */
+	rig_memory = 1 << 20;
+	rig_expect(r, "POST", "/v1/vms/a/start?wait=5", NULL, "error.code",
+		   "no_memory");
+	assert_log(r, "last line");
+	rig_memory = UINT64_C(8) << 30;
+	/* By the engine. */
+	fake_fault = FAKE_START_REFUSED;
+	rig_expect(r, "POST", "/v1/vms/a/start?wait=5", NULL, "error.code",
+		   "fake_refused");
+	assert_log(r, "last line");
+	fake_fault = FAKE_OK;
+	rig_expect(r, "POST", "/v1/vms/a/start?wait=5", NULL, "state",
+		   "succeeded");
+	assert_log(r, "last line");
+	assert_int_equal(rig_entries(r, "run/vms"), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(test_logs_tail_and_follow),
 		RIG_TEST(test_logs_follower_sees_no_hole),
 		RIG_TEST(test_logs_follower_sees_a_new_beginning),
+		RIG_TEST(test_refused_start_keeps_the_last_log),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
