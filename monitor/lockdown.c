@@ -20,7 +20,7 @@
 #include "base/landlock.h"
 #include "monitor/lockdown_self.h"
 
-/* filter_loop, filter_loop_calling, filter_vcpu */
+/* filter_loop, filter_loop_calling, filter_vcpu, filter_disk */
 #include "monitor/lockdown_filter.inc"
 
 static const struct {
@@ -31,6 +31,7 @@ static const struct {
 	[LOCKDOWN_LOOP_CALLING] = { filter_loop_calling,
 				    ARRAY_LEN(filter_loop_calling) },
 	[LOCKDOWN_VCPU] = { filter_vcpu, ARRAY_LEN(filter_vcpu) },
+	[LOCKDOWN_DISK] = { filter_disk, ARRAY_LEN(filter_disk) },
 };
 
 static int failed(struct err *e, int sys, const char *what)

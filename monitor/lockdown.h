@@ -17,6 +17,7 @@ enum lockdown_role {
 	/* The same where the guest may call the host: vsock with a path. */
 	LOCKDOWN_LOOP_CALLING,
 	LOCKDOWN_VCPU, /* runs the guest, reads and writes device registers */
+	LOCKDOWN_DISK, /* the file of one drive, its queue and its interrupt */
 	LOCKDOWN_ROLES
 };
 

@@ -17,6 +17,7 @@
 #include "monitor/bus_error.h"
 #include "monitor/cpuid.h"
 #include "monitor/machine_devices.h"
+#include "monitor/machine_drives.h"
 #include "monitor/mptable.h"
 
 static_assert((int)MACHINE_VIRTIO_MAX == (int)ACPI_VIRTIO_MAX, "one limit");
@@ -307,7 +308,7 @@ int machine_start_threads(struct machine *m, machine_enter_fn *enter,
 		rc = vcpu_start(&m->vcpus[i], e);
 	for (unsigned i = 0; rc == 0 && i < m->vcpu_count; i++)
 		rc = vcpu_wait_entered(&m->vcpus[i], e);
-	return rc;
+	return rc < 0 ? rc : machine_start_drives(m, e);
 }
 
 /* --- running --- */
@@ -359,6 +360,7 @@ int machine_pause(struct machine *m)
 	for (unsigned i = 0; i < m->vcpu_count; i++)
 		vcpu_wait_paused(&m->vcpus[i]);
 	lock(m);
+	machine_pause_drives(m);
 	m->state = MACHINE_PAUSED;
 	m->paused_ms = clock_mono_ms();
 	return 0;
@@ -371,11 +373,11 @@ int machine_resume(struct machine *m)
 	if (m->loaded)
 		machine_resume_devices(m);
 	m->loaded = false;
-	if (m->disk_full) {
-		m->disk_full = false;
-		machine_retry_drives(m);
-		if (m->disk_full) /* still: the guest need not run for that */
-			return 0;
+	m->disk_full = false;
+	machine_resume_drives(m);
+	if (m->disk_full) { /* still: the guest need not run for that */
+		machine_pause_drives(m);
+		return 0;
 	}
 	for (unsigned i = 0; i < m->vcpu_count; i++) {
 		/* Tells kvmclock that the pause was not a hang; if it cares. */

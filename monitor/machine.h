@@ -132,7 +132,7 @@ void machine_free(struct machine *m);
 int machine_load_guest(struct machine *m, struct err *e);
 
 /*
- * vCPU threads, still paused: nothing of the guest has run. Each has called
+ * vCPU threads and those of the drives, still paused: nothing of the guest has run. Each has called
  * enter (NULL: nothing) with its role before this returns.
  */
 int machine_start_threads(struct machine *m, machine_enter_fn *enter,

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/virtio_ids.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,119 +11,15 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/sock.h"
+#include "monitor/machine_drives.h"
 #include "monitor/machine_slot.h"
 #include "monitor/net_open.h"
-#include "virtio/blk.h"
-#include "virtio/blk_io.h"
 #include "virtio/console.h"
 #include "virtio/net.h"
 #include "virtio/rng.h"
 #include "virtio/vsock.h"
 
 /* --- constructors --- */
-
-/* A full disk is the host's matter and passes: the guest loses nothing. */
-static bool on_blk_failed(void *ctx, const char *operation, int sys)
-{
-	static struct log_rate rate = LOG_RATE_INIT(2);
-	struct machine_drive *drive = ctx;
-	bool full = sys == ENOSPC || sys == EDQUOT;
-
-	if (log_rate_ok(&rate))
-		log_warn("drive %s: %s failed: %s", drive->config->drive_id,
-			 operation, strerror(sys));
-	if (full)
-		machine_disk_full(drive->machine);
-	return full;
-}
-
-static int open_drive(const struct config_drive *drive, struct err *e)
-{
-	const char *why;
-	int fd = config_open(drive->path_on_host,
-			     drive->is_read_only ? O_RDONLY : O_RDWR,
-			     FILE_REGULAR | FILE_BLOCK, &why);
-
-	if (fd >= 0)
-		return fd;
-	if (fd == -EACCES || fd == -EROFS || fd == -EPERM)
-		return err_set(e, ERR_PERMISSION,
-			       drive->is_read_only ? "drive_missing"
-						   : "drive_read_only",
-			       -fd, "may not open drive %s (%s)%s: %s",
-			       drive->drive_id, drive->path_on_host,
-			       drive->is_read_only ? "" : " for writing", why);
-	if (fd == -EINVAL || fd == -EISDIR)
-		return err_set(e, ERR_INVALID, "drive_bad_type", -fd,
-			       "drive %s (%s) must be a regular file or a "
-			       "block device: %s",
-			       drive->drive_id, drive->path_on_host, why);
-	return err_set(e, ERR_NOT_FOUND, "drive_missing", -fd,
-		       "cannot open drive %s (%s): %s", drive->drive_id,
-		       drive->path_on_host, why);
-}
-
-/* What is no whole sector is lost to the guest; it is not lost in silence. */
-static int check_size(const struct config_drive *drive, int fd, struct err *e)
-{
-	uint64_t bytes;
-	int rc = blk_io_size(fd, &bytes, e);
-
-	if (rc == 0 && bytes % 512)
-		log_warn("drive %s (%s) has %llu bytes: the guest does not see "
-			 "the last %u, which are no whole sector of 512",
-			 drive->drive_id, drive->path_on_host,
-			 (unsigned long long)bytes, (unsigned)(bytes % 512));
-	return rc;
-}
-
-static int add_drive(struct machine *m, const struct config_drive *drive,
-		     struct err *e)
-{
-	AUTO(fd) int fd = open_drive(drive, e);
-	struct machine_drive *own = &m->drives[drive - m->config->drives];
-	struct virtio_blk_setup setup = { .fd = fd,
-					  .read_only = drive->is_read_only,
-					  .durable = drive->writeback,
-					  .serial = drive->drive_id,
-					  .io_failed = on_blk_failed,
-					  .ctx = own };
-	struct virtio_device *dev;
-	int rc;
-
-	if (fd < 0)
-		return fd;
-	if (!drive->is_read_only && (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR)
-		return err_set(e, ERR_PERMISSION, "drive_read_only", EROFS,
-			       "drive %s is open for reading only: open it "
-			       "for writing or set is_read_only",
-			       drive->drive_id);
-	*own = (struct machine_drive){ .machine = m, .config = drive };
-	rc = check_size(drive, fd, e);
-	if (rc == 0)
-		rc = virtio_blk_new(&setup, &m->vm.mem, m->devices, &dev, e);
-	if (rc < 0)
-		return err_wrap(e, rc, "drive %s", drive->drive_id);
-	(void)take_fd(&fd);
-	return machine_slot_plug(m, dev, e);
-}
-
-/* The root device first: it is /dev/vda. */
-static int add_drives(struct machine *m, struct err *e)
-{
-	const struct config *c = m->config;
-
-	for (int root = 1; root >= 0; root--)
-		for (size_t i = 0; i < c->drive_count; i++) {
-			int rc = 0;
-
-			if (c->drives[i].is_root_device == root)
-				rc = add_drive(m, &c->drives[i], e);
-			if (rc < 0)
-				return rc;
-		}
-	return 0;
-}
 
 static void on_link_lost(void *ctx, const char *why)
 {
@@ -398,7 +293,7 @@ static const struct {
 	{ "irq", add_irq }, /* I/O APIC */
 	{ "power", add_power }, /* power-off, and the ways to reset a PC */
 	{ "serial", add_serial }, /* COM1 */
-	{ "blk", add_drives }, /* drives */
+	{ "blk", machine_add_drives }, /* drives */
 	{ "net", add_nets }, /* network-interfaces */
 	{ "vsock", add_vsock }, /* vsock */
 	{ "rng", add_rng }, /* entropy */
@@ -467,13 +362,6 @@ void machine_take_input(struct machine *m)
 	backend_input_ready(&m->serial_backend);
 	if (m->console)
 		backend_input_ready(&m->console_backend);
-}
-
-void machine_retry_drives(struct machine *m)
-{
-	for (unsigned i = 0; i < m->slot_count; i++)
-		if (m->slots[i].dev->ops->device_id == VIRTIO_ID_BLOCK)
-			virtio_blk_retry(m->slots[i].dev);
 }
 
 void machine_resume_devices(struct machine *m)

@@ -21,7 +21,5 @@ int machine_load_devices(struct machine *m, struct state_reader *r,
 void machine_resume_devices(struct machine *m);
 /* Console input that came while nothing could take it. The machine runs. */
 void machine_take_input(struct machine *m);
-/* Requests that drives have kept are tried again. */
-void machine_retry_drives(struct machine *m);
 
 #endif

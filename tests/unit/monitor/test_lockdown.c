@@ -117,6 +117,24 @@ static void try_tty_input(void)
 	(void)syscall(SYS_ioctl, 0, 0x5412 /* TIOCSTI */, "x");
 }
 
+static void try_receive(void)
+{
+	char byte;
+
+	(void)syscall(SYS_recvfrom, pipe_fds[0], &byte, 1, MSG_DONTWAIT, NULL,
+		      NULL);
+}
+
+static void try_sync(void)
+{
+	(void)syscall(SYS_fdatasync, pipe_fds[1]);
+}
+
+static void try_write_at(void)
+{
+	(void)syscall(SYS_pwrite64, pipe_fds[1], "x", 1, 0);
+}
+
 static void try_write(void)
 {
 	(void)syscall(SYS_write, pipe_fds[1], "x", 1);
@@ -144,7 +162,8 @@ static void try_end(void)
 enum {
 	LOOP = 1 << LOCKDOWN_LOOP,
 	CALLING = 1 << LOCKDOWN_LOOP_CALLING,
-	VCPU = 1 << LOCKDOWN_VCPU
+	VCPU = 1 << LOCKDOWN_VCPU,
+	DISK = 1 << LOCKDOWN_DISK
 };
 
 static const struct {
@@ -165,14 +184,17 @@ static const struct {
 	{ "another signal to itself", try_term_self, 0 },
 	{ "clone", try_clone, 0 },
 	{ "executable memory", try_exec_memory, 0 },
-	{ "memory", try_memory, LOOP | CALLING | VCPU },
+	{ "memory", try_memory, LOOP | CALLING | VCPU | DISK },
 	{ "stat of a path", try_stat_path, 0 },
 	{ "owner of a descriptor's signals", try_fcntl_owner, 0 },
 	{ "input for a terminal", try_tty_input, 0 },
-	{ "write", try_write, LOOP | CALLING | VCPU },
+	{ "write", try_write, LOOP | CALLING | VCPU | DISK },
 	{ "size of a disk", try_disk_size, LOOP | CALLING | VCPU },
 	{ "registers", try_registers, VCPU },
-	{ "end of the process", try_end, LOOP | CALLING | VCPU },
+	{ "end of the process", try_end, LOOP | CALLING | VCPU | DISK },
+	{ "receive", try_receive, LOOP | CALLING | VCPU },
+	{ "sync of a file", try_sync, DISK },
+	{ "write into a file", try_write_at, DISK },
 };
 
 struct attempt {
@@ -224,7 +246,8 @@ static bool refused(enum lockdown_role role, void (*run)(void))
 
 static void test_enter_refuses_what_the_role_has_no_need_of(void **state)
 {
-	static const char *const roles[] = { "loop", "calling loop", "vCPU" };
+	static const char *const roles[] = { "loop", "calling loop", "vCPU",
+					     "disk" };
 
 	(void)state;
 	assert_int_equal(pipe(pipe_fds), 0);

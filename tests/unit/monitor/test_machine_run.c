@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
 #include <linux/virtio_ring.h>
@@ -94,11 +95,12 @@ static void must(int rc, const struct err *e)
 		fail_msg("%s", e->msg);
 }
 
-static struct rig *build(const char *name)
+/* drives: a member of the configuration, or "". */
+static struct rig *build_with(const char *name, const char *drives)
 {
 	struct rig *r = calloc(1, sizeof(*r));
 	struct err e = ERR_INIT;
-	char text[512];
+	char text[768];
 
 	assert_non_null(r);
 	(void)snprintf(r->socket, sizeof(r->socket), "%s/%s", dir, name);
@@ -107,8 +109,8 @@ static struct rig *build(const char *name)
 		       "\"machine-config\":{\"vcpu_count\":%d,"
 		       "\"mem_size_mib\":16},"
 		       "\"serial\":{\"log_path\":\"/dev/null\"},"
-		       "\"entropy\":{}}",
-		       dir, VCPUS);
+		       "%s\"entropy\":{}}",
+		       dir, VCPUS, drives);
 	must(config_parse(text, strlen(text), &r->config, &e), &e);
 	r->client = -1;
 	r->loop = loop_new(&e);
@@ -116,6 +118,11 @@ static struct rig *build(const char *name)
 	must(machine_new(&r->config, r->loop, &r->m, &e), &e);
 	must(control_new(r->m, r->socket, &r->control, &e), &e);
 	return r;
+}
+
+static struct rig *build(const char *name)
+{
+	return build_with(name, "");
 }
 
 /* Both vCPUs at the kernel's entry, each with its counter in rdi. */
@@ -252,10 +259,7 @@ static void offer_chain_without_kick(struct rig *r)
 
 static uint16_t used_index(struct rig *r)
 {
-	uint16_t value;
-
-	memcpy(&value, at(r, USED + 2), sizeof(value));
-	return value;
+	return __atomic_load_n((uint16_t *)at(r, USED + 2), __ATOMIC_ACQUIRE);
 }
 
 /* State and memory of one paused machine into another one. */
@@ -430,6 +434,81 @@ static void test_memory_that_is_lost_is_the_hosts_error(void **state)
 	}
 }
 
+/* What the drive's thread meets: it says that it is there, and waits. */
+static int at_sync[2], go_on[2];
+
+int __wrap_fdatasync(int fd);
+
+int __wrap_fdatasync(int fd)
+{
+	char byte = 'x';
+
+	(void)fd;
+	if (write(at_sync[1], &byte, 1) != 1 || read(go_on[0], &byte, 1) != 1)
+		return -1;
+	return 0;
+}
+
+/* A driver of the drive in the first slot that flushes. Lock held. */
+static void flush_drive(struct rig *r)
+{
+	const struct virtio_blk_outhdr header = { .type = VIRTIO_BLK_T_FLUSH };
+	const struct vring_desc desc[] = {
+		{ .addr = BUFFER,
+		  .len = sizeof(header),
+		  .flags = VRING_DESC_F_NEXT,
+		  .next = 1 },
+		{ .addr = BUFFER + 64, .len = 1, .flags = VRING_DESC_F_WRITE },
+	};
+
+	offer_chain_without_kick(r);
+	memcpy(guest_slice(&r->m->vm.mem, RINGS, sizeof(desc)), desc,
+	       sizeof(desc));
+	memcpy(guest_slice(&r->m->vm.mem, BUFFER, sizeof(header)), &header,
+	       sizeof(header));
+	set(r, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+}
+
+static void test_hanging_disk_stalls_nobody_else(void **state)
+{
+	uint64_t seen[VCPUS] = { 0 }, end;
+	char drives[256], byte;
+	struct rig *r;
+
+	(void)state;
+	assert_int_equal(pipe(at_sync), 0);
+	assert_int_equal(pipe(go_on), 0);
+	(void)snprintf(drives, sizeof(drives),
+		       "\"drives\":[{\"drive_id\":\"d\",\"path_on_host\":"
+		       "\"%s/kernel\",\"is_root_device\":false,"
+		       "\"cache_type\":\"Writeback\"}],",
+		       dir);
+	r = build_with("r", drives);
+	boot(r);
+	start(r);
+	(void)pthread_mutex_lock(&r->m->lock);
+	flush_drive(r);
+	(void)pthread_mutex_unlock(&r->m->lock);
+	assert_int_equal(read(at_sync[0], &byte, 1), 1);
+	/* The vCPUs' exits and the control socket go on. */
+	for (unsigned i = 0; i < VCPUS; i++)
+		seen[i] = counter(r, i);
+	wait_progress(r, seen);
+	ask(r, "shutdown");
+	assert_int_equal(used_index(r), 0);
+	assert_int_equal(write(go_on[1], "x", 1), 1);
+	end = clock_mono_ms() + WAIT_MS;
+	while (used_index(r) == 0) {
+		assert_true(clock_mono_ms() < end);
+		(void)sched_yield();
+	}
+	take_down(r);
+	for (int i = 0; i < 2; i++) {
+		(void)close(at_sync[i]);
+		(void)close(go_on[i]);
+	}
+}
+
 /* Keeps the loop thread, and so the lock, as busy as a queue without end. */
 static void greedy(struct loop_timer *timer)
 {
@@ -460,6 +539,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_running_machine_moves_and_goes_on),
 		cmocka_unit_test(test_stats_count_exits_and_accesses),
+		cmocka_unit_test(test_hanging_disk_stalls_nobody_else),
 		cmocka_unit_test(
 			test_pause_and_resume_in_quick_succession_lose_nothing),
 		cmocka_unit_test(test_busy_loop_does_not_starve_the_vcpus),
