@@ -39,7 +39,11 @@ static const struct {
 } code_statuses[] = {
 	{ "method_not_allowed", 405 },	{ "wait_timeout", 408 },
 	{ "body_too_large", 413 },	{ "unsupported_media_type", 415 },
-	{ "precondition_failed", 412 },
+	{ "precondition_failed", 412 }, { "uri_too_long", 414 },
+	{ "headers_too_large", 431 },	{ "http_version", 505 },
+	{ "transfer_encoding", 501 },	{ "expectation_failed", 417 },
+	{ "request_timeout", 408 },	{ "websocket_expected", 426 },
+	{ "websocket_version", 426 },
 };
 
 int api_problem_status(const struct err *e)

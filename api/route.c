@@ -67,12 +67,34 @@ static bool param_ok(const char *s)
 	       s[0] != '_';
 }
 
+/* Every GET is a HEAD too: RFC 9110, 9.1. */
 static void allow_add(char allow[static 64], const char *method)
 {
 	size_t used = strlen(allow);
 
-	(void)snprintf(allow + used, 64 - used, "%s%s", used ? ", " : "",
-		       method);
+	(void)snprintf(allow + used, 64 - used, "%s%s%s", used ? ", " : "",
+		       method, strcmp(method, "GET") == 0 ? ", HEAD" : "");
+}
+
+/* As a person typed it: decoded, and nothing that could play with a terminal. */
+static int bad_param(const char *template, const char *segment, size_t len,
+		     struct err *e)
+{
+	char text[API_PARAM_MAX * 4];
+	bool vm = strstr(template, "{vm}"), image = strstr(template, "{image}");
+
+	if (!api_percent_decode(segment, len, text, sizeof(text)))
+		(void)snprintf(text, sizeof(text), "%.*s",
+			       (int)(len > 256 ? 256 : len), segment);
+	for (char *p = text; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = '?';
+	return err_set(e, ERR_INVALID, "bad_path", 0,
+		       "'%.128s' is no %sid of %s", text,
+		       vm || image ? "name and no " : "",
+		       vm      ? "a VM"
+		       : image ? "an image"
+			       : "an operation");
 }
 
 int api_route_match(const char *method, const char *path,
@@ -92,14 +114,14 @@ int api_route_match(const char *method, const char *path,
 			allow_add(ret_allow, r->method);
 			continue;
 		}
+		if (segment)
+			ret_allow[0] = '\0';
 		if (segment &&
 		    (!api_percent_decode(segment, len, ret_params->value,
 					 sizeof(ret_params->value)) ||
 		     !param_ok(ret_params->value)))
-			return err_set(e, ERR_INVALID, "bad_path", 0,
-				       "'%.*s' in the path is not a name or an "
-				       "id",
-				       (int)(len > 64 ? 64 : len), segment);
+			return bad_param(r->path, segment, len, e);
+		ret_allow[0] = '\0';
 		*ret = r;
 		return 0;
 	}

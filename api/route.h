@@ -62,6 +62,7 @@ struct api_route {
 	const struct api_field *query; /* ends with name == NULL, or NULL */
 	enum api_body body; /* of the request */
 	bool body_required;
+	bool begins; /* work that goes on behind the answer: it is shared */
 	bool idempotency_key; /* header Idempotency-Key is honoured */
 	const struct api_object *request; /* API_BODY_JSON */
 	enum api_body answer;

@@ -48,6 +48,13 @@ int buf_printf(struct buf *b, const char *fmt, ...)
 /* Drops len bytes from the head; len must be at most buf_len(). */
 void buf_consume(struct buf *b, size_t len);
 
+/* Gives the memory back when nothing is held; it may be used again. */
+static inline void buf_trim(struct buf *b)
+{
+	if (buf_len(b) == 0)
+		buf_done(b);
+}
+
 /* A NUL-terminated copy of the content; NULL when out of memory. */
 char *buf_to_string(const struct buf *b);
 

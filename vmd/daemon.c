@@ -96,6 +96,7 @@ int daemon_open(struct daemon *d, struct loop *loop,
 		.state_trash_fd = -1,
 		.run_trash_fd = -1,
 		.started_ms = clock_wall_ms(),
+		.caller = DAEMON_ITSELF,
 	};
 	LIST_INIT(&d->vms);
 	TAILQ_INIT(&d->turns.waiting);

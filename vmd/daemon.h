@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 #include "base/loop.h"
@@ -46,6 +47,7 @@ struct daemon_config {
 	uint64_t kill_ms; /* from kill to the certainty that it failed */
 	unsigned keep_operations;
 	bool jailed; /* processes of VMs are shut up, see jails.h */
+	unsigned connections_max; /* of the API; 0: as many as is sensible */
 	unsigned starts_max; /* VMs that come up at once; the others wait */
 };
 
@@ -75,6 +77,8 @@ struct turns {
 	unsigned taken;
 	TAILQ_HEAD(, vm) waiting;
 };
+
+#define DAEMON_ITSELF ((uid_t)-1)
 
 struct daemon_counters {
 	uint64_t vms_created, vms_started, vms_failed, vms_adopted;
@@ -114,6 +118,8 @@ struct daemon {
 	struct daemon_counters count;
 	int64_t started_ms;
 	size_t large_bytes; /* given to requests over API_BODY_MAX */
+	char cursor_key[65]; /* cursor.c; "" before it is needed */
+	uid_t caller; /* whose request is being handled, or DAEMON_ITSELF */
 	bool stopping; /* VMs are left alone from here on */
 };
 

@@ -12,10 +12,6 @@
 #include "base/cleanup.h"
 #include "vmd/handlers.h"
 
-enum {
-	BLOCK = 32768
-};
-
 struct files {
 	struct request *request; /* NULL: nobody waits any more */
 	struct agent_stream *stream;
@@ -75,14 +71,21 @@ static void put_done(void *ctx, uint32_t status, uint32_t signal,
 		     const struct err *e)
 {
 	struct files *f = ctx;
+	struct err bad = ERR_INIT;
 
 	(void)status;
 	(void)signal;
 	f->stream = NULL;
 	if (!f->request)
 		return;
+	/* Its reader's word for what is no archive: the client's mistake. */
+	if (e && e->kind == ERR_INTERNAL && e->sys == EPROTO)
+		(void)err_set(&bad, ERR_INVALID, "bad_archive", EPROTO,
+			      "the body is no complete tar archive "
+			      "(compressed ones are not taken): %s",
+			      e->msg);
 	if (e)
-		request_fail(f->request, e);
+		request_fail(f->request, bad.kind == ERR_NONE ? e : &bad);
 	else
 		request_empty(f->request, 204);
 }
@@ -95,11 +98,8 @@ static const struct agent_stream_ops put_ops = {
 static size_t put_upload(struct request *r, const char *data, size_t len)
 {
 	struct files *f = r->stream;
-	size_t n = f->stream ? agent_stream_write(f->stream, data, len) : len;
 
-	if (n == 0)
-		request_suspend(r);
-	return n;
+	return f->stream ? agent_stream_write(f->stream, data, len) : len;
 }
 
 static void put_end(struct request *r)
@@ -138,12 +138,11 @@ void handle_files_put(struct request *r)
 
 /* Download. */
 
-static ssize_t get_read(void *data, uint64_t pos, char *buf, size_t max)
+static ssize_t get_read(void *data, char *buf, size_t max)
 {
 	struct files *f = data;
 	size_t n = buf_len(&f->data) < max ? buf_len(&f->data) : max;
 
-	(void)pos;
 	if (n) {
 		memcpy(buf, buf_head(&f->data), n);
 		buf_consume(&f->data, n);
@@ -151,12 +150,9 @@ static ssize_t get_read(void *data, uint64_t pos, char *buf, size_t max)
 			agent_stream_consumed(f->stream, WIRE_OUT, n);
 		return (ssize_t)n;
 	}
-	if (f->failed || !f->request || f->request->dead)
-		return MHD_CONTENT_READER_END_WITH_ERROR;
-	if (f->ended)
-		return MHD_CONTENT_READER_END_OF_STREAM;
-	request_suspend(f->request);
-	return 0;
+	if (f->failed)
+		return HTTP_STREAM_BROKEN;
+	return f->ended ? HTTP_STREAM_END : HTTP_STREAM_LATER;
 }
 
 static void get_freed(void *data)
@@ -176,22 +172,10 @@ static void get_gone(struct request *r)
 
 static void begin_answer(struct files *f)
 {
-	struct MHD_Response *response;
-	struct err e = ERR_INIT;
-
 	if (f->streaming || !f->request)
 		return;
-	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK,
-						     get_read, f, get_freed);
-	if (!response) {
-		(void)err_sys(&e, ENOMEM, "copying files");
-		request_fail(f->request, &e);
-		return;
-	}
 	f->streaming = true;
-	(void)MHD_add_response_header(response, "Content-Type",
-				      "application/x-tar");
-	request_response(f->request, 200, response);
+	request_stream(f->request, "application/x-tar", get_read, get_freed, f);
 }
 
 static void get_data(void *ctx, enum wire_channel channel, const void *data,

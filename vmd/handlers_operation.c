@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
 #include <string.h>
 
+#include "base/parse.h"
+#include "vmd/cursor.h"
 #include "vmd/handlers.h"
 
 struct page {
@@ -8,7 +11,7 @@ struct page {
 	json_t *items;
 	const char *state;
 	size_t limit;
-	char last[ID_LEN + 1];
+	int64_t last; /* seq */
 	bool more;
 };
 
@@ -16,6 +19,7 @@ static void add(void *ctx, const struct op_row *row)
 {
 	struct page *page = ctx;
 	struct operation *live = operation_find(page->d, row->id);
+	int64_t seq = row->seq;
 
 	if (live) /* its progress is in memory only */
 		row = &live->row;
@@ -26,7 +30,7 @@ static void add(void *ctx, const struct op_row *row)
 		page->more = true;
 		return;
 	}
-	memcpy(page->last, row->id, sizeof(page->last));
+	page->last = seq;
 	(void)json_array_append_new(page->items, operation_to_json(row));
 }
 
@@ -40,17 +44,30 @@ void handle_operation_list(struct request *r)
 	};
 	struct err e = ERR_INIT;
 
-	if (store_op_each(r->daemon->store, request_query_text(r, "cursor"),
-			  r->daemon->config->keep_operations + 1000, add, &page,
-			  &e) < 0) {
+	char position[CURSOR_POSITION_MAX], next[CURSOR_MAX] = "";
+	uint64_t before = 0;
+	int rc = cursor_read(r->daemon, "operations",
+			     request_query_text(r, "cursor"), position, &e);
+
+	if (rc == 0 && position[0])
+		rc = parse_u64(position, 1, INT64_MAX, "cursor", &before, &e);
+	if (rc == 0)
+		rc = store_op_each(r->daemon->store, (int64_t)before,
+				   r->daemon->config->keep_operations + 1000,
+				   add, &page, &e);
+	if (rc >= 0 && page.more) {
+		(void)snprintf(position, sizeof(position), "%lld",
+			       (long long)page.last);
+		rc = cursor_make(r->daemon, "operations", position, next, &e);
+	}
+	if (rc < 0) {
 		json_decref(page.items);
 		request_fail(r, &e);
 		return;
 	}
 	request_json(r, 200,
 		     json_pack("{s:o, s:o}", "items", page.items, "next_cursor",
-			       page.more ? json_string(page.last)
-					 : json_null()),
+			       next[0] ? json_string(next) : json_null()),
 		     NULL);
 }
 
@@ -118,4 +135,35 @@ void handle_operation_wait(struct request *r)
 	if (resolve(r))
 		request_wait(r, r->subject, request_query_u64(r, "timeout"),
 			     poll_cancelled, late_wait);
+}
+
+static void answer_accepted(struct request *r)
+{
+	struct err e = ERR_INIT;
+	char location[64];
+	struct op_row row;
+
+	if (operation_get(r->daemon, r->subject, &row, &e) < 0) {
+		request_fail(r, &e);
+		return;
+	}
+	(void)snprintf(location, sizeof(location), "/v1/operations/%s", row.id);
+	request_json(r, 202, operation_to_json(&row), location);
+}
+
+static void poll_operation(struct request *r)
+{
+	struct op_row row;
+
+	if (operation_get(r->daemon, r->subject, &row, NULL) < 0 ||
+	    row.state != API_OP_RUNNING)
+		answer_accepted(r);
+}
+
+void request_operation(struct request *r, const char *op_id)
+{
+	request_wait(r, op_id, request_query_u64(r, "wait"), poll_operation,
+		     answer_accepted);
+	if (r->poll && request_query_u64(r, "wait") == 0)
+		answer_accepted(r);
 }

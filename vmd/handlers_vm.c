@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Create, list, get, wait. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "vmd/cursor.h"
 #include "vmd/handlers.h"
 
 struct vm *request_vm(struct request *r)
@@ -22,14 +24,13 @@ bool request_match(struct request *r, const struct vm *vm)
 {
 	const char *want = request_header(r, "If-Match");
 	struct err e = ERR_INIT;
-	char etag[32];
+	char etag[HTTP_ETAG_LEN];
 
-	(void)snprintf(etag, sizeof(etag), "\"%llu\"",
-		       (unsigned long long)vm->row.revision);
-	if (!want || strcmp(want, "*") == 0 || strcmp(want, etag) == 0)
+	http_etag(etag, vm->row.id, vm->row.revision);
+	if (!want || request_has_tag(r, "If-Match", etag, true))
 		return true;
 	(void)err_set(&e, ERR_CONFLICT, "precondition_failed", 0,
-		      "VM '%s' has changed: its revision is %s, not %.40s",
+		      "VM '%s' has changed: its tag is %s, not %.40s",
 		      vm->row.name, etag, want);
 	request_fail(r, &e);
 	return false;
@@ -150,53 +151,74 @@ static bool label_ok(const struct vm *vm, const json_t *labels)
 	return true;
 }
 
-/* The cursor names the last VM of the page before by age and id. */
-static bool past_cursor(const struct vm *vm, const char *cursor)
+/* Of a VM in the list: by age and id. */
+static void put_position(const struct vm *vm,
+			 char ret[static CURSOR_POSITION_MAX])
 {
-	char mine[64];
-
-	(void)snprintf(mine, sizeof(mine), "%016llx-%s",
+	(void)snprintf(ret, CURSOR_POSITION_MAX, "%016llx-%s",
 		       (unsigned long long)vm->row.created_ms, vm->row.id);
-	return strcmp(mine, cursor) > 0;
+}
+
+static bool past(const struct vm *vm, const char *position)
+{
+	char mine[CURSOR_POSITION_MAX];
+
+	put_position(vm, mine);
+	return strcmp(mine, position) > 0;
+}
+
+/* Those behind the position that fit the query, oldest first: their number. */
+static size_t choose(struct request *r, const char *position, struct vm **ret)
+{
+	const char *state = request_query_text(r, "state");
+	const json_t *labels = json_object_get(r->query, "label");
+	struct vm *vm;
+	size_t n = 0;
+
+	LIST_FOREACH(vm, &r->daemon->vms, link)
+	{
+		if (past(vm, position) && label_ok(vm, labels) &&
+		    (!state[0] ||
+		     strcmp(state, api_vm_state_name(vm->row.state)) == 0))
+			ret[n++] = vm;
+	}
+	qsort(ret, n, sizeof(struct vm *), by_age);
+	return n;
 }
 
 void handle_vm_list(struct request *r)
 {
 	struct daemon *d = r->daemon;
-	const char *cursor = request_query_text(r, "cursor");
-	const char *state = request_query_text(r, "state");
-	const json_t *labels = json_object_get(r->query, "label");
-	size_t limit = (size_t)request_query_u64(r, "limit"), n = 0, shown = 0;
+	size_t limit = (size_t)request_query_u64(r, "limit"), n, shown = 0;
 	/* Pointers it is. NOLINTNEXTLINE(bugprone-sizeof-expression) */
 	AUTO(free) struct vm **all = calloc(d->vm_count + 1, sizeof(*all));
-	json_t *items = json_array();
-	char next[64] = "";
-	struct vm *vm;
+	AUTO(json) json_t *items = json_array();
+	char position[CURSOR_POSITION_MAX], next[CURSOR_MAX] = "";
+	struct err e = ERR_INIT;
+	int rc = all && items ? 0 : err_sys(&e, ENOMEM, "listing VMs");
 
-	if (!all || !items) {
-		json_decref(items);
-		request_json(r, 500, NULL, NULL);
+	if (rc == 0)
+		rc = cursor_read(d, "vms", request_query_text(r, "cursor"),
+				 position, &e);
+	if (rc < 0) {
+		request_fail(r, &e);
 		return;
 	}
-	LIST_FOREACH(vm, &d->vms, link)
-	{
-		if (past_cursor(vm, cursor) && label_ok(vm, labels) &&
-		    (!state[0] ||
-		     strcmp(state, api_vm_state_name(vm->row.state)) == 0))
-			all[n++] = vm;
-	}
-	qsort(all, n, sizeof(struct vm *), by_age);
+	n = choose(r, position, all);
 	for (; shown < n && shown < limit; shown++)
 		(void)json_array_append_new(items, vm_to_json(all[shown]));
-	if (shown && shown < n)
-		(void)snprintf(
-			next, sizeof(next), "%016llx-%s",
-			(unsigned long long)all[shown - 1]->row.created_ms,
-			all[shown - 1]->row.id);
-	request_json(r, 200,
-		     json_pack("{s:o, s:o}", "items", items, "next_cursor",
-			       next[0] ? json_string(next) : json_null()),
-		     NULL);
+	if (shown && shown < n) {
+		put_position(all[shown - 1], position);
+		rc = cursor_make(d, "vms", position, next, &e);
+	}
+	if (rc < 0)
+		request_fail(r, &e);
+	else
+		request_json(
+			r, 200,
+			json_pack("{s:O, s:o}", "items", items, "next_cursor",
+				  next[0] ? json_string(next) : json_null()),
+			NULL);
 }
 
 static void answer_removed(struct request *r, const char *state)

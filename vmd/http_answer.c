@@ -1,128 +1,239 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Answers: now, later, or as a WebSocket. */
+/* Answers: what is put into them, and their heads. */
 #include <errno.h>
+#include <nettle/sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
+#include <time.h>
 
 #include "api/problem.h"
+#include "base/checked.h"
 #include "base/cleanup.h"
-#include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "vmd/http_internal.h"
-#include "vmd/operation.h"
 
-static void stop_waiting(struct request *r)
+#define NO_MEMORY                                                      \
+	"{\"type\":\"about:blank\",\"title\":\"Internal error\","      \
+	"\"status\":500,\"kind\":\"internal\",\"code\":\"no_memory\"," \
+	"\"detail\":\"the daemon is out of memory\",\"retryable\":true}"
+
+static const char *reason(unsigned status)
 {
-	watch_remove(&r->watch);
-	loop_timer_disarm(&r->timer);
-	loop_remove(&r->hangup);
+	static const struct {
+		unsigned status;
+		const char *text;
+	} reasons[] = {
+		{ 101, "Switching Protocols" },
+		{ 200, "OK" },
+		{ 202, "Accepted" },
+		{ 204, "No Content" },
+		{ 304, "Not Modified" },
+		{ 400, "Bad Request" },
+		{ 403, "Forbidden" },
+		{ 404, "Not Found" },
+		{ 405, "Method Not Allowed" },
+		{ 408, "Request Timeout" },
+		{ 409, "Conflict" },
+		{ 412, "Precondition Failed" },
+		{ 413, "Content Too Large" },
+		{ 414, "URI Too Long" },
+		{ 415, "Unsupported Media Type" },
+		{ 417, "Expectation Failed" },
+		{ 422, "Unprocessable Content" },
+		{ 426, "Upgrade Required" },
+		{ 431, "Request Header Fields Too Large" },
+		{ 500, "Internal Server Error" },
+		{ 501, "Not Implemented" },
+		{ 502, "Bad Gateway" },
+		{ 503, "Service Unavailable" },
+		{ 504, "Gateway Timeout" },
+		{ 505, "HTTP Version Not Supported" },
+		{ 507, "Insufficient Storage" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
+		if (reasons[i].status == status)
+			return reasons[i].text;
+	return "Error";
 }
 
-static void on_hangup(struct loop_source *source, uint32_t events)
+static int put_date(struct buf *out)
 {
-	struct request *r = source->data;
+	time_t now = time(NULL);
+	char text[64];
+	struct tm tm;
 
-	/* Nobody will read the answer; microhttpd shall find out. */
-	if (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) {
-		struct err e = ERR_INIT;
-
-		(void)err_set(&e, ERR_CANCELLED, "client_gone", 0,
-			      "the client went away");
-		(void)shutdown(source->fd, SHUT_RDWR);
-		stop_waiting(r);
-		r->dead = true;
-		if (r->sent)
-			request_resume(r);
-		else
-			request_fail(r, &e);
-	}
+	if (!gmtime_r(&now, &tm) ||
+	    strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &tm) == 0)
+		return 0;
+	return buf_printf(out, "Date: %s\r\n", text);
 }
 
-void request_suspend(struct request *r)
+int http_put_head(struct buf *out, const struct http_answer *a, bool old,
+		  bool last)
 {
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(
-		r->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	bool bodiless = a->status < 200 || a->status == 204 || a->status == 304;
+	int rc = buf_printf(out, "HTTP/1.1 %u %s\r\n", a->status,
+			    reason(a->status));
 
-	if (r->suspended || r->http->closing)
-		return;
-	r->suspended = true;
-	MHD_suspend_connection(r->connection);
-	if (!loop_source_active(&r->hangup))
-		(void)loop_add(r->daemon->loop, &r->hangup, info->connect_fd,
-			       EPOLLRDHUP, on_hangup, r);
+	if (rc == 0)
+		rc = put_date(out);
+	if (rc == 0)
+		rc = buf_append(out, buf_head(&a->headers),
+				buf_len(&a->headers));
+	if (rc == 0 && a->status == 503) /* it may be better in a moment */
+		rc = buf_printf(out, "Retry-After: 1\r\n");
+	if (rc == 0 && a->read && !old)
+		rc = buf_printf(out, "Transfer-Encoding: chunked\r\n");
+	else if (rc == 0 && !a->read && !bodiless)
+		rc = buf_printf(out, "Content-Length: %zu\r\n", a->len);
+	if (rc == 0 && last)
+		rc = buf_printf(out, "Connection: close\r\n");
+	return rc < 0 ? rc : buf_append(out, "\r\n", 2);
+}
+
+void http_put_problem(struct buf *out, const struct err *e)
+{
+	AUTO(json) json_t *problem = api_problem_new(e, NULL);
+	AUTO(free) char *text = problem ? json_to_text(problem) : NULL;
+	AUTO(buf) struct buf headers = BUF_INIT(256);
+	struct http_answer a = {
+		.status = (unsigned)api_problem_status(e),
+		.len = text ? strlen(text) : 0,
+	};
+
+	(void)buf_printf(&headers, "Content-Type: %s\r\n", API_PROBLEM_TYPE);
+	a.headers = headers;
+	if (http_put_head(out, &a, false, true) == 0 && text)
+		(void)buf_append(out, text, a.len);
 }
 
 void request_resume(struct request *r)
 {
-	if (!r->suspended)
-		return;
-	r->suspended = false;
-	loop_remove(&r->hangup);
-	if (!r->http->closing) {
-		MHD_resume_connection(r->connection);
-		http_kick(r->http);
-	}
+	http_connection_go(r->connection);
 }
 
-void request_response(struct request *r, unsigned status,
-		      struct MHD_Response *take)
+void request_answer_header(struct request *r, const char *name,
+			   const char *value)
 {
-	stop_waiting(r);
+	if (buf_printf(&r->answer.headers, "%s: %s\r\n", name, value) < 0)
+		log_error("http: no room for the header %s", name);
+}
+
+/* The answer is there. One that is under way cannot be changed. */
+static bool begin_answer(struct request *r, unsigned status)
+{
+	struct http_answer *a = &r->answer;
+
+	if (r->sent)
+		return false;
+	watch_remove(&r->watch);
+	loop_timer_disarm(&r->timer);
 	r->poll = NULL;
-	if (r->response)
-		MHD_destroy_response(r->response);
-	r->response = take;
-	r->status = status;
+	if (a->status) /* another one takes its place before it was sent */
+		buf_consume(&a->headers, buf_len(&a->headers));
+	if (a->freed)
+		a->freed(a->data);
+	free(a->text);
+	*a = (struct http_answer){ .status = status, .headers = a->headers };
 	request_resume(r);
+	return true;
 }
 
 void request_text(struct request *r, unsigned status, const char *type,
 		  char *steal_text, size_t len)
 {
-	struct MHD_Response *response = MHD_create_response_from_buffer(
-		len, steal_text, MHD_RESPMEM_MUST_FREE);
-
-	if (!response) {
+	if (!begin_answer(r, status)) {
 		free(steal_text);
 		return;
 	}
-	(void)MHD_add_response_header(response, "Content-Type", type);
-	request_response(r, status, response);
+	request_answer_header(r, "Content-Type", type);
+	r->answer.text = steal_text;
+	r->answer.len = len;
 }
 
 void request_empty(struct request *r, unsigned status)
 {
-	struct MHD_Response *response = MHD_create_response_from_buffer(
-		0, NULL, MHD_RESPMEM_PERSISTENT);
-
-	if (response)
-		request_response(r, status, response);
+	(void)begin_answer(r, status);
 }
 
-int request_remember(struct request *r, unsigned status, const char *location,
-		     const json_t *body, struct err *e)
+void request_stream(struct request *r, const char *type, http_read_fn *read,
+		    void (*freed)(void *data), void *data)
 {
-	AUTO(free) char *text = NULL;
-	struct stored_answer answer = { .status = status };
-	int rc;
+	if (!begin_answer(r, 200)) {
+		freed(data);
+		return;
+	}
+	request_answer_header(r, "Content-Type", type);
+	r->answer.read = read;
+	r->answer.freed = freed;
+	r->answer.data = data;
+}
 
-	if (!r->answer_key[0])
-		return 0;
-	text = body ? json_to_text(body) : NULL;
-	if (!text)
-		return err_sys(e, ENOMEM, "keeping the answer");
-	answer.body = text;
-	memcpy(answer.fingerprint, r->fingerprint, sizeof(answer.fingerprint));
-	(void)snprintf(answer.location, sizeof(answer.location), "%s",
-		       location ? location : "");
-	rc = store_answer_put(r->daemon->store, r->answer_key, &answer, e);
-	if (rc == 0)
-		r->answer_key[0] = '\0';
-	return rc;
+/* A digest of what is shown, unless a revision says the same. */
+static void put_etag(struct request *r, const json_t *body, const char *text)
+{
+	const char *id = json_string_value(json_object_get(body, "id"));
+	const json_t *revision = json_object_get(body, "revision");
+	uint8_t digest[SHA256_DIGEST_SIZE];
+	struct sha256_ctx sha;
+
+	if (id && json_is_integer(revision)) {
+		http_etag(r->etag, id, (uint64_t)json_integer_value(revision));
+	} else {
+		sha256_init(&sha);
+		sha256_update(&sha, strlen(text), (const uint8_t *)text);
+		sha256_digest(&sha, sizeof(digest), digest);
+		r->etag[0] = '"';
+		for (size_t i = 0; i < 8; i++)
+			(void)snprintf(r->etag + 1 + 2 * i, 3, "%02x",
+				       digest[i]);
+		(void)strcat(r->etag, "\"");
+	}
+	request_answer_header(r, "ETag", r->etag);
+}
+
+void http_etag(char ret[static HTTP_ETAG_LEN], const char *id,
+	       uint64_t revision)
+{
+	(void)snprintf(ret, HTTP_ETAG_LEN, "\"%.8s-%llu\"", id,
+		       (unsigned long long)revision);
+}
+
+bool request_has_tag(const struct request *r, const char *name,
+		     const char *etag, bool strong)
+{
+	for (size_t i = 0; i < r->head->count; i++) {
+		const struct http_header *h = &r->head->headers[i];
+		const char *at = h->value;
+
+		if (strcasecmp(h->name, name) != 0)
+			continue;
+		if (strcmp(at, "*") == 0)
+			return true;
+		/* Its quotes keep it from being a part of another one. */
+		at = strstr(at, etag);
+		if (at && !(strong && at > h->value && at[-1] == '/'))
+			return true;
+	}
+	return false;
+}
+
+void http_answer_condition(struct request *r)
+{
+	struct http_answer *a = &r->answer;
+
+	if (a->status != 200 || !r->etag[0] || !r->route ||
+	    strcmp(r->route->method, "GET") != 0 ||
+	    !request_has_tag(r, "If-None-Match", r->etag, false))
+		return;
+	a->status = 304;
+	free(a->text);
+	a->text = NULL;
+	a->len = 0;
 }
 
 void request_json(struct request *r, unsigned status, json_t *steal_body,
@@ -130,54 +241,31 @@ void request_json(struct request *r, unsigned status, json_t *steal_body,
 {
 	AUTO(json) json_t *body = steal_body;
 	char *text = body ? json_to_text(body) : NULL;
-	json_t *revision = json_object_get(body, "revision");
-	struct MHD_Response *response;
 	struct err e = ERR_INIT;
-	char etag[32];
 
 	if (!text) {
-		text = strdup(
-			"{\"type\":\"about:blank\",\"title\":\"internal\","
-			"\"status\":500,\"kind\":\"internal\",\"code\":"
-			"\"no_memory\",\"detail\":\"the daemon is out of "
-			"memory\",\"retryable\":true}");
+		text = strdup(NO_MEMORY);
 		status = 500;
-		if (!text)
-			return;
+	}
+	if (!text) {
+		request_empty(r, 500);
+		return;
 	}
 	if (status < 300 && request_remember(r, status, location, body, &e) < 0)
 		log_error("idempotency: %s", e.msg);
-	response = MHD_create_response_from_buffer(strlen(text), text,
-						   MHD_RESPMEM_MUST_FREE);
-	if (!response) {
-		free(text);
-		return;
-	}
-	(void)MHD_add_response_header(response, "Content-Type",
-				      status >= 400 ? API_PROBLEM_TYPE
-						    : "application/json");
 	if (location && location[0])
-		(void)MHD_add_response_header(response, "Location", location);
-	if (json_is_integer(revision)) {
-		(void)snprintf(etag, sizeof(etag), "\"%lld\"",
-			       (long long)json_integer_value(revision));
-		(void)MHD_add_response_header(response, "ETag", etag);
-	}
-	request_response(r, status, response);
+		request_answer_header(r, "Location", location);
+	if (status < 300 && body)
+		put_etag(r, body, text);
+	request_text(r, status,
+		     status >= 400 ? API_PROBLEM_TYPE : "application/json",
+		     text, strlen(text));
 }
 
 void request_fail(struct request *r, const struct err *e)
 {
 	request_json(r, (unsigned)api_problem_status(e),
 		     api_problem_new(e, NULL), NULL);
-}
-
-void request_fail_allow(struct request *r, const struct err *e,
-			const char *allow)
-{
-	request_fail(r, e);
-	if (r->response)
-		(void)MHD_add_response_header(r->response, "Allow", allow);
 }
 
 static void on_watch(struct watch *w)
@@ -205,48 +293,8 @@ void request_wait(struct request *r, const char *subject, uint64_t seconds,
 	r->poll = poll;
 	r->timeout = timeout;
 	watch_add(r->daemon, &r->watch, on_watch, r);
-	loop_timer_init(r->daemon->loop, &r->timer, on_timeout, r);
-	loop_timer_arm(&r->timer, seconds * 1000);
+	loop_timer_start(&r->timer, on_timeout, seconds * 1000);
 	poll(r);
-}
-
-static void answer_operation(struct request *r, const struct op_row *row)
-{
-	char location[64];
-
-	(void)snprintf(location, sizeof(location), "/v1/operations/%s",
-		       row->id);
-	request_json(r, 202, operation_to_json(row), location);
-}
-
-static void poll_operation(struct request *r)
-{
-	struct err e = ERR_INIT;
-	struct op_row row;
-
-	if (operation_get(r->daemon, r->subject, &row, &e) < 0)
-		request_fail(r, &e);
-	else if (row.state != API_OP_RUNNING)
-		answer_operation(r, &row);
-}
-
-static void late_operation(struct request *r)
-{
-	struct err e = ERR_INIT;
-	struct op_row row;
-
-	if (operation_get(r->daemon, r->subject, &row, &e) < 0)
-		request_fail(r, &e);
-	else
-		answer_operation(r, &row);
-}
-
-void request_operation(struct request *r, const char *op_id)
-{
-	request_wait(r, op_id, request_query_u64(r, "wait"), poll_operation,
-		     late_operation);
-	if (r->poll && request_query_u64(r, "wait") == 0)
-		late_operation(r);
 }
 
 uint64_t request_query_u64(const struct request *r, const char *name)
@@ -264,108 +312,4 @@ const char *request_query_text(const struct request *r, const char *name)
 	const char *text = json_string_value(json_object_get(r->query, name));
 
 	return text ? text : "";
-}
-
-static void on_ws_finished(void *data)
-{
-	struct websocket *w = data;
-
-	LIST_REMOVE(w, link);
-	(void)MHD_upgrade_action(w->urh, MHD_UPGRADE_ACTION_CLOSE);
-	http_kick(w->http);
-	free(w);
-}
-
-static void on_upgrade(void *cls, struct MHD_Connection *connection,
-		       void *context, const char *extra, size_t extra_len,
-		       MHD_socket fd, struct MHD_UpgradeResponseHandle *urh)
-{
-	struct websocket *w = cls;
-	void (*fn)(void *data, struct ws *ws) = w->fn;
-	void *data = w->data;
-	struct request *r = context;
-	struct ws *ws = NULL;
-
-	(void)connection;
-	w->urh = urh;
-	w->fn = NULL;
-	if (r)
-		r->stream = NULL;
-	(void)file_set_nonblock(fd);
-	if (w->http->closing)
-		on_ws_finished(w);
-	else
-		ws = ws_new(w->http->daemon->loop, fd, extra, extra_len,
-			    on_ws_finished, w);
-	if (ws)
-		w->ws = ws; /* else w is gone already */
-	fn(data, ws);
-}
-
-/* The client went before the upgrade. */
-static void websocket_gone(struct request *r)
-{
-	struct websocket *w = r->stream;
-
-	if (!w)
-		return;
-	LIST_REMOVE(w, link);
-	w->fn(w->data, NULL);
-	free(w);
-}
-
-static bool header_has(struct request *r, const char *name, const char *word)
-{
-	const char *value = request_header(r, name);
-
-	return value && strcasestr(value, word);
-}
-
-void request_websocket(struct request *r, void (*fn)(void *data, struct ws *ws),
-		       void *data)
-{
-	const char *key = request_header(r, "Sec-WebSocket-Key");
-	const char *version = request_header(r, "Sec-WebSocket-Version");
-	struct websocket *w = NULL;
-	struct MHD_Response *response;
-	struct err e = ERR_INIT;
-	char accept[29];
-
-	if (!header_has(r, "Upgrade", "websocket") ||
-	    !header_has(r, "Connection", "upgrade"))
-		(void)err_set(&e, ERR_INVALID, "websocket_expected", 0,
-			      "%s is a WebSocket: connect with the headers "
-			      "Upgrade and Connection",
-			      r->route->path);
-	else if (!version || strcmp(version, "13") != 0 || !key ||
-		 !ws_accept_key(key, accept))
-		(void)err_set(&e, ERR_INVALID, "websocket_handshake", 0,
-			      "Sec-WebSocket-Version must be 13 and "
-			      "Sec-WebSocket-Key 16 bytes in base64");
-	else
-		w = calloc(1, sizeof(*w));
-	if (!w) {
-		if (e.kind == ERR_NONE)
-			(void)err_sys(&e, ENOMEM, "opening a WebSocket");
-		fn(data, NULL);
-		request_fail(r, &e);
-		return;
-	}
-	response = MHD_create_response_for_upgrade(on_upgrade, w);
-	if (!response) {
-		free(w);
-		(void)err_sys(&e, ENOMEM, "opening a WebSocket");
-		fn(data, NULL);
-		request_fail(r, &e);
-		return;
-	}
-	(void)MHD_add_response_header(response, "Upgrade", "websocket");
-	(void)MHD_add_response_header(response, "Sec-WebSocket-Accept", accept);
-	w->http = r->http;
-	w->fn = fn;
-	w->data = data;
-	LIST_INSERT_HEAD(&r->http->websockets, w, link);
-	r->stream = w;
-	r->gone = websocket_gone;
-	request_response(r, MHD_HTTP_SWITCHING_PROTOCOLS, response);
 }

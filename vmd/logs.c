@@ -14,10 +14,6 @@
 #include "base/cleanup.h"
 #include "vmd/handlers.h"
 
-enum {
-	BLOCK = 16384
-};
-
 struct logs {
 	struct vm_console_user user;
 	struct request *request; /* NULL once it is over */
@@ -103,22 +99,18 @@ static ssize_t read_kept(struct logs *l, char *buf, size_t max)
 	}
 }
 
-static ssize_t read_block(void *data, uint64_t pos, char *buf, size_t max)
+static ssize_t read_block(void *data, char *buf, size_t max)
 {
 	struct logs *l = data;
 	ssize_t n = read_kept(l, buf, max);
 
-	(void)pos;
 	if (n > 0) {
 		l->at += n;
 		return n;
 	}
 	if (n < 0)
-		return MHD_CONTENT_READER_END_WITH_ERROR;
-	if (!l->follow || !l->request || l->request->dead)
-		return MHD_CONTENT_READER_END_OF_STREAM;
-	request_suspend(l->request);
-	return 0;
+		return HTTP_STREAM_BROKEN;
+	return l->follow ? HTTP_STREAM_LATER : HTTP_STREAM_END;
 }
 
 static void request_gone(struct request *r)
@@ -168,7 +160,6 @@ void handle_vm_logs(struct request *r)
 	struct vm *vm = request_vm(r);
 	struct err e = ERR_INIT;
 	struct logs *l;
-	struct MHD_Response *response;
 	int fd = vm ? open_log(vm, &e) : -1;
 
 	if (!vm)
@@ -189,21 +180,12 @@ void handle_vm_logs(struct request *r)
 	l->user.ended = on_ended;
 	l->request = r;
 	loop_timer_init(r->daemon->loop, &l->again, on_again, l);
-	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK,
-						     read_block, l, logs_free);
-	if (!response) {
-		logs_free(l);
-		(void)err_sys(&e, ENOMEM, "reading a log");
-		request_fail(r, &e);
-		return;
-	}
-	(void)MHD_add_response_header(response, "Content-Type",
-				      "text/plain; charset=utf-8");
 	if (l->follow) {
 		LIST_INSERT_HEAD(&vm->console_users, &l->user, link);
 		l->listed = true;
 	}
 	r->stream = l;
 	r->gone = request_gone;
-	request_response(r, 200, response);
+	request_stream(r, "text/plain; charset=utf-8", read_block, logs_free,
+		       l);
 }

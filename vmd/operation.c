@@ -75,6 +75,7 @@ struct operation *operation_new(struct daemon *d, const char *kind,
 	op->row.state = API_OP_RUNNING;
 	op->row.created_ms = clock_wall_ms();
 	op->daemon = d;
+	op->uid = d->caller;
 	if (store_op_put(d->store, &op->row, e) < 0) {
 		free(op);
 		return NULL;

@@ -11,6 +11,7 @@
 struct operation {
 	struct op_row row;
 	struct daemon *daemon;
+	uid_t uid; /* who asked for it, or DAEMON_ITSELF */
 	/*
 	 * Ends what the operation does, leaving nothing; it finishes (soon) with
 	 * `why`: ERR_CANCELLED by request, ERR_TIMEOUT past the deadline.

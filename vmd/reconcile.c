@@ -79,7 +79,7 @@ static void end_task(void *ctx, const struct op_row *row)
 static int fail_operations(struct daemon *d, struct err *e)
 {
 	struct err why = ERR_INIT;
-	int rc = store_op_each(d->store, "", SIZE_MAX, end_task, NULL, e);
+	int rc = store_op_each(d->store, 0, SIZE_MAX, end_task, NULL, e);
 
 	(void)err_set(&why, ERR_UNAVAILABLE, "daemon_restarted", 0,
 		      "the daemon was restarted while this was under way: look "

@@ -49,6 +49,7 @@ struct vm_row {
 void vm_row_done(struct vm_row *row);
 
 struct op_row {
+	int64_t seq; /* grows; 0 in one that was not read from the store */
 	char id[ID_LEN + 1];
 	char kind[24]; /* "vm_create" */
 	enum api_op_state state;
@@ -127,9 +128,9 @@ int store_op_get(struct store *s, const char *id, struct op_row *ret,
 int store_op_ids(struct store *s, const char *prefix,
 		 void (*fn)(void *ctx, const char *id), void *ctx,
 		 struct err *e);
-/* Newest first, at most limit (SIZE_MAX: all), created before the operation `before` ("": all).
+/* Newest first, at most limit (SIZE_MAX: all), older than that seq (0: all).
  * Returns how many were given to fn, or a negative errno. */
-int store_op_each(struct store *s, const char *before, size_t limit,
+int store_op_each(struct store *s, int64_t before, size_t limit,
 		  void (*fn)(void *ctx, const struct op_row *row), void *ctx,
 		  struct err *e);
 /* Every operation that still runs becomes failed with this error. */

@@ -92,7 +92,7 @@ int store_op_ids(struct store *s, const char *prefix,
 	return rc;
 }
 
-int store_op_each(struct store *s, const char *before, size_t limit,
+int store_op_each(struct store *s, int64_t before, size_t limit,
 		  void (*fn)(void *ctx, const struct op_row *row), void *ctx,
 		  struct err *e)
 {
@@ -100,13 +100,12 @@ int store_op_each(struct store *s, const char *before, size_t limit,
 	int count = 0;
 	int rc = store_prepare(s,
 			       "SELECT " COLUMNS
-			       " FROM operation WHERE ?1='' OR seq<"
-			       "(SELECT seq FROM operation WHERE id=?1) "
+			       ",seq FROM operation WHERE ?1=0 OR seq<?1 "
 			       "ORDER BY seq DESC LIMIT ?2",
 			       &stmt, e);
 
 	if (rc == 0)
-		rc = store_bind(s, stmt, e, "si", before,
+		rc = store_bind(s, stmt, e, "ii", before,
 				limit > INT64_MAX ? -1 : (int64_t)limit);
 	while (rc >= 0) {
 		struct op_row row;
@@ -115,6 +114,7 @@ int store_op_each(struct store *s, const char *before, size_t limit,
 		if (rc <= 0)
 			break;
 		read_row(stmt, &row);
+		row.seq = sqlite3_column_int64(stmt, 13);
 		fn(ctx, &row);
 		count++;
 	}

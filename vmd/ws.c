@@ -38,6 +38,8 @@ struct ws {
 	/* The close frame that waits: wslay would send it before the data. */
 	uint16_t close_code; /* 0: none */
 	char close_reason[124];
+	struct ws_scan scan;
+	bool garbled; /* its frames break the rules: nothing more is parsed */
 	bool paused, broken, freed, wrote;
 };
 
@@ -95,9 +97,37 @@ static ssize_t take_in(struct ws *ws, uint8_t *buf, size_t len)
 	size_t left = ws->in_len - ws->in_at;
 	size_t n = len < left ? len : left;
 
-	memcpy(buf, ws->in + ws->in_at, n);
-	ws->in_at += n;
-	return (ssize_t)n;
+	size_t good = ws_scan(&ws->scan, ws->in + ws->in_at, n);
+
+	if (good < n) {
+		ws->garbled = true;
+		ws_close(ws, 1002, "");
+	}
+	memcpy(buf, ws->in + ws->in_at, good);
+	ws->in_at += good;
+	return (ssize_t)good;
+}
+
+/* What a client sends that is given up; its end is still seen. */
+static void throw_away(struct ws *ws)
+{
+	ssize_t n;
+
+	ws->in_at = ws->in_len = 0;
+	do
+		n = recv(ws->fd, ws->in, ws->in_size, 0);
+	while (n > 0 || (n < 0 && errno == EINTR));
+	if (n == 0 || errno != EAGAIN)
+		ws->broken = true;
+}
+
+static ssize_t took(struct ws *ws, wslay_event_context_ptr wslay, ssize_t n)
+{
+	if (n > 0)
+		return n;
+	throw_away(ws);
+	wslay_event_set_error(wslay, WSLAY_ERR_WOULDBLOCK);
+	return -1;
 }
 
 static ssize_t on_recv(wslay_event_context_ptr wslay, uint8_t *buf, size_t len,
@@ -111,15 +141,20 @@ static ssize_t on_recv(wslay_event_context_ptr wslay, uint8_t *buf, size_t len,
 		wslay_event_set_error(wslay, WSLAY_ERR_WOULDBLOCK);
 		return -1;
 	}
+	if (ws->garbled) {
+		throw_away(ws);
+		wslay_event_set_error(wslay, WSLAY_ERR_WOULDBLOCK);
+		return -1;
+	}
 	if (ws->in_at < ws->in_len)
-		return take_in(ws, buf, len);
+		return took(ws, wslay, take_in(ws, buf, len));
 	do
 		n = recv(ws->fd, ws->in, ws->in_size, 0);
 	while (n < 0 && errno == EINTR);
 	if (n > 0) {
 		ws->in_at = 0;
 		ws->in_len = (size_t)n;
-		return take_in(ws, buf, len);
+		return took(ws, wslay, take_in(ws, buf, len));
 	}
 	if (n < 0 && errno == EAGAIN) {
 		wslay_event_set_error(wslay, WSLAY_ERR_WOULDBLOCK);
@@ -202,6 +237,8 @@ static const struct wslay_event_callbacks callbacks = {
 static bool is_over(const struct ws *ws)
 {
 	return ws->broken ||
+	       (ws->garbled && wslay_event_get_close_sent(ws->wslay) &&
+		!wslay_event_want_write(ws->wslay)) ||
 	       (wslay_event_get_close_sent(ws->wslay) &&
 		wslay_event_get_close_received(ws->wslay)) ||
 	       (!wslay_event_want_read(ws->wslay) &&

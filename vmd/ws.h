@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The server's side of a WebSocket (RFC 6455) on a socket that libmicrohttpd
+ * The server's side of a WebSocket (RFC 6455) on a socket that the HTTP server
  * handed over; frames by wslay. Memory is bounded both ways: a message has at
  * most WS_MESSAGE_MAX bytes, reading stops while too much waits to be written.
  *
@@ -51,6 +51,16 @@ void ws_close(struct ws *ws, uint16_t code, const char *reason);
 void ws_abort(struct ws *ws);
 /* At once, without a word and without closed(). */
 void ws_free(struct ws *ws);
+
+/* ws_frame.c: the heads of the frames of a stream. Zeroed at its beginning. */
+struct ws_scan {
+	uint8_t head[14];
+	size_t have; /* bytes of it */
+	bool in_payload;
+	uint64_t payload; /* bytes that are still to come */
+};
+/* How many of len bytes are well formed; fewer: the stream is of no use. */
+size_t ws_scan(struct ws_scan *s, const uint8_t *data, size_t len);
 
 /* Sec-WebSocket-Accept for a client's key; false: the key is malformed. */
 bool ws_accept_key(const char *key, char ret_accept[static 29]);

@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #include "base/clock.h"
 #include "base/sock.h"
 #include "rig.h"
+#include "vmd/http_share.h"
 
 static void assert_alive(struct rig *r)
 {
@@ -125,13 +127,13 @@ static void test_sizes(void **state)
 	(void)memcpy(text, "GET /v1/vms HTTP/1.1\r\nX: ", 25);
 	memcpy(text + 100000, "\r\n\r\n", 4);
 	rig_raw(r, text, 100004, &a);
-	assert_true(a.status == 0 || a.status >= 400);
+	assert_int_equal(a.status, 431);
 	answer_done(&a);
 	memset(text, 'a', big);
 	(void)memcpy(text, "GET /", 5);
 	memcpy(text + 100000, " HTTP/1.1\r\n\r\n", 13);
 	rig_raw(r, text, 100013, &a);
-	assert_true(a.status == 0 || a.status >= 400);
+	assert_int_equal(a.status, 414);
 	answer_done(&a);
 	/* Nesting. */
 	memset(text, '[', 1000);
@@ -216,25 +218,180 @@ static void test_waiters_that_leave(void **state)
 	RIG_UNTIL(r, http_connections(r->http) == 0);
 }
 
+/*
+ * What is no HTTP gets one answer, with a problem, and the connection ends; also
+ * when the request before it was a good one.
+ */
+static void test_malformed_is_answered_once(void **state)
+{
+#define GOOD "GET /v1/version HTTP/1.1\r\nHost: x\r\n\r\n"
+#define POST "POST /v1/vms HTTP/1.1\r\nHost: x\r\n"
+	static const struct {
+		const char *text, *code;
+		int status;
+	} cases[] = {
+		{ "GET /v1/version HTTP/1.1\r\n\r\n", "bad_request", 400 },
+		{ "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "bad_request",
+		  400 },
+		{ "GET / HTTP/1.1\nHost: a\n\n", "bad_request", 400 },
+		{ "GET /\r\n\r\n", "bad_request", 400 },
+		{ "GET / x HTTP/1.1\r\nHost: a\r\n\r\n", "bad_request", 400 },
+		{ "GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n", "bad_request",
+		  400 },
+		{ "GET / HTTP/1.1\r\nHost : a\r\n\r\n", "bad_request", 400 },
+		{ "GET / HTTP/1.1\r\nHost: a\r\nX: \x01\r\n\r\n", "bad_request",
+		  400 },
+		{ "GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", "bad_request", 400 },
+		{ "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "bad_request", 400 },
+		{ "G(T / HTTP/1.1\r\nHost: a\r\n\r\n", "bad_request", 400 },
+		{ "GET / HTTP/2.0\r\nHost: a\r\n\r\n", "http_version", 505 },
+		{ "GET / JTTP/1.1\r\nHost: a\r\n\r\n", "bad_request", 400 },
+		{ POST "Content-Length: -1\r\n\r\n{}", "bad_request", 400 },
+		{ POST "Content-Length: 2x\r\n\r\n{}", "bad_request", 400 },
+		{ POST "Content-Length: \r\n\r\n{}", "bad_request", 400 },
+		{ POST "Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+		  "bad_request", 400 },
+		{ POST "Content-Length: 2, 2\r\n\r\n{}", "bad_request", 400 },
+		{ POST "Content-Length: 99999999999999999999\r\n\r\n{}",
+		  "bad_request", 400 },
+		{ POST "Content-Length: 2\r\nTransfer-Encoding: chunked"
+		       "\r\n\r\n{}",
+		  "bad_request", 400 },
+		{ POST "Transfer-Encoding: gzip\r\n\r\n{}", "transfer_encoding",
+		  501 },
+		{ POST "Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+		  "transfer_encoding", 501 },
+		{ POST "Expect: miracles\r\n\r\n", "expectation_failed", 417 },
+		{ POST "Transfer-Encoding: chunked\r\n\r\nz\r\n", "bad_request",
+		  400 },
+		{ POST "Transfer-Encoding: chunked\r\n\r\n1\r\n{}",
+		  "bad_request", 400 },
+		{ POST "Transfer-Encoding: chunked\r\n\r\n"
+		       "ffffffffffffffff\r\n{}",
+		  "bad_request", 400 },
+		{ POST "Transfer-Encoding: chunked\r\n\r\n0\r\nx\n",
+		  "bad_request", 400 },
+	};
+	struct rig *r = *state;
+	struct answer a;
+	char text[512];
+
+	for (size_t i = 0; i < 2 * sizeof(cases) / sizeof(cases[0]); i++) {
+		bool after = i % 2;
+		size_t k = i / 2;
+		char *head;
+
+		(void)snprintf(text, sizeof(text), "%s%s", after ? GOOD : "",
+			       cases[k].text);
+		rig_raw(r, text, strlen(text), &a);
+		if (after) {
+			assert_int_equal(a.status, 200);
+			head = strstr(a.body, "HTTP/1.1 ");
+			assert_non_null(head);
+			head = strdup(head);
+			answer_done(&a);
+			a = rig_parse(head, strlen(head));
+		}
+		if (a.status != cases[k].status ||
+		    strcmp(answer_code(&a), cases[k].code) != 0 ||
+		    strstr(a.body, "Content-Type:"))
+			fail_msg("%s: %d %s", text, a.status,
+				 a.body ? a.body : "");
+		rig_assert_valid(&api_problem, &a);
+		assert_non_null(strstr(a.head, "application/problem+json"));
+		assert_non_null(strstr(a.head, "Connection: close"));
+		answer_done(&a);
+	}
+	assert_int_equal(r->d.vm_count, 0);
+	RIG_UNTIL(r, http_connections(r->http) == 0);
+	assert_alive(r);
+}
+
+/* With another limit of connections. */
+static void restart(struct rig *r, unsigned max)
+{
+	rig_drop(r);
+	r->config.connections_max = max;
+	rig_start(r);
+}
+
+static void wait_for_stop(int fd, const char *vm)
+{
+	char text[160];
+
+	(void)snprintf(text, sizeof(text),
+		       "GET /v1/vms/%s/wait?state=stopped&timeout=600 "
+		       "HTTP/1.1\r\nHost: x\r\n\r\n",
+		       vm);
+	assert_true(send(fd, text, strlen(text), MSG_NOSIGNAL) > 0);
+}
+
+/* One who opens more connections than he may loses his oldest idle ones; with
+ * none idle he is told so, and when to come again. */
 static void test_too_many_connections(void **state)
 {
+	enum {
+		MAX = 64,
+		MORE = 20
+	};
 	struct rig *r = *state;
-	int fds[HTTP_CONNECTIONS_MAX + 20];
-	char text[512] = "";
-	size_t n = sizeof(fds) / sizeof(fds[0]);
+	int fds[MAX + MORE];
+	struct answer a;
+	char text[1024];
 
-	for (size_t i = 0; i < n; i++) {
+	free(rig_create(r, "\"name\":\"w\"", &a));
+	answer_done(&a);
+	restart(r, MAX);
+	for (size_t i = 0; i < MAX + MORE; i++) {
 		fds[i] = rig_connect(r);
 		(void)loop_run_once(r->loop, 0);
 	}
-	RIG_UNTIL(r, http_connections(r->http) == HTTP_CONNECTIONS_MAX);
-	assert_true(recv(fds[n - 1], text, sizeof(text) - 1, 0) > 0);
+	RIG_UNTIL(r, http_connections(r->http) == MAX);
+	assert_alive(r);
+	for (size_t i = 0; i < MAX + MORE; i++) {
+		close(fds[i]);
+		fds[i] = rig_connect(r);
+		wait_for_stop(fds[i], "w");
+		for (int k = 0; k < 4; k++)
+			(void)loop_run_once(r->loop, 0);
+	}
+	RIG_UNTIL(r, http_connections(r->http) == MAX);
+	memset(text, 0, sizeof(text));
+	assert_true(recv(fds[MAX + MORE - 1], text, sizeof(text) - 1, 0) > 0);
 	assert_non_null(strstr(text, "503 "));
+	assert_non_null(strstr(text, "Retry-After: 1\r\n"));
 	assert_non_null(strstr(text, "too_many_connections"));
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < MAX + MORE; i++)
 		close(fds[i]);
 	RIG_UNTIL(r, http_connections(r->http) == 0);
 	assert_alive(r);
+}
+
+/* However many come: each newcomer still finds room, and the reserve stays. */
+static void test_shares(void **state)
+{
+	struct http_shares s = { .max = 1024, .reserve = 64 };
+	struct http_member *m;
+	size_t before = 960;
+	bool full;
+
+	(void)state;
+	LIST_INIT(&s.members);
+	for (uid_t uid = 70000; uid < 70006; uid++) {
+		size_t n = 0;
+
+		while ((m = http_share_take(&s, uid, &full)))
+			n++;
+		assert_true(full);
+		assert_true(n >= before / 2 - 1 && n <= before / 2 + 1);
+		before -= n;
+	}
+	for (size_t i = s.total; i < 1024; i++)
+		assert_non_null(http_share_take(&s, 0, &full));
+	assert_null(http_share_take(&s, 0, &full));
+	while ((m = LIST_FIRST(&s.members)))
+		http_share_give(&s, m);
+	assert_int_equal(s.total, 0);
 }
 
 /* One byte now and then does not keep a connection; nor does silence. */
@@ -281,7 +438,11 @@ static void test_websocket_handshakes(void **state)
 	answer_done(&a);
 	for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
 		rig_call(r, "GET", "/v1/vms/v/exec", heads[i], NULL, &a);
-		assert_int_equal(a.status, 400);
+		/* Who cannot be served so is told what would do. */
+		assert_int_equal(a.status, i == 0 || i == 2 ? 426 : 400);
+		if (i == 0 || i == 2)
+			assert_non_null(
+				strstr(a.head, "Sec-WebSocket-Version: 13"));
 		answer_done(&a);
 	}
 	assert_alive(r);
@@ -328,16 +489,10 @@ static void assert_asked(struct rig *r, gid_t gid, gid_t extra, int want)
 }
 
 /* The file lets everybody connect: the daemon itself must look. */
-static void test_peers_are_told_apart(void **state)
+static void open_to_all(struct rig *r, char path[static 128])
 {
-	struct rig *r = *state;
-	char path[128];
 	int dirfd, fd;
 
-	if (geteuid() != 0) {
-		print_message("SKIP other users need root\n");
-		skip();
-	}
 	http_free(r->http);
 	dirfd = open(r->run, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_int_equal(sock_listen_unix(dirfd, "vmd.sock", 0666, &fd, NULL),
@@ -346,14 +501,89 @@ static void test_peers_are_told_apart(void **state)
 	assert_int_equal(fchmodat(dirfd, "vmd.sock", 0666, 0), 0);
 	close(dirfd);
 	assert_int_equal(chmod(r->dir, 0755), 0);
-	(void)snprintf(path, sizeof(path), "%s/vmd.sock", r->run);
+	(void)snprintf(path, 128, "%s/vmd.sock", r->run);
 	r->config.socket_path = path;
 	r->http = http_new(&r->d, fd, NULL);
 	assert_non_null(r->http);
+}
+
+static void need_root(void)
+{
+	if (geteuid() == 0)
+		return;
+	print_message("SKIP other users need root\n");
+	skip();
+}
+
+static void test_peers_are_told_apart(void **state)
+{
+	struct rig *r = *state;
+	char path[128];
+
+	need_root();
+	open_to_all(r, path);
 	assert_asked(r, NOBODY, NOBODY, 403);
 	assert_asked(r, NOBODY, API_GROUP, 200); /* supplementary */
 	assert_asked(r, API_GROUP, NOBODY, 200); /* primary */
 	assert_asked(r, API_GROUP + 1, API_GROUP - 1, 403);
+}
+
+/* As that user: opens many connections that wait for something, tells when that
+ * is done, and holds them until it is killed. */
+static pid_t flood_as(const char *path, uid_t uid, unsigned count, int tell)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	pid_t pid = fork();
+	int *fds;
+
+	if (pid != 0)
+		return pid;
+	fds = calloc(count, sizeof(int));
+	(void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%.107s", path);
+	if (!fds || setresgid(API_GROUP, API_GROUP, API_GROUP) < 0 ||
+	    setresuid(uid, uid, uid) < 0)
+		_exit(1);
+	for (unsigned i = 0; i < count; i++) {
+		static const char get[] =
+			"GET /v1/vms/w/wait?state=stopped&timeout=600 "
+			"HTTP/1.1\r\nHost: x\r\n\r\n";
+
+		fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		if (connect(fds[i], (struct sockaddr *)&addr, sizeof(addr)) < 0)
+			_exit(1);
+		(void)!send(fds[i], get, sizeof(get) - 1, MSG_NOSIGNAL);
+	}
+	(void)!write(tell, "x", 1);
+	(void)pause();
+	_exit(0);
+}
+
+static void test_one_user_cannot_lock_out_others(void **state)
+{
+	struct rig *r = *state;
+	struct answer a;
+	char path[128], byte;
+	int tell[2];
+	pid_t pid;
+
+	need_root();
+	free(rig_create(r, "\"name\":\"w\"", &a));
+	answer_done(&a);
+	restart(r, 64);
+	open_to_all(r, path);
+	assert_int_equal(pipe2(tell, O_CLOEXEC | O_NONBLOCK), 0);
+	pid = flood_as(path, NOBODY - 1, 300, tell[1]);
+	assert_true(pid > 0);
+	RIG_UNTIL(r, read(tell[0], &byte, 1) == 1);
+	/* Half of what is not reserved, and no more. */
+	RIG_UNTIL(r, http_connections(r->http) == 30);
+	assert_asked(r, NOBODY, API_GROUP, 200);
+	assert_alive(r); /* root */
+	(void)kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	RIG_UNTIL(r, http_connections(r->http) == 0);
+	close(tell[0]);
+	close(tell[1]);
 }
 
 int main(void)
@@ -363,7 +593,10 @@ int main(void)
 		RIG_TEST(test_sizes),
 		RIG_TEST(test_garbage_and_half_requests),
 		RIG_TEST(test_waiters_that_leave),
+		RIG_TEST(test_malformed_is_answered_once),
 		RIG_TEST(test_too_many_connections),
+		cmocka_unit_test(test_shares),
+		RIG_TEST(test_one_user_cannot_lock_out_others),
 		RIG_TEST(test_slow_clients_are_cut),
 		RIG_TEST(test_websocket_handshakes),
 		RIG_TEST(test_peers_are_told_apart),

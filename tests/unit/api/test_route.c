@@ -82,7 +82,7 @@ static void test_match_lists_methods(void **state)
 	(void)state;
 	(void)api_route_match("PATCH", "/v1/vms/x", &found, &params, allow,
 			      NULL);
-	assert_string_equal(allow, "GET, DELETE");
+	assert_string_equal(allow, "GET, HEAD, DELETE");
 }
 
 static void test_percent_decode(void **state)

@@ -245,6 +245,14 @@ static void parse(struct answer *a, char *text, size_t len)
 	a->json = json_loadb(body, a->body_len, 0, NULL);
 }
 
+struct answer rig_parse(char *text, size_t len)
+{
+	struct answer a = { 0 };
+
+	parse(&a, text, len);
+	return a;
+}
+
 void rig_raw(struct rig *r, const void *data, size_t len, struct answer *ret)
 {
 	uint64_t end = clock_mono_ms() + 15000;

@@ -60,6 +60,8 @@ void rig_call(struct rig *r, const char *method, const char *path,
 	      const char *headers, const char *body, struct answer *ret);
 /* Sends raw bytes and reads until the server closes or 3 s. */
 void rig_raw(struct rig *r, const void *data, size_t len, struct answer *ret);
+/* Takes the malloc'd text. */
+struct answer rig_parse(char *text, size_t len);
 void answer_done(struct answer *a);
 /* A string or number member by dotted path, for assertions. */
 const char *answer_text(const struct answer *a, const char *path);

@@ -313,8 +313,32 @@ static void test_idempotency_key(void **state)
 		 "{\"image\":\"disk\"}", &b);
 	assert_int_equal(b.status, 409);
 	assert_string_equal(answer_code(&b), "idempotency_key_reused");
+	answer_done(&b);
+	/* How long it waits is no part of what it asks for, and is honoured. */
+	rig_call(r, "POST", "/v1/vms?wait=9", "Idempotency-Key: k1\r\n",
+		 "{\"image\":\"tiny\"}", &b);
+	assert_int_equal(b.status, 202);
+	rig_assert_valid(&api_vm_created, &b);
+	assert_string_equal(answer_text(&b, "operation.state"), "succeeded");
+	assert_string_equal(answer_text(&b, "vm.state"), "ready");
+	assert_string_equal(answer_text(&b, "vm.name"),
+			    answer_text(&a, "vm.name"));
 	answer_done(&a);
 	answer_done(&b);
+	rig_call(r, "POST", "/v1/images", "Idempotency-Key: k2\r\n",
+		 "{\"name\":\"new\",\"recipe\":\"tiny\"}", &a);
+	rig_call(r, "POST", "/v1/images?wait=9", "Idempotency-Key: k2\r\n",
+		 "{\"name\":\"new\",\"recipe\":\"tiny\"}", &b);
+	rig_assert_valid(&api_operation, &b);
+	assert_string_equal(answer_text(&b, "state"), "succeeded");
+	assert_string_equal(json_string_value(json_object_get(b.json, "id")),
+			    json_string_value(json_object_get(a.json, "id")));
+	answer_done(&a);
+	answer_done(&b);
+	/* Another client's key is another key. */
+	assert_int_equal(rig_rows(r, "SELECT count(*) FROM answer WHERE "
+				     "key LIKE '%:k_'"),
+			 2);
 }
 
 int main(void)

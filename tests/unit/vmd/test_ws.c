@@ -272,6 +272,46 @@ static void test_ws_send_over_a_full_socket_keeps_frames_whole(void **state)
 	peer_done(&p);
 }
 
+/* The frames that wslay would end without a word. */
+static void test_bad_control_frames_are_answered_by_1002(void **state)
+{
+	static const struct {
+		uint8_t bytes[16];
+		size_t len;
+	} cases[] = {
+		{ { 0x89, 0xfe, 0, 126, 0, 0, 0, 0 }, 8 }, /* long ping */
+		{ { 0x8a, 0xff, 0, 0, 0, 0, 0, 1, 0, 0 }, 10 }, /* pong */
+		{ { 0x88, 0xfe, 1, 0, 0, 0, 0, 0 }, 8 }, /* close */
+		{ { 0x09, 0x81, 0, 0, 0, 0, 'p' }, 7 }, /* in fragments */
+		{ { 0x82, 0xfe, 0, 5, 0, 0, 0, 0, 'h' }, 9 }, /* 5 in 2 bytes */
+		{ { 0x82, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff }, 10 },
+		{ { 0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0 }, 10 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < 2 * sizeof(cases) / sizeof(cases[0]); i++) {
+		size_t k = i / 2;
+		uint8_t *frames = make_frames(0, 1), got[64];
+		struct peer p;
+
+		/* At once, or a byte at a time, behind a good message. */
+		peer_start(&p, frames, FRAME_LEN);
+		for (size_t at = 0; at < cases[k].len; at++) {
+			size_t n = i % 2 ? 1 : cases[k].len;
+
+			(void)!send(p.fd, cases[k].bytes + at, n, MSG_NOSIGNAL);
+			settle(&p);
+			at += n - 1;
+		}
+		assert_int_equal(p.received, 1);
+		assert_int_equal(recv(p.fd, got, sizeof(got), 0), 4);
+		assert_memory_equal(got, "\x88\x02\x03\xea", 4);
+		assert_true(p.closed);
+		peer_done(&p);
+		free(frames);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -283,6 +323,7 @@ int main(void)
 			test_ws_answers_that_wait_stop_and_resume_reading),
 		cmocka_unit_test(
 			test_ws_send_over_a_full_socket_keeps_frames_whole),
+		cmocka_unit_test(test_bad_control_frames_are_answered_by_1002),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
