@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/checked.h"
@@ -62,10 +61,7 @@ int lockdown_process(struct err *e)
 {
 	int rc;
 
-	/* The C library reads /etc/localtime when it is first asked for a
-	 * date: a log record after lock-down must not be that. */
-	tzset();
-	/* So does the JSON library with /dev/urandom. */
+	/* Else the JSON library opens /dev/urandom when it is first used. */
 	json_object_seed(0);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		return failed(e, errno, "no_new_privs");
