@@ -212,7 +212,7 @@ static void test_many_connections_at_once(void **state)
 		close_fd(&fds[i]);
 	}
 	RIG_UNTIL(r, fake_dials == 0);
-	RIG_UNTIL(r, rig_open_fds() == before);
+	RIG_UNTIL(r, rig_open_fds() <= before);
 }
 
 /* More than are let in: the rest waits in the kernel, and comes later. */
