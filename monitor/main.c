@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -302,6 +303,8 @@ int main(int argc, char **argv)
 
 	if (file_open_standard() < 0)
 		return 1;
+	/* Executed by descriptor, as in a jail, it is called by its number. */
+	(void)prctl(PR_SET_NAME, "vmd-monitor", 0, 0, 0);
 	code = parse_options(argc, argv, &options);
 	if (code >= 0)
 		return code;
