@@ -148,8 +148,9 @@ systemd_guest() {
 	vmctl exec sd -- sh -c 'mkdir -p /www && echo served >/www/f && busybox httpd -p 80 -h /www'
 	wait_until 60 sh -c '[ "$(curl -sf --max-time 20 http://127.0.0.1:18095/f)" = served ]'
 	cgroup_procs | grep -x "$(engine)"
-	# The OOM killer spares the daemon, where it may be told so, not guests.
-	[ "$(cat "/proc/$(engine)/oom_score_adj")" = 0 ]
+	# The OOM killer spares the daemon, where it may be told so, and takes
+	# guests first (vmd/jails.c).
+	[ "$(cat "/proc/$(engine)/oom_score_adj")" = 300 ]
 	fails sh -c 'echo -500 >/proc/self/oom_score_adj' ||
 		[ "$(cat "/proc/$(show MainPID)/oom_score_adj")" = -500 ]
 }
