@@ -11,12 +11,19 @@
 #include "virtio/net.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "virtio/net_internal.h"
+
+enum {
+	NET_STARVED_MS = 10
+};
 
 static struct virtio_net *to_net(struct virtio_device *dev)
 {
@@ -33,6 +40,12 @@ static void update_interest(struct virtio_net *net)
 			loop_timer_arm_soon(&net->again);
 		return;
 	}
+	if (net->starved) {
+		/* It would be ready at once, and fail again. */
+		(void)loop_modify(&net->source, 0);
+		loop_timer_arm(&net->again, NET_STARVED_MS);
+		return;
+	}
 	if (net->dev.active && net->dev.queues[NET_QUEUE_RX].ready &&
 	    !net->rx_waiting)
 		events |= EPOLLIN;
@@ -47,7 +60,7 @@ void net_link_lost(struct virtio_net *net, int rc)
 	net_backend_free(net->backend);
 	net->backend = NULL;
 	net->space.status = 0;
-	net->rx_waiting = false;
+	net->rx_waiting = net->starved = false;
 	log_debug("net: link lost: %s", strerror(-rc));
 	if (net->link_lost)
 		net->link_lost(net->ctx, strerror(-rc));
@@ -72,6 +85,36 @@ static void net_again(struct loop_timer *timer)
 {
 	struct virtio_net *net = timer->data;
 
+	net->starved = false;
+	net_rx_run(net);
+	net_tx_run(net);
+	update_interest(net);
+}
+
+/* A peer came; the one before it has gone, also if we have not heard yet. */
+static void on_peer(void *ctx, int fd)
+{
+	struct virtio_net *net = ctx;
+	struct err e = ERR_INIT;
+	int rc;
+
+	if (net->backend)
+		net_link_lost(net, -EPIPE);
+	rc = net_stream_new(fd, &net->backend, &e);
+	if (rc == 0)
+		rc = loop_add(net->dev.loop, &net->source, fd, 0, net_event,
+			      net);
+	if (rc < 0) {
+		log_warn("net: a new peer cannot be served: %s", strerror(-rc));
+		free(net->backend);
+		net->backend = NULL;
+		(void)close(fd);
+		return;
+	}
+	net->space.status = NET_S_LINK_UP;
+	if (net->dev.active)
+		virtio_device_config_changed(&net->dev);
+	net_rx_run(net);
 	net_tx_run(net);
 	update_interest(net);
 }
@@ -171,6 +214,7 @@ static void net_free(struct virtio_device *dev)
 	struct virtio_net *net = to_net(dev);
 
 	loop_timer_disarm(&net->again);
+	listener_close(&net->listener);
 	loop_remove(&net->source);
 	net_backend_free(net->backend);
 	free(net);
@@ -206,6 +250,48 @@ static int check_config(const struct virtio_net_config *config, struct err *e)
 	return 0;
 }
 
+static bool is_listening(int fd)
+{
+	socklen_t len = sizeof(int);
+	int on = 0;
+
+	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &len) == 0 && on;
+}
+
+/* On success the device owns config->fd. */
+static int open_backend(struct virtio_net *net,
+			const struct virtio_net_config *config,
+			struct loop *loop, struct err *e)
+{
+	int rc = file_set_nonblock(config->fd);
+
+	if (rc < 0)
+		return err_sys(e, -rc, "network descriptor %d", config->fd);
+	if (config->backend == VIRTIO_NET_STREAM && is_listening(config->fd)) {
+		/* It takes the descriptor also when it fails. */
+		int fd = fcntl(config->fd, F_DUPFD_CLOEXEC, 3);
+
+		rc = fd < 0 ? -errno
+			    : listener_open(&net->listener, loop, fd, on_peer,
+					    net);
+		if (rc < 0)
+			return err_sys(e, -rc, "watch network descriptor %d",
+				       config->fd);
+		(void)close(config->fd);
+		return 0;
+	}
+	rc = loop_add(loop, &net->source, config->fd, 0, net_event, net);
+	if (rc < 0)
+		return err_sys(e, -rc, "watch network descriptor %d",
+			       config->fd);
+	rc = config->backend == VIRTIO_NET_TAP
+		     ? net_tap_new(config->fd, &net->backend, e)
+		     : net_stream_new(config->fd, &net->backend, e);
+	if (rc < 0)
+		loop_remove(&net->source);
+	return rc;
+}
+
 int virtio_net_new(const struct virtio_net_config *config,
 		   const struct guest_mem *mem, struct loop *loop,
 		   struct virtio_device **ret, struct err *e)
@@ -213,7 +299,6 @@ int virtio_net_new(const struct virtio_net_config *config,
 	AUTO(free) struct virtio_net *net = NULL;
 	uint64_t features =
 		1u << NET_F_MAC | 1u << NET_F_STATUS | 1u << NET_F_MRG_RXBUF;
-	struct net_backend *b;
 	int rc = check_config(config, e);
 
 	if (rc < 0)
@@ -221,33 +306,26 @@ int virtio_net_new(const struct virtio_net_config *config,
 	net = calloc(1, sizeof(*net));
 	if (!net)
 		return err_sys(e, ENOMEM, "network device");
-	rc = file_set_nonblock(config->fd);
+	listener_init(&net->listener);
+	rc = open_backend(net, config, loop, e);
 	if (rc < 0)
-		return err_sys(e, -rc, "network descriptor %d", config->fd);
-	rc = loop_add(loop, &net->source, config->fd, 0, net_event, net);
-	if (rc < 0)
-		return err_sys(e, -rc, "watch network descriptor %d",
-			       config->fd);
-	rc = config->backend == VIRTIO_NET_TAP
-		     ? net_tap_new(config->fd, &b, e)
-		     : net_stream_new(config->fd, &b, e);
-	if (rc < 0) {
-		loop_remove(&net->source);
 		return rc;
-	}
-	net->backend = b;
+	if (!net->backend)
+		features |= NET_STREAM_FEATURES; /* of whoever comes */
+	else
+		features |= net->backend->features;
 	net->link_lost = config->link_lost;
 	net->ctx = config->ctx;
-	net->space.status = NET_S_LINK_UP;
+	net->space.status = net->backend ? NET_S_LINK_UP : 0;
 	net->space.max_virtqueue_pairs = 1;
 	net->space.mtu = config->mtu;
 	memcpy(net->space.mac, config->mac, sizeof(net->space.mac));
 	if (config->mtu)
 		features |= 1u << NET_F_MTU;
 	loop_timer_init(loop, &net->again, net_again, net);
-	virtio_device_init(
-		&net->dev, &net_ops, mem, loop, features | b->features,
-		config->queue_max ? config->queue_max : VIRTQ_SIZE_MAX);
+	virtio_device_init(&net->dev, &net_ops, mem, loop, features,
+			   config->queue_max ? config->queue_max
+					     : VIRTQ_SIZE_MAX);
 	*ret = &take_ptr(net)->dev;
 	return 0;
 }

@@ -8,6 +8,7 @@
  * The guest controls the rings, the header before each frame and the frames.
  * The peer of a stream controls lengths and frames. A peer that breaks the
  * framing or goes away loses the link: the guest sees link down and goes on.
+ * A host that is short of memory for a moment loses nothing.
  *
  * Frames are never dropped for want of room: a full backend stops the transmit
  * queue, an empty receive queue stops reading from the backend.
@@ -25,7 +26,11 @@
 enum virtio_net_backend {
 	/* A tap with IFF_TAP | IFF_NO_PI | IFF_VNET_HDR. */
 	VIRTIO_NET_TAP,
-	/* A connected stream socket of passt. */
+	/*
+	 * A connected stream socket of passt, or a listening one: then peers
+	 * may come and go, a new one replaces the old, and the guest's link is
+	 * up while there is one.
+	 */
 	VIRTIO_NET_STREAM
 };
 

@@ -7,6 +7,7 @@
 #ifndef VIRTIO_NET_BACKEND_H
 #define VIRTIO_NET_BACKEND_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -32,8 +33,8 @@ struct net_frame {
 struct net_backend_ops {
 	const char *name;
 	/*
-	 * The next frame: 1 with *ret set, 0 when there is none now, or
-	 * -errno: the link is lost. The same frame is given again until
+	 * The next frame: 1 with *ret set, 0 when there is none now, -ENOBUFS
+	 * (see net_errno), or -errno: the link is lost. The same frame is given again until
 	 * frame_done(), as it was left. may_read false: only what is in memory
 	 * already.
 	 */
@@ -42,12 +43,14 @@ struct net_backend_ops {
 	void (*frame_done)(struct net_backend *b);
 	/*
 	 * Takes one whole frame of len bytes: 0; -EAGAIN: no room now, wait for
-	 * EPOLLOUT; -EMSGSIZE: this frame cannot be carried; other: link lost.
+	 * EPOLLOUT; -ENOBUFS; -EMSGSIZE: this frame cannot be carried; other:
+	 * link lost.
 	 * hdr was checked against len and the negotiated features.
 	 */
 	int (*send)(struct net_backend *b, const struct net_hdr *hdr,
 		    const struct iovec *iov, size_t count, size_t len);
-	/* Writes what send() gathered: 0, -EAGAIN (EPOLLOUT), or link lost. */
+	/* Writes what send() gathered: 0, -EAGAIN (EPOLLOUT), -ENOBUFS, or link
+	 * lost. */
 	int (*flush)(struct net_backend *b);
 	/* The driver's features are final: what next_frame may give. */
 	int (*set_features)(struct net_backend *b, uint64_t features);
@@ -59,6 +62,18 @@ struct net_backend {
 	int fd;
 	uint64_t features; /* NET_F_* bits the backend can serve */
 };
+
+/*
+ * The host is short of memory: no reason to lose a link, but no event tells when
+ * it is over. Such calls answer -ENOBUFS: try again in a moment.
+ */
+static inline int net_errno(int sys)
+{
+	return sys == ENOMEM ? -ENOBUFS : -sys;
+}
+
+/* What a stream can serve. */
+#define NET_STREAM_FEATURES (1ull << NET_F_CSUM)
 
 /* On success the backend owns fd; on failure the caller still does. */
 int net_tap_new(int fd, struct net_backend **ret, struct err *e);

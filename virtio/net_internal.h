@@ -3,6 +3,7 @@
 #ifndef VIRTIO_NET_INTERNAL_H
 #define VIRTIO_NET_INTERNAL_H
 
+#include "base/listener.h"
 #include "virtio/net.h"
 #include "virtio/net_backend.h"
 #include "virtio/net_wire.h"
@@ -11,10 +12,13 @@ struct virtio_net {
 	struct virtio_device dev;
 	struct net_backend *backend; /* NULL: the link is lost */
 	struct loop_source source; /* backend->fd */
-	struct loop_timer again; /* continues a tx run without a backend */
+	struct listener
+		listener; /* peers come and go; not open: one for good */
+	struct loop_timer again; /* looks again where no event will tell */
 	struct net_space space;
 	bool rx_waiting; /* a frame waits for guest buffers: do not read */
 	bool rx_kicks; /* the driver was asked to kick the rx queue */
+	bool starved; /* the host is short of memory: neither for a moment */
 	bool tx_waiting; /* the backend has unsent bytes or more is queued */
 	struct virtio_net_stats stats;
 	void (*link_lost)(void *ctx, const char *why);

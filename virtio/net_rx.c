@@ -128,7 +128,9 @@ void net_rx_run(struct virtio_net *net)
 		enum rx_result result;
 		int rc = b->ops->next_frame(b, i < RX_BUDGET, &frame);
 
-		if (rc < 0)
+		if (rc == -ENOBUFS)
+			net->starved = true;
+		else if (rc < 0)
 			net_link_lost(net, rc);
 		if (rc <= 0)
 			break;

@@ -85,7 +85,7 @@ static int stream_next_frame(struct net_backend *b, bool may_read,
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return errno == EAGAIN ? 0 : -errno;
+			return errno == EAGAIN ? 0 : net_errno(errno);
 		if (n == 0)
 			return -EPIPE;
 		s->in_end += (size_t)n;
@@ -119,7 +119,7 @@ static int stream_flush(struct net_backend *b)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return -errno;
+			return net_errno(errno);
 		s->out_start += (size_t)n;
 	}
 	s->out_start = s->out_end = 0;
@@ -186,7 +186,7 @@ int net_stream_new(int fd, struct net_backend **ret, struct err *e)
 		return err_sys(e, ENOMEM, "stream backend");
 	s->b = (struct net_backend){ .ops = &stream_ops,
 				     .fd = fd,
-				     .features = 1u << NET_F_CSUM };
+				     .features = NET_STREAM_FEATURES };
 	*ret = &s->b;
 	return 0;
 }

@@ -46,7 +46,7 @@ static int tap_next_frame(struct net_backend *b, bool may_read,
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return errno == EAGAIN ? 0 : -errno;
+			return errno == EAGAIN ? 0 : net_errno(errno);
 		if (n == 0)
 			return -EPIPE;
 		if ((size_t)n < sizeof(frame->hdr) + NET_ETH_HDR_LEN ||
@@ -82,7 +82,9 @@ static int tap_send(struct net_backend *b, const struct net_hdr *hdr,
 		return 0;
 	switch (errno) {
 	case EAGAIN:
-		return -EAGAIN;
+	case ENOBUFS:
+	case ENOMEM:
+		return net_errno(errno);
 	case EBADFD:
 	case ENODEV:
 		return -errno;

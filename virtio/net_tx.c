@@ -66,7 +66,7 @@ static size_t skip_header(struct virtq_chain *c, struct iovec **ret)
 	return c->read_count - i;
 }
 
-/* 0: the chain is dealt with; -EAGAIN; -EPROTO: the device has failed. */
+/* 0: the chain is dealt with; -EAGAIN, -ENOBUFS; -EPROTO: the device has failed. */
 static int send_chain(struct virtio_net *net, struct virtq_chain *c)
 {
 	struct net_backend *b = net->backend;
@@ -91,7 +91,7 @@ static int send_chain(struct virtio_net *net, struct virtq_chain *c)
 	}
 	count = skip_header(c, &iov);
 	rc = b->ops->send(b, &hdr, iov, count, len);
-	if (rc == -EAGAIN)
+	if (rc == -EAGAIN || rc == -ENOBUFS)
 		return rc;
 	if (rc == 0) {
 		net->stats.tx_frames++;
@@ -123,9 +123,10 @@ static unsigned drain_queue(struct virtio_net *net, struct virtq *q)
 		if (st == VIRTQ_OK) {
 			int rc = send_chain(net, &net->chain);
 
-			if (rc == -EAGAIN) {
+			if (rc == -EAGAIN || rc == -ENOBUFS) {
 				virtq_unpop(q);
 				net->tx_waiting = true;
+				net->starved |= rc == -ENOBUFS;
 				return done;
 			}
 			if (rc < 0)
@@ -152,10 +153,12 @@ void net_tx_run(struct virtio_net *net)
 	if (net->backend) {
 		int rc = net->backend->ops->flush(net->backend);
 
-		if (rc == -EAGAIN)
+		if (rc == -EAGAIN || rc == -ENOBUFS) {
 			net->tx_waiting = true;
-		else if (rc < 0)
+			net->starved |= rc == -ENOBUFS;
+		} else if (rc < 0) {
 			net_link_lost(net, rc);
+		}
 	}
 	if (done)
 		virtio_device_signal(&net->dev, NET_QUEUE_TX);
