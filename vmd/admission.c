@@ -17,9 +17,10 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/parse.h"
+#include "base/port_bind.h"
 #include "base/process.h"
-#include "vmd/port_bind.h"
 #include "vmd/vm.h"
+#include "vmd/vm_ports.h"
 
 #define MIB (UINT64_C(1) << 20)
 

@@ -1,145 +1,77 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A TCP connection of a published port: the client's socket on one side, a stream
- * of the agent on the other.
- *
- * client -> guest: read as much as the stream takes now, into no buffer of ours;
- * guest -> client: written at once, the rest kept (one window at most) until the
- * socket takes it; only then the guest gets credit for it.
- *
- * Ends: a FIN of either side is passed on and the other direction lives; a reset,
- * a refusal or the loss of the agent resets the client, and a client's reset the
- * connection in the guest.
+ * A TCP connection of a published port: the client's socket (base/relay.h) on one
+ * side, a stream of the agent on the other.
  */
-#include <errno.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
-#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/relay.h"
 #include "vmd/vm_ports_internal.h"
 
 struct port_conn {
 	struct vm_ports *all;
 	LIST_ENTRY(port_conn) link;
-	struct loop_source source;
-	int fd;
-	struct agent_stream *stream; /* NULL: it has ended well */
-	struct buf out; /* for the client */
-	bool in_eof; /* the client's end was passed on */
-	bool out_eof; /* the guest sends no more */
-	bool out_shut; /* ... and the client was told so */
+	struct relay relay;
+	struct agent_stream *stream; /* NULL: it has ended */
 };
 
-static void conn_free(struct port_conn *c, bool reset)
+/* The socket is closed, or was never opened. */
+static void conn_free(struct port_conn *c)
 {
-	const struct linger now = { .l_onoff = 1, .l_linger = 0 };
 	struct vm_ports *all = c->all;
 
 	if (c->stream)
 		agent_stream_close(take_ptr(c->stream));
-	loop_remove(&c->source);
-	if (reset)
-		(void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now,
-				 sizeof(now));
-	close_fd(&c->fd);
-	buf_done(&c->out);
 	LIST_REMOVE(c, link);
 	all->conn_count--;
 	free(c);
 	ports_update(all);
 }
 
-/* Watches for what can be done now. */
-static void conn_update(struct port_conn *c)
+static size_t on_room(void *ctx)
 {
-	uint32_t events = 0;
+	struct port_conn *c = ctx;
 
-	/* Ended both ways, the socket only reports its end, for ever. */
-	if (c->in_eof && c->out_shut) {
-		loop_remove(&c->source);
-		return;
-	}
-	if (!c->in_eof && c->stream && agent_stream_room(c->stream) > 0)
-		events |= EPOLLIN;
-	if (buf_len(&c->out))
-		events |= EPOLLOUT;
-	if (events != c->source.events)
-		(void)loop_modify(&c->source, events);
+	return c->stream ? agent_stream_room(c->stream) : 0;
 }
 
-/* false: the client has gone, and c with it. */
-static bool conn_flush(struct port_conn *c)
+static bool on_write(void *ctx, const void *data, size_t len)
 {
-	while (buf_len(&c->out)) {
-		ssize_t n = send(c->fd, buf_head(&c->out), buf_len(&c->out),
-				 MSG_NOSIGNAL);
+	struct port_conn *c = ctx;
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			return true;
-		if (n < 0) {
-			conn_free(c, true);
-			return false;
-		}
-		buf_consume(&c->out, (size_t)n);
-		if (c->stream)
-			agent_stream_consumed(c->stream, WIRE_OUT, (size_t)n);
-	}
-	/* Many connections that are idle shall cost little. */
-	buf_done(&c->out);
-	if (c->out_eof && !c->out_shut) {
-		c->out_shut = true;
-		(void)shutdown(c->fd, SHUT_WR);
-	}
-	if (!c->stream) { /* all was said */
-		conn_free(c, false);
-		return false;
-	}
-	return true;
-}
-
-/* One piece from the client. false: c is gone. */
-static bool conn_read(struct port_conn *c)
-{
-	uint8_t piece[WIRE_DATA_MAX];
-	size_t room =
-		c->stream && !c->in_eof ? agent_stream_room(c->stream) : 0;
-	ssize_t n;
-
-	if (!room)
-		return true;
-	n = recv(c->fd, piece, room, 0);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return true;
-	if (n == 0) {
-		c->in_eof = true;
-		agent_stream_write_eof(c->stream);
-		return true;
-	}
 	/* It takes what it had room for. */
-	if (n > 0 &&
-	    agent_stream_write(c->stream, piece, (size_t)n) == (size_t)n)
-		return true;
-	conn_free(c, true);
-	return false;
+	return agent_stream_write(c->stream, data, len) == len;
 }
 
-static void on_socket(struct loop_source *source, uint32_t events)
+static void on_write_end(void *ctx)
 {
-	struct port_conn *c = source->data;
+	struct port_conn *c = ctx;
 
-	if (events & EPOLLERR) {
-		conn_free(c, true);
-		return;
-	}
-	if ((events & EPOLLOUT) && !conn_flush(c))
-		return;
-	if ((events & (EPOLLIN | EPOLLHUP)) && !conn_read(c))
-		return;
-	conn_update(c);
+	agent_stream_write_eof(c->stream);
 }
+
+static void on_taken(void *ctx, size_t len)
+{
+	struct port_conn *c = ctx;
+
+	if (c->stream)
+		agent_stream_consumed(c->stream, WIRE_OUT, len);
+}
+
+static void on_closed(void *ctx)
+{
+	conn_free(ctx);
+}
+
+static const struct relay_ops socket_ops = {
+	.room = on_room,
+	.write = on_write,
+	.write_end = on_write_end,
+	.taken = on_taken,
+	.closed = on_closed,
+};
 
 static void on_data(void *ctx, enum wire_channel channel, const void *data,
 		    size_t len)
@@ -147,13 +79,7 @@ static void on_data(void *ctx, enum wire_channel channel, const void *data,
 	struct port_conn *c = ctx;
 
 	(void)channel;
-	/* Within the limit: the guest has no more credit. */
-	if (buf_append(&c->out, data, len) < 0) {
-		conn_free(c, true);
-		return;
-	}
-	if (conn_flush(c))
-		conn_update(c);
+	(void)relay_put(&c->relay, data, len);
 }
 
 static void on_eof(void *ctx, enum wire_channel channel)
@@ -161,17 +87,14 @@ static void on_eof(void *ctx, enum wire_channel channel)
 	struct port_conn *c = ctx;
 
 	(void)channel;
-	c->out_eof = true;
-	if (conn_flush(c))
-		conn_update(c);
+	relay_put_end(&c->relay);
 }
 
 static void on_writable(void *ctx)
 {
 	struct port_conn *c = ctx;
 
-	if (conn_read(c))
-		conn_update(c);
+	relay_wake(&c->relay);
 }
 
 static void on_done(void *ctx, uint32_t status, uint32_t signal,
@@ -182,16 +105,15 @@ static void on_done(void *ctx, uint32_t status, uint32_t signal,
 	(void)status;
 	(void)signal;
 	c->stream = NULL;
-	if (e) {
-		conn_free(c, true);
+	if (!e) {
+		relay_finish(&c->relay);
 		return;
 	}
-	c->in_eof = c->out_eof = true;
-	if (conn_flush(c))
-		conn_update(c);
+	relay_reset(&c->relay);
+	conn_free(c);
 }
 
-static const struct agent_stream_ops conn_ops = {
+static const struct agent_stream_ops stream_ops = {
 	.data = on_data,
 	.eof = on_eof,
 	.writable = on_writable,
@@ -203,39 +125,35 @@ void port_tcp_accept(struct port *port, int fd)
 	struct vm_ports *all = port->all;
 	struct vm *vm = all->vm;
 	struct port_conn *c = calloc(1, sizeof(*c));
-	const int on = 1;
 
 	if (!c) {
 		(void)close(fd);
 		return;
 	}
-	*c = (struct port_conn){ .all = all,
-				 .fd = fd,
-				 .source = LOOP_SOURCE_INIT,
-				 .out = BUF_INIT(WIRE_DIAL_WINDOW) };
+	c->all = all;
 	LIST_INSERT_HEAD(&all->conns, c, link);
 	all->conn_count++;
-	/* Whoever waits for more is the service, not we; and a client that went
-	 * without a word must not keep its place for ever. */
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	if (loop_add(vm->daemon->loop, &c->source, fd, 0, on_socket, c) < 0) {
-		conn_free(c, true);
-		return;
-	}
-	c->stream =
-		agent_session_dial(vm->session, WIRE_TCP, port->spec.guest_port,
-				   &conn_ops, c, NULL);
+	/* Within the limit: the guest has no more credit. */
+	if (relay_open(&c->relay, vm->daemon->loop, fd, WIRE_DIAL_WINDOW,
+		       &socket_ops, c) == 0)
+		c->stream = agent_session_dial(vm->session, WIRE_TCP,
+					       port->spec.guest_port,
+					       &stream_ops, c, NULL);
 	if (!c->stream) {
-		conn_free(c, true);
+		relay_reset(&c->relay);
+		conn_free(c);
 		return;
 	}
-	conn_update(c);
+	relay_wake(&c->relay);
 	ports_update(all);
 }
 
 void port_tcp_end_all(struct vm_ports *all)
 {
-	while (!LIST_EMPTY(&all->conns))
-		conn_free(LIST_FIRST(&all->conns), true);
+	struct port_conn *c;
+
+	while ((c = LIST_FIRST(&all->conns))) {
+		relay_reset(&c->relay);
+		conn_free(c);
+	}
 }

@@ -7,13 +7,12 @@
  * Nothing waits: what has no room is lost. A flow ends when it was not used for a
  * while; when there are too many, the one that was unused for the longest.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/datagram.h"
 #include "vmd/vm_ports_internal.h"
 
 enum {
@@ -21,33 +20,14 @@ enum {
 	SWEEP_MS = 5000,
 };
 
-/* Who sent it, and to which address of ours (as the control message). */
-struct peer {
-	struct sockaddr_storage client;
-	union {
-		struct in_pktinfo four;
-		struct in6_pktinfo six;
-	} ours;
-};
-
 struct port_flow {
 	struct port *port;
 	TAILQ_ENTRY(port_flow) link;
-	struct peer peer;
+	struct datagram_peer peer;
 	struct agent_stream *stream;
 	uint64_t used_ms;
 	bool answered;
 };
-
-union control {
-	char space[CMSG_SPACE(sizeof(struct in6_pktinfo))];
-	struct cmsghdr align;
-};
-
-static bool is_six(const struct port *p)
-{
-	return strchr(p->spec.host_address, ':') != NULL;
-}
 
 static void flow_free(struct port_flow *f)
 {
@@ -69,33 +49,12 @@ static void flow_used(struct port_flow *f)
 	TAILQ_INSERT_TAIL(&all->flows, f, link);
 }
 
-/* An answer of the guest: to the client, from the address it had asked. */
 static void on_data(void *ctx, enum wire_channel channel, const void *data,
 		    size_t len)
 {
 	struct port_flow *f = ctx;
-	bool six = is_six(f->port);
-	struct iovec iov = { .iov_base = (void *)(uintptr_t)data,
-			     .iov_len = len };
-	union control control;
-	struct msghdr msg = { .msg_name = &f->peer.client,
-			      .msg_namelen = six ? sizeof(struct sockaddr_in6)
-						 : sizeof(struct sockaddr_in),
-			      .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = control.space };
-	size_t info =
-		six ? sizeof(f->peer.ours.six) : sizeof(f->peer.ours.four);
-	struct cmsghdr *c;
 
-	memset(&control, 0, sizeof(control));
-	msg.msg_controllen = CMSG_SPACE(info);
-	c = CMSG_FIRSTHDR(&msg);
-	c->cmsg_level = six ? IPPROTO_IPV6 : IPPROTO_IP;
-	c->cmsg_type = six ? IPV6_PKTINFO : IP_PKTINFO;
-	c->cmsg_len = CMSG_LEN(info);
-	memcpy(CMSG_DATA(c), &f->peer.ours, info);
-	(void)sendmsg(f->port->udp_fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	datagram_send(f->port->udp_fd, &f->peer, data, len);
 	f->answered = true;
 	flow_used(f);
 	agent_stream_consumed(f->stream, channel, len);
@@ -119,7 +78,8 @@ static const struct agent_stream_ops flow_ops = {
 };
 
 /* The flow of a peer, a new one if need be. NULL: there can be none. */
-static struct port_flow *flow_of(struct port *p, const struct peer *peer)
+static struct port_flow *flow_of(struct port *p,
+				 const struct datagram_peer *peer)
 {
 	struct vm_ports *all = p->all;
 	struct vm *vm = all->vm;
@@ -150,55 +110,19 @@ static struct port_flow *flow_of(struct port *p, const struct peer *peer)
 	return f;
 }
 
-/* Its address of ours is kept, not the interface it came in by: the way back is
- * the routing table's business, but for addresses that mean nothing without. */
-static void read_ours(struct msghdr *msg, struct peer *peer)
-{
-	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
-
-	for (; c; c = CMSG_NXTHDR(msg, c)) {
-		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
-			struct in_pktinfo info;
-
-			memcpy(&info, CMSG_DATA(c), sizeof(info));
-			peer->ours.four.ipi_spec_dst = info.ipi_addr;
-		} else if (c->cmsg_level == IPPROTO_IPV6 &&
-			   c->cmsg_type == IPV6_PKTINFO) {
-			memcpy(&peer->ours.six, CMSG_DATA(c),
-			       sizeof(peer->ours.six));
-			if (!IN6_IS_ADDR_LINKLOCAL(&peer->ours.six.ipi6_addr))
-				peer->ours.six.ipi6_ifindex = 0;
-		}
-	}
-}
-
 /* One datagram. false: there is none. */
 static bool take_one(struct port *p)
 {
 	static uint8_t data[WIRE_DATAGRAM_MAX];
-	struct peer peer;
-	union control control;
-	struct iovec iov = { .iov_base = data, .iov_len = sizeof(data) };
-	struct msghdr msg = { .msg_name = &peer.client,
-			      .msg_namelen = sizeof(peer.client),
-			      .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = control.space,
-			      .msg_controllen = sizeof(control.space) };
-	struct port_flow *f;
-	ssize_t n;
+	struct datagram_peer peer;
+	ssize_t n = datagram_recv(p->udp_fd, data, sizeof(data), &peer);
+	struct port_flow *f = n < 0 ? NULL : flow_of(p, &peer);
 
-	memset(&peer, 0, sizeof(peer));
-	n = recvmsg(p->udp_fd, &msg, MSG_DONTWAIT);
-	if (n < 0)
-		return false;
-	read_ours(&msg, &peer);
-	f = flow_of(p, &peer);
 	if (f) {
 		flow_used(f);
 		(void)agent_stream_write_datagram(f->stream, data, (size_t)n);
 	}
-	return true;
+	return n >= 0;
 }
 
 void port_udp_readable(struct loop_source *source, uint32_t events)

@@ -17,6 +17,24 @@ enum {
 	BIND_AGAIN_MS = 2000,
 };
 
+static const char *text(const json_t *port, const char *field)
+{
+	const char *value = json_string_value(json_object_get(port, field));
+
+	return value ? value : "";
+}
+
+void port_spec_read(const json_t *port, struct port_spec *ret)
+{
+	(void)snprintf(ret->host_address, sizeof(ret->host_address), "%s",
+		       text(port, "host_address"));
+	ret->host_port = (uint16_t)json_integer_value(
+		json_object_get(port, "host_port"));
+	ret->guest_port = (uint16_t)json_integer_value(
+		json_object_get(port, "guest_port"));
+	ret->udp = strcmp(text(port, "protocol"), "udp") == 0;
+}
+
 static bool is_bound(const struct port *p)
 {
 	return p->spec.udp ? p->udp_fd >= 0 : p->tcp.fd >= 0;

@@ -13,9 +13,15 @@
 #ifndef VMD_VM_PORTS_H
 #define VMD_VM_PORTS_H
 
+#include <jansson.h>
+
 #include "base/err.h"
 
+struct port_spec;
 struct vm;
+
+/* From a validated Port of the API, with defaults. */
+void port_spec_read(const json_t *port, struct port_spec *ret);
 
 /* Binds them all; nobody is let in before the agent answers: clients wait. */
 int vm_ports_open(struct vm *vm, struct err *e);

@@ -8,7 +8,7 @@
 
 #include "base/buf.h"
 #include "base/listener.h"
-#include "vmd/port_bind.h"
+#include "base/port_bind.h"
 #include "vmd/vm.h"
 
 enum {

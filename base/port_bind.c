@@ -1,33 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* See port_bind.h. */
-#include "vmd/port_bind.h"
+#include "base/port_bind.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
-
-static const char *text(const json_t *port, const char *field)
-{
-	const char *value = json_string_value(json_object_get(port, field));
-
-	return value ? value : "";
-}
-
-void port_spec_read(const json_t *port, struct port_spec *ret)
-{
-	(void)snprintf(ret->host_address, sizeof(ret->host_address), "%s",
-		       text(port, "host_address"));
-	ret->host_port = (uint16_t)json_integer_value(
-		json_object_get(port, "host_port"));
-	ret->guest_port = (uint16_t)json_integer_value(
-		json_object_get(port, "guest_port"));
-	ret->udp = strcmp(text(port, "protocol"), "udp") == 0;
-}
 
 static int bind_error(int sys, const struct port_spec *p, struct err *e)
 {
@@ -102,4 +83,14 @@ int port_bind(const struct port_spec *p, int *ret_fd, struct err *e)
 		return bind_error(-rc, p, e);
 	*ret_fd = take_fd(&fd);
 	return 0;
+}
+
+uint16_t port_bound(int fd)
+{
+	struct sockaddr_in6 any = { .sin6_port = 0 }; /* larger than IPv4's */
+	socklen_t len = sizeof(any);
+
+	/* The port is at the same place in both. */
+	(void)getsockname(fd, (struct sockaddr *)&any, &len);
+	return ntohs(any.sin6_port);
 }

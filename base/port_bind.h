@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A published port as the client asked for it, and the socket that listens. */
-#ifndef VMD_PORT_BIND_H
-#define VMD_PORT_BIND_H
+/* A port of the host that leads to one of a guest, and the socket for it. */
+#ifndef BASE_PORT_BIND_H
+#define BASE_PORT_BIND_H
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -12,12 +11,10 @@
 struct port_spec {
 	char host_address
 		[46]; /* IPv4 or IPv6; "0.0.0.0", "::": any of its kind */
-	uint16_t host_port, guest_port;
+	uint16_t host_port; /* 0: any that is free */
+	uint16_t guest_port;
 	bool udp;
 };
-
-/* From a validated Port of the API, with defaults. */
-void port_spec_read(const json_t *port, struct port_spec *ret);
 
 /*
  * A bound, non-blocking, close-on-exec socket; TCP listens. "::" means IPv6 only,
@@ -25,5 +22,7 @@ void port_spec_read(const json_t *port, struct port_spec *ret);
  * address_not_local, port_permission.
  */
 int port_bind(const struct port_spec *port, int *ret_fd, struct err *e);
+/* The port it got. */
+uint16_t port_bound(int fd);
 
 #endif
