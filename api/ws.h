@@ -35,6 +35,11 @@ typedef void api_ws_message_fn(void *ctx, bool text, const uint8_t *data,
 int api_ws_open(const char *socket_path, const char *path, unsigned timeout_ms,
 		api_ws_message_fn *fn, void *ctx, struct api_ws **ret,
 		struct err *e);
+/* Does not wait: the handshake goes on in api_ws_handle(), which fails as
+ * api_ws_open() would. What is sent before it is over is queued. */
+int api_ws_begin(const char *socket_path, const char *path,
+		 api_ws_message_fn *fn, void *ctx, struct api_ws **ret,
+		 struct err *e);
 /* Over a connected non-blocking stream; takes fd. */
 int api_ws_open_fd(int fd, const char *path, unsigned timeout_ms,
 		   api_ws_message_fn *fn, void *ctx, struct api_ws **ret,
@@ -46,6 +51,8 @@ int api_ws_attach(int fd, api_ws_message_fn *fn, void *ctx, struct api_ws **ret,
 void api_ws_free(struct api_ws *ws);
 
 int api_ws_fd(const struct api_ws *ws);
+/* After api_ws_begin(): the handshake is not over. */
+bool api_ws_opening(const struct api_ws *ws);
 /* POLLIN and POLLOUT as wanted now. */
 short api_ws_events(const struct api_ws *ws);
 /* paused: nothing more is read from the socket (what was read is delivered). */

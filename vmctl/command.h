@@ -73,6 +73,7 @@ int cmd_ls(struct ctx *ctx, const struct args *args);
 int cmd_inspect(struct ctx *ctx, const struct args *args);
 int cmd_exec(struct ctx *ctx, const struct args *args);
 int cmd_cp(struct ctx *ctx, const struct args *args);
+int cmd_forward(struct ctx *ctx, const struct args *args);
 int cmd_logs(struct ctx *ctx, const struct args *args);
 int cmd_console(struct ctx *ctx, const struct args *args);
 int cmd_wait(struct ctx *ctx, const struct args *args);

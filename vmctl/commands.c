@@ -101,6 +101,11 @@ static const struct option_row logs_options[] = {
 static const struct option_row console_options[] = {
 	FLAG(0, "no-replay", "do not print what came before"), END
 };
+static const struct option_row forward_options[] = {
+	VALUE('a', "address", "ADDR",
+	      "listen on ADDR (default 127.0.0.1), where none is given"),
+	END
+};
 static const struct option_row wait_options[] = {
 	WORD(0, "for", "ready|stopped|exited|deleted",
 	     "state to wait for (default ready)", WORD_STATE),
@@ -205,6 +210,17 @@ const struct command commands[] = {
 	  .help = "'-' as SOURCE or DESTINATION is a tar stream on standard "
 		  "input or output.",
 	  .run = cmd_cp },
+	{ .name = "forward",
+	  .operands = "VM [ADDR:]HOST:GUEST[/udp]...",
+	  .summary = "lead ports of this machine into a VM, until Ctrl-C",
+	  .options = forward_options,
+	  .min = 2,
+	  .max = SIZE_MAX,
+	  .word = WORD_VM,
+	  .help = "HOST 0 takes any free port; what is listened on is printed "
+		  "first. The ports need not\nbe published, and the VM needs no "
+		  "network.",
+	  .run = cmd_forward },
 	{ .name = "logs",
 	  .operands = "VM",
 	  .summary = "print what the VM's console printed",

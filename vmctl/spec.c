@@ -15,12 +15,13 @@
 #include "vmctl/ctx.h"
 #include "vmctl/hint.h"
 
-static int bad_port(const char *text, const char *why, struct err *e)
+static int bad_port(const char *what, const char *text, const char *why,
+		    struct err *e)
 {
 	return usage_error(e,
-			   "--publish '%.64s': %s; the form is "
+			   "%s '%.64s': %s; the form is "
 			   "[ADDRESS:]HOST_PORT:GUEST_PORT[/udp]",
-			   text, why);
+			   what, text, why);
 }
 
 /* Cuts the last ":word" off; NULL when there is no colon. */
@@ -34,54 +35,67 @@ static char *cut_last(char *text)
 	return colon + 1;
 }
 
-json_t *spec_port(const char *text, struct err *e)
+/* "[::1]" to "::1"; NULL: an IPv6 address without them, or nothing. */
+static const char *bare_address(char *text)
+{
+	size_t len = strlen(text);
+
+	if (text[0] == '[' && len > 2 && text[len - 1] == ']') {
+		text[len - 1] = '\0';
+		return text + 1;
+	}
+	return text[0] == '\0' || strpbrk(text, ":[]") ? NULL : text;
+}
+
+int spec_port_read(const char *what, const char *text, const char *address,
+		   uint64_t min_host, struct port_spec *ret, struct err *e)
 {
 	AUTO(free) char *copy = strdup(text);
 	uint64_t host_port, guest_port;
-	const char *protocol = "tcp", *address = "127.0.0.1";
 	char *slash, *guest, *host;
 
-	if (!copy) {
-		(void)err_sys(e, ENOMEM, "--publish");
-		return NULL;
-	}
+	if (!copy)
+		return err_sys(e, ENOMEM, "%s", what);
+	*ret = (struct port_spec){ .udp = false };
 	slash = strrchr(copy, '/');
 	if (slash) {
 		*slash = '\0';
-		protocol = slash + 1;
+		ret->udp = strcmp(slash + 1, "udp") == 0;
+		if (!ret->udp && strcmp(slash + 1, "tcp") != 0)
+			return bad_port(what, text,
+					"the protocol is not tcp or udp", e);
 	}
 	guest = cut_last(copy);
-	if (!guest) {
-		(void)bad_port(text, "there is no colon", e);
-		return NULL;
-	}
+	if (!guest)
+		return bad_port(what, text, "there is no colon", e);
 	host = cut_last(copy);
-	if (host) {
-		size_t len = strlen(copy);
-
-		address = copy;
-		if (copy[0] == '[' && len > 2 && copy[len - 1] == ']') {
-			copy[len - 1] = '\0';
-			address = copy + 1;
-		} else if (copy[0] == '\0' || strpbrk(copy, ":[]")) {
-			(void)bad_port(text, "an IPv6 address needs [ ]", e);
-			return NULL;
-		}
-	} else {
+	if (host)
+		address = bare_address(copy);
+	else
 		host = copy;
-	}
-	if (strcmp(protocol, "tcp") != 0 && strcmp(protocol, "udp") != 0) {
-		(void)bad_port(text, "the protocol is not tcp or udp", e);
+	if (!address)
+		return bad_port(what, text, "an IPv6 address needs [ ]", e);
+	if (strlen(address) >= sizeof(ret->host_address))
+		return bad_port(what, text, "the address is too long", e);
+	if (parse_u64(host, min_host, 65535, "port", &host_port, e) < 0 ||
+	    parse_u64(guest, 1, 65535, "port", &guest_port, e) < 0)
+		return bad_port(what, text,
+				"a port is a number from 1 to 65535", e);
+	(void)strcpy(ret->host_address, address);
+	ret->host_port = (uint16_t)host_port;
+	ret->guest_port = (uint16_t)guest_port;
+	return 0;
+}
+
+json_t *spec_port(const char *text, struct err *e)
+{
+	struct port_spec p;
+
+	if (spec_port_read("--publish", text, "127.0.0.1", 1, &p, e) < 0)
 		return NULL;
-	}
-	if (parse_u64(host, 1, 65535, "port", &host_port, e) < 0 ||
-	    parse_u64(guest, 1, 65535, "port", &guest_port, e) < 0) {
-		(void)bad_port(text, "a port is a number from 1 to 65535", e);
-		return NULL;
-	}
-	return json_pack("{s:s, s:I, s:I, s:s}", "host_address", address,
-			 "host_port", (json_int_t)host_port, "guest_port",
-			 (json_int_t)guest_port, "protocol", protocol);
+	return json_pack("{s:s, s:i, s:i, s:s}", "host_address", p.host_address,
+			 "host_port", p.host_port, "guest_port", p.guest_port,
+			 "protocol", p.udp ? "udp" : "tcp");
 }
 
 static int set_text(json_t *map, const char *what, const char *key,

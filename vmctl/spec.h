@@ -6,10 +6,15 @@
 #include <jansson.h>
 
 #include "base/err.h"
+#include "base/port_bind.h"
 #include "vmctl/args.h"
 
 /* "[ADDR:]HOST:GUEST[/tcp|/udp]", ADDR may be "[::1]". New reference or NULL. */
 json_t *spec_port(const char *text, struct err *e);
+/* [ADDRESS:]HOST:GUEST[/udp]. what names it in messages, address is that of a text
+ * without one; HOST is at least min_host. */
+int spec_port_read(const char *what, const char *text, const char *address,
+		   uint64_t min_host, struct port_spec *ret, struct err *e);
 
 /* NAME=VALUE, or NAME for our own environment's value. */
 int spec_env(json_t *env, const char *text, struct err *e);
