@@ -323,6 +323,10 @@ void dial_udp_read(struct agent *a, struct dial *d);
 bool dial_address(unsigned int k, uint16_t port, struct sockaddr_storage *ret,
 		  socklen_t *ret_len);
 
+/* Nobody listened, and the kernel has given us the very port that we look for: we
+ * are connected to ourselves. */
+bool dial_is_self(int fd);
+
 /* ---- net.c --------------------------------------------------------------- */
 /* Loopback up. */
 void net_loopback(void);

@@ -88,6 +88,8 @@ static bool connect_next(struct agent *a, struct dial *d)
 		if (d->fd < 0)
 			continue;
 		if (connect(d->fd, (struct sockaddr *)&to, len) == 0) {
+			if (dial_is_self(d->fd))
+				continue;
 			connected(a, d);
 			return true;
 		}
@@ -273,7 +275,7 @@ static void on_connect(struct agent *a, struct dial *d)
 	socklen_t len = sizeof(error);
 
 	(void)getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &error, &len);
-	if (!error) {
+	if (!error && !dial_is_self(d->fd)) {
 		connected(a, d);
 		pump_input(a, d);
 		return;

@@ -68,3 +68,16 @@ bool dial_address(unsigned int k, uint16_t port, struct sockaddr_storage *ret,
 	*ret_len = ret->ss_family == AF_INET ? sizeof(*four) : sizeof(*six);
 	return true;
 }
+
+bool dial_is_self(int fd)
+{
+	struct sockaddr_storage ours, theirs;
+	socklen_t len = sizeof(ours), their_len = sizeof(theirs);
+
+	/* Zeros where a family has no bytes. */
+	memset(&ours, 0, sizeof(ours));
+	memset(&theirs, 0, sizeof(theirs));
+	return getsockname(fd, (struct sockaddr *)&ours, &len) == 0 &&
+	       getpeername(fd, (struct sockaddr *)&theirs, &their_len) == 0 &&
+	       memcmp(&ours, &theirs, sizeof(ours)) == 0;
+}

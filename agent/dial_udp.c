@@ -15,18 +15,38 @@
 
 #include "agent/agent.h"
 
+static int open_to(const struct sockaddr_storage *to, socklen_t len)
+{
+	int fd = socket(to->ss_family,
+			SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd >= 0 && connect(fd, (const struct sockaddr *)to, len) < 0) {
+		(void)close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
 bool dial_udp_open(struct dial *d)
 {
 	struct sockaddr_storage to;
 	socklen_t len;
 
 	for (; dial_address(d->candidate, d->port, &to, &len); d->candidate++) {
+		int self;
+
 		if (d->fd >= 0)
 			(void)close(d->fd);
-		d->fd = socket(to.ss_family,
-			       SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-		if (d->fd >= 0 &&
-		    connect(d->fd, (struct sockaddr *)&to, len) == 0)
+		d->fd = open_to(&to, len);
+		if (d->fd < 0)
+			continue;
+		if (!dial_is_self(d->fd))
+			return true;
+		/* While it is taken, the next one is another. */
+		self = d->fd;
+		d->fd = open_to(&to, len);
+		(void)close(self);
+		if (d->fd >= 0)
 			return true;
 	}
 	return false;

@@ -19,10 +19,11 @@ from wait import until  # noqa: E402
 
 
 class Agent:
-    def __init__(self, hello=True, console="/dev/null"):
+    def __init__(self, hello=True, console="/dev/null", below=()):
+        """below: words of a command that runs it, such as unshare."""
         ours, theirs = socket.socketpair()
         self.process = subprocess.Popen(
-            [sys.argv[1], "--fd", str(theirs.fileno()), "--console", console],
+            [*below, sys.argv[1], "--fd", str(theirs.fileno()), "--console", console],
             pass_fds=[theirs.fileno()])
         self.end = theirs  # only to look into its queues
         self.host = wire.Host(ours, timeout=30)

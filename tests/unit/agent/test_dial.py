@@ -365,6 +365,32 @@ def test_service_that_does_not_read_stops_the_host():
         s.close()
 
 
+def test_never_connected_to_itself():
+    """Where nobody listens the kernel may give us the very port as our own."""
+    script = ("ip link set lo up && "
+              "echo 40000 40001 >/proc/sys/net/ipv4/ip_local_port_range && "
+              'exec "$@"')
+    below = ["unshare", "-rn", "sh", "-c", script, "sh"]
+    probe = subprocess.run(below + ["true"], capture_output=True, text=True)
+    if probe.returncode:
+        print("     no network namespace here, left out: " + probe.stderr)
+        return
+    with Agent(below=below) as a:
+        for _ in range(20):
+            r = end_of(wire.Dial(a.host, 40000))
+            eq(r[:2], (errno.ECONNREFUSED, "connection_refused"))
+        for _ in range(20):
+            d = wire.Dial(a.host, 40000, wire.UDP)
+            eq(d.next(), "connected")
+            d.send_datagram(b"echo?")
+            for _ in range(3):  # rounds of the agent's loop
+                status = a.host.open(wire.STATUS, b"")
+                kind, _, stream, _ = a.host.recv()
+                eq((kind, stream), (wire.RESULT, status))
+            d.close()
+            eq(d.next()[1], "cancelled")
+
+
 def test_no_descriptor_is_left():
     listener, port = server()
     with listener, Agent() as a:
