@@ -217,10 +217,10 @@ static int spawn_with(struct qemu_vm *q, const struct qemu_args *args,
 	const struct vm_launch *launch = args->launch;
 	const struct jail_bind binds[] = {
 		{ .source = launch->kernel_path,
-		  .target = QEMU_JAIL_KERNEL + 1,
+		  .target = &QEMU_JAIL_KERNEL[1],
 		  .fd = f->kernel },
 		{ .source = launch->initrd_path,
-		  .target = QEMU_JAIL_INITRD + 1,
+		  .target = &QEMU_JAIL_INITRD[1],
 		  .fd = f->initrd },
 	};
 	struct process_fd fds[QEMU_FD_COUNT + 1] = { { f->fd[1], 2 } };
