@@ -44,7 +44,7 @@ bool tar_number(const char *field, size_t len, uint64_t *ret)
 	return true;
 }
 
-static bool decimal(const char *text, uint64_t *ret)
+bool tar_decimal(const char *text, uint64_t *ret)
 {
 	char *end;
 
@@ -86,60 +86,75 @@ static bool pax_text(char out[static TAR_NAME_MAX], const char *value,
 	return true;
 }
 
-static bool apply_record(const char *key, const char *value, size_t len,
-			 struct tar_entry *e, bool *ret_size_given)
+static const char *apply_record(const char *key, const char *value, size_t len,
+				struct tar_entry *e, bool *ret_size_given,
+				struct tar_sparse *sparse)
 {
-	if (strcmp(key, "path") == 0)
-		return pax_text(e->name, value, len);
-	if (strcmp(key, "linkpath") == 0)
-		return pax_text(e->link, value, len);
-	if (strcmp(key, "mtime") == 0)
-		return pax_time(value, e);
-	if (strcmp(key, "uid") == 0)
-		return decimal(value, &e->uid);
-	if (strcmp(key, "gid") == 0)
-		return decimal(value, &e->gid);
-	if (strcmp(key, "size") == 0) {
+	static const char wrong[] = "an extended header";
+	bool ok = true;
+
+	if (strcmp(key, "path") == 0) {
+		/* A sparse file's own name is the one that counts. */
+		ok = (sparse->given && e->name[0]) ||
+		     pax_text(e->name, value, len);
+	} else if (strcmp(key, "GNU.sparse.name") == 0) {
+		sparse->given = true;
+		ok = pax_text(e->name, value, len);
+	} else if (strcmp(key, "linkpath") == 0) {
+		ok = pax_text(e->link, value, len);
+	} else if (strcmp(key, "mtime") == 0) {
+		ok = pax_time(value, e);
+	} else if (strcmp(key, "uid") == 0) {
+		ok = tar_decimal(value, &e->uid);
+	} else if (strcmp(key, "gid") == 0) {
+		ok = tar_decimal(value, &e->gid);
+	} else if (strcmp(key, "size") == 0) {
 		*ret_size_given = true;
-		return decimal(value, &e->size);
+		ok = tar_decimal(value, &e->size);
+	} else {
+		/* Other extensions may be ignored. */
+		return tar_sparse_record(sparse, key, value);
 	}
-	return true; /* extensions may be ignored */
+	return ok ? NULL : wrong;
 }
 
-bool tar_apply_pax(const char *records, size_t len, struct tar_entry *e,
-		   bool *ret_size_given)
+const char *tar_apply_pax(const char *records, size_t len, struct tar_entry *e,
+			  bool *ret_size_given, struct tar_sparse *sparse)
 {
+	static const char wrong[] = "an extended header";
 	static char work[TAR_PAX_MAX];
 
 	while (len > 0) {
 		char *end, *equals;
+		const char *why;
 		unsigned long total;
 		size_t key;
 
 		/* "LEN key=value\n", LEN counts all of it. */
 		if (*records < '0' || *records > '9' || len > sizeof(work))
-			return false;
+			return wrong;
 		memcpy(work, records, len < 24 ? len : 24);
 		work[len < 24 ? len : 23] = 0;
 		total = strtoul(work, &end, 10);
 		key = (size_t)(end - work) + 1;
 		if (*end != ' ' || total > len || total <= key + 1 ||
 		    records[total - 1] != '\n')
-			return false;
+			return wrong;
 		memcpy(work, records, total);
 		work[total - 1] = 0;
 		equals = strchr(work + key, '=');
 		if (!equals)
-			return false;
+			return wrong;
 		*equals++ = 0;
-		if (!apply_record(work + key, equals,
-				  total - 1 - (size_t)(equals - work), e,
-				  ret_size_given))
-			return false;
+		why = apply_record(work + key, equals,
+				   total - 1 - (size_t)(equals - work), e,
+				   ret_size_given, sparse);
+		if (why)
+			return why;
 		records += total;
 		len -= total;
 	}
-	return true;
+	return NULL;
 }
 
 static void octal(char *field, size_t size, uint64_t v)
@@ -152,6 +167,11 @@ static void octal(char *field, size_t size, uint64_t v)
 static bool fits_octal(uint64_t v, size_t size)
 {
 	return v >> (3 * (size - 1)) == 0;
+}
+
+static uint64_t fitting(uint64_t v, size_t size)
+{
+	return fits_octal(v, size) ? v : 0;
 }
 
 static void seal(struct tar_header *h)
@@ -177,6 +197,22 @@ static size_t pad(size_t len)
 	return (len + TAR_BLOCK - 1) / TAR_BLOCK * TAR_BLOCK;
 }
 
+static char *put_number(char *at, const char *key, uint64_t v)
+{
+	char value[24];
+
+	(void)snprintf(value, sizeof(value), "%llu", (unsigned long long)v);
+	return put_record(at, key, value);
+}
+
+static char *put_sparse(char *at, const struct tar_entry *e)
+{
+	at = put_number(at, "GNU.sparse.major", 1);
+	at = put_number(at, "GNU.sparse.minor", 0);
+	at = put_record(at, "GNU.sparse.name", e->name);
+	return put_number(at, "GNU.sparse.realsize", e->real_size);
+}
+
 /* The pax header for what ustar cannot say; 0 when it can say all. */
 static size_t encode_pax(const struct tar_entry *e, uint8_t *out)
 {
@@ -184,30 +220,23 @@ static size_t encode_pax(const struct tar_entry *e, uint8_t *out)
 	char *start = (char *)out + TAR_BLOCK, *at = start, value[64];
 	size_t len;
 
-	if (strlen(e->name) > sizeof(h->name))
+	if (e->real_size)
+		at = put_sparse(at, e);
+	else if (strlen(e->name) > sizeof(h->name))
 		at = put_record(at, "path", e->name);
 	if (strlen(e->link) > sizeof(h->linkname))
 		at = put_record(at, "linkpath", e->link);
-	if (!fits_octal(e->size, sizeof(h->size))) {
-		(void)snprintf(value, sizeof(value), "%llu",
-			       (unsigned long long)e->size);
-		at = put_record(at, "size", value);
-	}
+	if (!fits_octal(e->size, sizeof(h->size)))
+		at = put_number(at, "size", e->size);
 	if (e->mtime_ns && e->mtime_s >= 0) {
 		(void)snprintf(value, sizeof(value), "%lld.%09ld",
 			       (long long)e->mtime_s, e->mtime_ns);
 		at = put_record(at, "mtime", value);
 	}
-	if (!fits_octal(e->uid, sizeof(h->uid))) {
-		(void)snprintf(value, sizeof(value), "%llu",
-			       (unsigned long long)e->uid);
-		at = put_record(at, "uid", value);
-	}
-	if (!fits_octal(e->gid, sizeof(h->gid))) {
-		(void)snprintf(value, sizeof(value), "%llu",
-			       (unsigned long long)e->gid);
-		at = put_record(at, "gid", value);
-	}
+	if (!fits_octal(e->uid, sizeof(h->uid)))
+		at = put_number(at, "uid", e->uid);
+	if (!fits_octal(e->gid, sizeof(h->gid)))
+		at = put_number(at, "gid", e->gid);
 	len = (size_t)(at - start);
 	if (!len)
 		return 0;
@@ -224,6 +253,13 @@ static size_t encode_pax(const struct tar_entry *e, uint8_t *out)
 	return TAR_BLOCK + pad(len);
 }
 
+static const char *base_name(const char *name)
+{
+	const char *slash = strrchr(name, '/');
+
+	return slash ? slash + 1 : name;
+}
+
 size_t tar_encode_entry(const struct tar_entry *e, uint8_t *out)
 {
 	size_t used = encode_pax(e, out), len;
@@ -231,17 +267,26 @@ size_t tar_encode_entry(const struct tar_entry *e, uint8_t *out)
 
 	memset(h, 0, sizeof(*h));
 	/* Names may fill the field without a NUL; cut ones are in the pax. */
-	len = strlen(e->name);
-	memcpy(h->name, e->name, len < sizeof(h->name) ? len : sizeof(h->name));
+	if (e->real_size) {
+		/* What who does not know sparse files gets to see. */
+		(void)snprintf(h->name, sizeof(h->name),
+			       "GNUSparseFile.0/%.60s", base_name(e->name));
+	} else {
+		len = strlen(e->name);
+		memcpy(h->name, e->name,
+		       len < sizeof(h->name) ? len : sizeof(h->name));
+	}
 	len = strlen(e->link);
 	memcpy(h->linkname, e->link,
 	       len < sizeof(h->linkname) ? len : sizeof(h->linkname));
 	octal(h->mode, sizeof(h->mode), e->mode & 07777);
-	octal(h->uid, sizeof(h->uid), fits_octal(e->uid, 8) ? e->uid : 0);
-	octal(h->gid, sizeof(h->gid), fits_octal(e->gid, 8) ? e->gid : 0);
-	octal(h->size, sizeof(h->size), fits_octal(e->size, 12) ? e->size : 0);
+	octal(h->uid, sizeof(h->uid), fitting(e->uid, 8));
+	octal(h->gid, sizeof(h->gid), fitting(e->gid, 8));
+	octal(h->size, sizeof(h->size), fitting(e->size, 12));
 	octal(h->mtime, sizeof(h->mtime),
 	      e->mtime_s > 0 ? (uint64_t)e->mtime_s : 0);
+	octal(h->devmajor, sizeof(h->devmajor), fitting(e->dev_major, 8));
+	octal(h->devminor, sizeof(h->devminor), fitting(e->dev_minor, 8));
 	h->type = e->type;
 	seal(h);
 	return used + TAR_BLOCK;

@@ -91,7 +91,9 @@ enum wire_type {
 	WIRE_RESIZE = 4, /* u16 rows, u16 columns */
 	WIRE_CLOSE =
 		5, /* empty: host lost interest; end it and say RESULT/EXIT */
-	WIRE_PUSH = 6, /* string path: a tar stream follows as DATA, then EOF */
+	WIRE_PUSH = 6, /* string path, u8 flags (version 2; may be missing): a
+			  tar stream follows as DATA, then EOF. RESULT 0 of
+			  both may have a message: what was left out */
 	WIRE_PULL = 7, /* string path: agent sends a tar stream, then RESULT */
 	WIRE_TIME = 8, /* i64 ns since the epoch */
 	WIRE_NET = 9, /* struct wire_net */
@@ -144,6 +146,11 @@ enum wire_protocol {
 #define WIRE_CODE_REFUSED "connection_refused" /* nothing listens there */
 #define WIRE_CODE_RESET	  "connection_reset"
 
+enum wire_push_flags {
+	WIRE_PUSH_AT = 1, /* as cp(1): path is what the one tree becomes, or the
+			     directory it goes into */
+};
+
 /* RESULT codes of an EXEC that did not start. */
 #define WIRE_CODE_NOT_FOUND   "command_not_found" /* vmctl: 127 */
 #define WIRE_CODE_NOT_EXEC    "command_not_executable" /* vmctl: 126 */
@@ -151,6 +158,9 @@ enum wire_protocol {
 #define WIRE_CODE_BUSY	      "too_many_streams"
 #define WIRE_CODE_NO_USER     "user_not_found"
 #define WIRE_CODE_IO	      "io_error"
+/* Of a PUSH or PULL: the archive is wrong; a pipe, device or socket was named. */
+#define WIRE_CODE_BAD_ARCHIVE "bad_archive"
+#define WIRE_CODE_SPECIAL     "special_file"
 
 /* A view into a payload: not NUL-terminated. */
 struct wire_str {

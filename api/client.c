@@ -8,8 +8,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "api/libcurl.h"
+#include "api/names.h"
 #include "api/problem.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
@@ -27,6 +29,7 @@ struct api_client {
 	bool (*interrupt)(void *ctx);
 	void *interrupt_ctx;
 	bool interrupted;
+	char left_out[256];
 };
 
 /* One call in progress; lives on the stack of the caller. */
@@ -116,6 +119,31 @@ static size_t on_body(char *data, size_t size, size_t count, void *ctx)
 	return 0;
 }
 
+/* Headers and, behind a body, trailers. */
+static size_t on_header(char *data, size_t size, size_t count, void *ctx)
+{
+	static const char name[] = API_LEFT_OUT_HEADER ":";
+	struct api_client *c = ctx;
+	size_t len = size * count, skip = sizeof(name) - 1;
+
+	if (len <= skip || strncasecmp(data, name, skip) != 0)
+		return len;
+	while (skip < len && data[skip] == ' ')
+		skip++;
+	(void)snprintf(c->left_out, sizeof(c->left_out), "%.*s",
+		       (int)(len - skip), data + skip);
+	c->left_out[strcspn(c->left_out, "\r\n")] = '\0';
+	for (char *p = c->left_out; *p; p++)
+		if (*p < 0x20 || *p > 0x7e)
+			*p = '?';
+	return len;
+}
+
+const char *api_client_left_out(const struct api_client *c)
+{
+	return c->left_out;
+}
+
 static size_t on_read(char *data, size_t size, size_t count, void *ctx)
 {
 	struct call *call = ctx;
@@ -168,6 +196,9 @@ static int perform(struct call *call, const char *path, struct err *e)
 		return err_sys(e, ENOMEM, "request");
 	}
 	c->interrupted = false;
+	c->left_out[0] = '\0';
+	(void)libcurl.easy_setopt(c->curl, CURLOPT_HEADERFUNCTION, on_header);
+	(void)libcurl.easy_setopt(c->curl, CURLOPT_HEADERDATA, c);
 	(void)libcurl.easy_setopt(c->curl, CURLOPT_URL, url);
 	(void)libcurl.easy_setopt(c->curl, CURLOPT_UNIX_SOCKET_PATH,
 				  c->socket_path);

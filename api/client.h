@@ -49,6 +49,9 @@ int api_client_download(struct api_client *c, const char *path,
 int api_client_upload(struct api_client *c, const char *path,
 		      api_source_fn *source, void *ctx, struct err *e);
 
+/* What the last download or upload left out, or "". */
+const char *api_client_left_out(const struct api_client *c);
+
 /* The text with everything but unreserved characters as %XX; malloc'd. */
 char *api_percent_encode(const char *text);
 

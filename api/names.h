@@ -46,6 +46,9 @@ bool api_vm_state_from_name(const char *name, enum api_vm_state *ret);
 const char *api_op_state_name(enum api_op_state state);
 bool api_op_state_from_name(const char *name, enum api_op_state *ret);
 
+/* A copy that is done, but not of all: "name: reason" of the first, and how many
+ * more. Header of a PUT, trailer of a GET of files. */
+#define API_LEFT_OUT_HEADER "Vmd-Left-Out"
 /* Codes of an exec that did not start: vmctl returns 127 and 126 for them. */
 #define API_CODE_COMMAND_NOT_FOUND	"command_not_found"
 #define API_CODE_COMMAND_NOT_EXECUTABLE "command_not_executable"

@@ -30,6 +30,8 @@ static json_t *value_of(const struct api_field *f, const char *name,
 		(void)err_set(e, ERR_INVALID, "wrong_type", 0,
 			      "query parameter %s must be true or false", name);
 		return NULL;
+	} else if (f->pattern == API_PATH) {
+		j = json_string_nocheck(value ? value : ""); /* bytes */
 	} else {
 		j = json_string(value ? value : "");
 	}

@@ -112,7 +112,22 @@ static const struct api_field files_query[] = {
 	  .flags = API_REQUIRED,
 	  .min = 1,
 	  .max = 4095,
-	  .help = "Absolute path in the guest." },
+	  .help = "Absolute path in the guest: bytes, percent-encoded." },
+	END
+};
+static const struct api_field put_files_query[] = {
+	{ .name = "path",
+	  .type = API_STRING,
+	  .pattern = API_PATH,
+	  .flags = API_REQUIRED,
+	  .min = 1,
+	  .max = 4095,
+	  .help = "Directory to unpack into: bytes, percent-encoded." },
+	{ .name = "at",
+	  .type = API_BOOLEAN,
+	  .fallback = "false",
+	  .help = "As cp(1): path is what the archive's one file or tree "
+		  "becomes, or the directory it goes into." },
 	END
 };
 static const struct api_field list_operations_query[] = {
@@ -272,7 +287,7 @@ const struct api_route api_routes[API_ROUTE_COUNT] = {
 	{ .id = API_PUT_FILES,
 	  .method = "PUT",
 	  .path = "/v1/vms/{vm}/files",
-	  .query = files_query,
+	  .query = put_files_query,
 	  .body = API_BODY_TAR,
 	  .body_required = true,
 	  .answer = API_BODY_NONE,

@@ -1,30 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmctl cp: files and trees into or out of a VM, as tar streams over HTTP. A
- * download runs on a thread of its own and feeds the extraction by a pipe.
+ * vmctl cp: files and trees into or out of a VM, as tar streams over HTTP. The
+ * same code makes and unpacks them here and in the guest (agent/tar.h);
+ * docs/copy.md lists every case.
+ *
+ * Trust: what comes out of a VM is hostile. It can only appear under the name that
+ * was asked for, nothing is followed through a link below it.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/buf.h"
+#include "agent/tar.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/parse.h"
 #include "vmctl/ctx.h"
-#include "vmctl/tar_in.h"
-#include "vmctl/tar_out.h"
+#include "vmctl/spool.h"
 #include "vmctl/term.h"
 
-/* Bytes of a stream that surely hold its first header, long name included. */
-enum {
-	HEAD_MAX = 16384
-};
 #define SHOW_STEP (UINT64_C(4) << 20)
 
 static void show(uint64_t bytes)
@@ -53,7 +49,8 @@ static int split(const char *word, char **ret_vm, const char **ret_path)
 	return *ret_vm ? 1 : -ENOMEM;
 }
 
-static char *files_path(const char *vm, const char *path, struct err *e)
+static char *files_path(const char *vm, const char *path, const char *more,
+			struct err *e)
 {
 	AUTO(free) char *encoded = api_percent_encode(path);
 	AUTO(free) char *suffix = NULL;
@@ -65,7 +62,8 @@ static char *files_path(const char *vm, const char *path, struct err *e)
 				  vm, path, vm, path);
 		return NULL;
 	}
-	if (!encoded || asprintf(&suffix, "/files?path=%s", encoded) < 0) {
+	if (!encoded ||
+	    asprintf(&suffix, "/files?path=%s%s", encoded, more) < 0) {
 		suffix = NULL;
 		(void)err_sys(e, ENOMEM, "request");
 		return NULL;
@@ -73,47 +71,26 @@ static char *files_path(const char *vm, const char *path, struct err *e)
 	return ctx_path("vms", vm, suffix, e);
 }
 
-/* ---- into the VM --------------------------------------------------------- */
-
-static int take_head(void *ctx, const void *data, size_t len, struct err *e)
+static void tell_left_out(void *unused, const char *name, const char *why)
 {
-	struct buf *head = ctx;
-	size_t room = HEAD_MAX - buf_len(head);
-
-	if (buf_append(head, data, len < room ? len : room) < 0)
-		return err_sys(e, ENOMEM, "copy");
-	if (buf_len(head) < HEAD_MAX &&
-	    tar_first_is_directory(buf_head(head), buf_len(head)) < 0)
-		return 0;
-	/* Enough was seen: end the download. */
-	return err_set(e, ERR_CANCELLED, "head_seen", 0, "enough");
+	(void)unused;
+	progress_clear();
+	(void)fprintf(stderr, "vmctl: left out: %s: %s\n", name, why);
 }
 
-/* 1: a directory of the guest, 0: a file or nothing, negative: an error. */
-static int guest_directory(struct ctx *ctx, const char *vm, const char *path,
-			   struct err *e)
+/* Something is missing in the copy: what the other end says, and our status. */
+static int end_copy(struct ctx *ctx, const struct tar_left *left)
 {
-	AUTO(free) char *url = files_path(vm, path, e);
-	AUTO(buf) struct buf head = BUF_INIT(HEAD_MAX);
-	struct err why = ERR_INIT;
-	int rc;
+	const char *theirs = api_client_left_out(ctx->client);
 
-	if (!url)
-		return -EINVAL;
-	rc = api_client_download(ctx->client, url, take_head, &head, &why);
-	if (buf_len(&head) > 0)
-		return tar_first_is_directory(buf_head(&head),
-					      buf_len(&head)) == 1;
-	/* No such VM, no daemon: an error. No such file: it will be made. */
-	if (rc < 0 && (why.kind == ERR_UNAVAILABLE ||
-		       why.kind == ERR_PERMISSION || why.kind == ERR_CONFLICT ||
-		       strcmp(why.code, "vm_not_found") == 0)) {
-		*e = why;
-		return rc;
-	}
-	return 0;
+	progress_clear();
+	if (*theirs)
+		(void)fprintf(stderr, "vmctl: left out by the guest: %s\n",
+			      theirs);
+	return *theirs || (left && left->count) ? EXIT_FAILURE : EXIT_OK;
 }
 
+/* The last component; "." for what has no name of its own. */
 static char *last_component(const char *path)
 {
 	size_t len = strlen(path), start;
@@ -123,186 +100,140 @@ static char *last_component(const char *path)
 	start = len;
 	while (start > 0 && path[start - 1] != '/')
 		start--;
+	if (len == start ||
+	    (len - start == 2 && path[start] == '.' && path[start + 1] == '.'))
+		return strdup(".");
 	return strndup(path + start, len - start);
 }
 
-/* "." and ".." have no name of their own: the directory's real one. */
-static char *source_name(const char *source)
-{
-	char *name = last_component(source);
-	AUTO(free) char *real = NULL;
-
-	if (name && *name && strcmp(name, ".") != 0 && strcmp(name, "..") != 0)
-		return name;
-	free(name);
-	real = realpath(source, NULL);
-	return real ? last_component(real) : NULL;
-}
-
-struct upload {
-	struct tar_out *tar;
-};
+/* ---- into the VM --------------------------------------------------------- */
 
 static ssize_t upload_read(void *ctx, void *data, size_t room, struct err *e)
 {
-	struct upload *u = ctx;
-	ssize_t n = tar_out_read(u->tar, data, room, e);
+	struct tar_writer *w = ctx;
+	ssize_t n = tar_writer_read(w, data, room);
 
-	show(tar_out_bytes(u->tar));
-	return n;
+	show(tar_writer_bytes(w));
+	return n < 0 ? err_set(e, ERR_INTERNAL, "read_failed", (int)-n, "%s",
+			       tar_writer_error(w))
+		     : n;
 }
 
 static ssize_t stdin_read(void *ctx, void *data, size_t room, struct err *e)
 {
-	ssize_t n = read(STDIN_FILENO, data, room);
+	ssize_t n;
 
 	(void)ctx;
+	do
+		n = read(STDIN_FILENO, data, room);
+	while (n < 0 && errno == EINTR);
 	return n < 0 ? err_sys(e, errno, "standard input") : n;
+}
+
+static int push_stream(struct ctx *ctx, const char *url, struct err *e)
+{
+	int rc = api_client_upload(ctx->client, url, stdin_read, NULL, e);
+
+	return rc < 0 ? rc : end_copy(ctx, NULL);
+}
+
+static int push_tree(struct ctx *ctx, const char *source, const char *url,
+		     struct err *e)
+{
+	struct tar_writer *w;
+	int fd = spool_open(source, e), rc;
+
+	if (fd == -1)
+		return -EIO;
+	w = tar_writer_new(source, fd < 0 ? -1 : fd, true);
+	if (!w)
+		return err_sys(e, errno, "cannot read %s", source);
+	tar_writer_left(w)->tell = tell_left_out;
+	rc = api_client_upload(ctx->client, url, upload_read, w, e);
+	if (rc == 0)
+		rc = end_copy(ctx, tar_writer_left(w));
+	tar_writer_free(w);
+	return rc;
 }
 
 static int push(struct ctx *ctx, const char *source, const char *vm,
 		const char *path, struct err *e)
 {
-	AUTO(free) char *name = NULL;
-	AUTO(free) char *parent = NULL;
-	AUTO(free) char *url = NULL;
-	struct upload upload = { .tar = NULL };
-	size_t len = strlen(path);
 	bool raw = strcmp(source, "-") == 0;
-	int rc = 1;
+	AUTO(free) char *url = files_path(vm, path, raw ? "" : "&at=true", e);
 
-	if (!raw && access(source, F_OK) < 0)
-		return err_sys(e, errno, "cannot read %s", source);
-	if (!raw && (len == 0 || path[len - 1] != '/'))
-		rc = guest_directory(ctx, vm, path, e);
-	if (rc < 0)
-		return rc;
-	if (rc > 0) {
-		parent = strdup(path);
-		name = raw ? NULL : source_name(source);
-	} else {
-		const char *slash = strrchr(path, '/');
-
-		name = last_component(path);
-		parent = strndup(path,
-				 slash == path ? 1 : (size_t)(slash - path));
-	}
-	if (!parent || (!raw && (!name || !*name)))
-		return usage_error(e, "'%.200s' has no name to copy it under",
-				   source);
-	url = files_path(vm, parent, e);
 	if (!url)
 		return -EINVAL;
-	if (raw)
-		return api_client_upload(ctx->client, url, stdin_read, NULL, e);
-	upload.tar = tar_out_new(source, name, e);
-	if (!upload.tar)
-		return -EIO;
-	rc = api_client_upload(ctx->client, url, upload_read, &upload, e);
-	tar_out_free(upload.tar);
-	return rc;
+	return raw ? push_stream(ctx, url, e) : push_tree(ctx, source, url, e);
 }
 
 /* ---- out of the VM ------------------------------------------------------- */
 
-struct download {
-	struct ctx *ctx;
-	const char *url;
-	int fd; /* the pipe's end for writing, owned by the thread */
-	int rc;
-	struct err e;
-};
-
-static int to_fd(void *ctx, const void *data, size_t len, struct err *e)
+static int to_stdout(void *ctx, const void *data, size_t len, struct err *e)
 {
-	const struct download *d = ctx;
-	int rc = file_write_full(d->fd, data, len);
+	int rc = file_write_full(STDOUT_FILENO, data, len);
 
-	return rc < 0 ? err_sys(e, -rc,
-				d->fd == STDOUT_FILENO ? "standard output"
-						       : "copy")
-		      : 0;
+	(void)ctx;
+	return rc < 0 ? err_sys(e, -rc, "standard output") : 0;
 }
 
-static void *download_main(void *ctx)
+static int reader_failed(struct tar_reader *r, int rc, struct err *e)
 {
-	struct download *d = ctx;
-
-	d->rc = api_client_download(d->ctx->client, d->url, to_fd, d, &d->e);
-	(void)close(d->fd);
-	return NULL;
+	if (rc == -EPROTO)
+		return err_set(e, ERR_PROTOCOL, "bad_archive", EPROTO,
+			       "what the guest sent is wrong: %s",
+			       tar_reader_error(r));
+	return err_set(e, rc == -ENOSPC ? ERR_NO_SPACE : ERR_CONFLICT,
+		       rc == -ENOSPC ? "disk_full" : "copy_failed", -rc, "%s",
+		       tar_reader_error(r));
 }
 
-/* DESTINATION/name when it is a directory, else DESTINATION. */
-static char *pull_target(const char *destination, const char *path,
-			 struct err *e)
+static int to_reader(void *ctx, const void *data, size_t len, struct err *e)
 {
+	struct tar_reader *r = ctx;
+	int rc = tar_reader_feed(r, data, len);
+
+	show(tar_reader_bytes(r));
+	return rc < 0 ? reader_failed(r, rc, e) : 0;
+}
+
+static int pull_tree(struct ctx *ctx, const char *url, const char *path,
+		     const char *destination, struct err *e)
+{
+	/* Owner is who runs vmctl; what could be a trap on this host is not made:
+	 * devices, pipes, set-id bits. */
+	static const struct tar_policy policy = { .through = true,
+						  .mode_mask = 0777 };
 	AUTO(free) char *name = last_component(path);
-	size_t len = strlen(destination);
-	char *target = NULL;
-	struct stat st;
-	bool exists = stat(destination, &st) == 0;
+	struct tar_reader *r =
+		name ? tar_reader_new_at(destination, name, &policy) : NULL;
+	int rc;
 
-	if (!exists && len > 0 && destination[len - 1] == '/') {
-		(void)err_sys(e, ENOENT, "cannot copy into %s", destination);
-		return NULL;
+	if (!r)
+		return err_sys(e, ENOMEM, "copy");
+	tar_reader_left(r)->tell = tell_left_out;
+	rc = api_client_download(ctx->client, url, to_reader, r, e);
+	if (rc == 0) {
+		rc = tar_reader_finish(r);
+		rc = rc < 0 ? reader_failed(r, rc, e)
+			    : end_copy(ctx, tar_reader_left(r));
 	}
-	if (!exists || !S_ISDIR(st.st_mode))
-		return strdup(destination);
-	if (!name || !*name) {
-		(void)usage_error(e,
-				  "'%.200s' has no name to copy it under; "
-				  "name a destination that does not exist",
-				  path);
-		return NULL;
-	}
-	if (asprintf(&target, "%s%s%s", destination,
-		     destination[len - 1] == '/' ? "" : "/", name) < 0)
-		return NULL;
-	return target;
-}
-
-static int pull_tree(struct ctx *ctx, const char *url, const char *target,
-		     struct err *e)
-{
-	struct download d = { .ctx = ctx, .url = url, .fd = -1 };
-	pthread_t thread;
-	int fds[2], rc;
-
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return err_sys(e, errno, "pipe");
-	d.fd = fds[1];
-	rc = pthread_create(&thread, NULL, download_main, &d);
-	if (rc != 0) {
-		(void)close(fds[0]);
-		(void)close(fds[1]);
-		return err_sys(e, rc, "thread");
-	}
-	rc = tar_in_extract(fds[0], target, show, e);
-	/* Ends a download that goes on: its next write fails with EPIPE. */
-	(void)close(fds[0]);
-	(void)pthread_join(thread, NULL);
-	/* A broken download explains a broken archive; not the other way. */
-	if (d.rc < 0 && !(rc < 0 && d.e.sys == EPIPE)) {
-		*e = d.e;
-		return d.rc;
-	}
+	tar_reader_free(r);
 	return rc;
 }
 
 static int pull(struct ctx *ctx, const char *vm, const char *path,
 		const char *destination, struct err *e)
 {
-	AUTO(free) char *url = files_path(vm, path, e);
-	AUTO(free) char *target = NULL;
-	struct download d = { .fd = STDOUT_FILENO };
+	AUTO(free) char *url = files_path(vm, path, "", e);
+	int rc;
 
 	if (!url)
 		return -EINVAL;
-	if (strcmp(destination, "-") == 0)
-		return api_client_download(ctx->client, url, to_fd, &d, e);
-	target = pull_target(destination, path, e);
-	return target ? pull_tree(ctx, url, target, e) : -EINVAL;
+	if (strcmp(destination, "-") != 0)
+		return pull_tree(ctx, url, path, destination, e);
+	rc = api_client_download(ctx->client, url, to_stdout, NULL, e);
+	return rc < 0 ? rc : end_copy(ctx, NULL);
 }
 
 int cmd_cp(struct ctx *ctx, const struct args *args)
@@ -328,5 +259,5 @@ int cmd_cp(struct ctx *ctx, const struct args *args)
 	else
 		rc = pull(ctx, from_vm, from, destination, &e);
 	progress_clear();
-	return rc < 0 ? ctx_fail(ctx, &e) : EXIT_OK;
+	return rc < 0 ? ctx_fail(ctx, &e) : rc;
 }

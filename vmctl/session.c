@@ -258,11 +258,12 @@ static void write_output(struct session *s, size_t i)
 		s->finished = true;
 		s->end.by_user = true;
 		s->end.status = 128 + SIGPIPE;
-	} else if (rc < 0 && rc != -EPIPE) {
+	} else if (rc < 0 && i == 0) {
 		s->failed = true;
-		(void)err_sys(&s->error, -rc, "standard %s",
-			      i ? "error" : "output");
+		(void)err_sys(&s->error, -rc, "standard output");
 	}
+	/* Messages that nobody can read are no reason to lose the command's
+	 * status, and there is nowhere to say so. */
 }
 
 static bool output_low(const struct session *s)

@@ -101,12 +101,14 @@ void agent_flow_request(struct agent_stream *st)
 	struct agent_session *s = st->session;
 	size_t end = st->request_at + TURN_BYTES;
 
-	/* The pieces of two commands are never mixed. */
-	if (s->sending && s->sending != st) {
-		agent_flow_queue(st);
-		return;
+	/* The pieces of two commands are never mixed; a short one passes. */
+	if (st->request_len > WIRE_PAYLOAD_MAX) {
+		if (s->sending && s->sending != st) {
+			agent_flow_queue(st);
+			return;
+		}
+		s->sending = st;
 	}
-	s->sending = st;
 	while (st->request_len - st->request_at > WIRE_PAYLOAD_MAX) {
 		if (buf_len(&s->out) >= OUT_SOFT_BYTES ||
 		    (st->request_at >= end && agent_flow_waits(s))) {

@@ -75,6 +75,7 @@ struct agent_stream {
 	bool datagrams;
 	struct buf pieces;
 	uint16_t rows, columns;
+	char left_out[256]; /* by a push or pull that was done */
 	/* An EXEC over one frame: sent in pieces as there is room. */
 	uint8_t *request;
 	size_t request_len, request_at;

@@ -125,15 +125,16 @@ struct agent_stream *agent_session_exec(struct agent_session *s,
 	return st;
 }
 
-static struct agent_stream *open_path(struct agent_session *s,
-				      enum stream_kind kind,
-				      enum wire_type type, const char *path,
-				      const struct agent_stream_ops *ops,
-				      void *ctx, struct err *e)
+static struct agent_stream *
+open_path(struct agent_session *s, enum stream_kind kind, enum wire_type type,
+	  const char *path, uint8_t flags, const struct agent_stream_ops *ops,
+	  void *ctx, struct err *e)
 {
 	struct wire_cursor c = wire_writer(s->scratch, sizeof(s->scratch));
 
 	wire_write_str(&c, wire_str(path));
+	if (flags)
+		wire_write_u8(&c, flags);
 	if (!wire_cursor_ok(&c)) {
 		(void)err_set(e, ERR_INVALID, "request_too_large", 0,
 			      "the path is over %d bytes", WIRE_PAYLOAD_MAX);
@@ -144,11 +145,18 @@ static struct agent_stream *open_path(struct agent_session *s,
 }
 
 struct agent_stream *agent_session_push(struct agent_session *s,
-					const char *path,
+					const char *path, uint8_t flags,
 					const struct agent_stream_ops *ops,
 					void *ctx, struct err *e)
 {
-	return open_path(s, STREAM_PUSH, WIRE_PUSH, path, ops, ctx, e);
+	if (flags && agent_session_ready(s) && s->version < 2) {
+		(void)err_set(e, ERR_UNSUPPORTED, "agent_version", 0,
+			      "the guest's agent is of an older version and "
+			      "does not know this way of copying: rebuild the "
+			      "image");
+		return NULL;
+	}
+	return open_path(s, STREAM_PUSH, WIRE_PUSH, path, flags, ops, ctx, e);
 }
 
 struct agent_stream *agent_session_pull(struct agent_session *s,
@@ -156,7 +164,7 @@ struct agent_stream *agent_session_pull(struct agent_session *s,
 					const struct agent_stream_ops *ops,
 					void *ctx, struct err *e)
 {
-	return open_path(s, STREAM_PULL, WIRE_PULL, path, ops, ctx, e);
+	return open_path(s, STREAM_PULL, WIRE_PULL, path, 0, ops, ctx, e);
 }
 
 struct agent_stream *agent_session_dial(struct agent_session *s,

@@ -67,8 +67,9 @@ struct agent_stream *agent_session_exec(struct agent_session *s,
 					const struct wire_exec *request,
 					const struct agent_stream_ops *ops,
 					void *ctx, struct err *e);
+/* flags: enum wire_push_flags. */
 struct agent_stream *agent_session_push(struct agent_session *s,
-					const char *path,
+					const char *path, uint8_t flags,
 					const struct agent_stream_ops *ops,
 					void *ctx, struct err *e);
 struct agent_stream *agent_session_pull(struct agent_session *s,
@@ -90,6 +91,10 @@ struct agent_stream *agent_session_set_time(struct agent_session *s,
 					    const struct agent_stream_ops *ops,
 					    void *ctx, struct err *e);
 void agent_session_reap(struct agent_session *s, uint32_t tag);
+
+/* In `done` of a push or pull without an error: what the guest left out, as
+ * printable ASCII, or "". */
+const char *agent_stream_left_out(const struct agent_stream *st);
 
 /* Bytes taken for WIRE_IN: limited by credit; 0 means wait for writable. */
 size_t agent_stream_write(struct agent_stream *st, const void *data,

@@ -86,6 +86,8 @@ static enum err_kind kind_of_result(uint32_t sys, const char *code)
 		{ WIRE_CODE_NOT_FOUND, ERR_NOT_FOUND },
 		{ WIRE_CODE_NOT_EXEC, ERR_PERMISSION },
 		{ WIRE_CODE_BAD_REQUEST, ERR_INVALID },
+		{ WIRE_CODE_BAD_ARCHIVE, ERR_INVALID },
+		{ WIRE_CODE_SPECIAL, ERR_CONFLICT },
 		{ WIRE_CODE_BUSY, ERR_LIMIT },
 		{ WIRE_CODE_NO_USER, ERR_NOT_FOUND },
 		{ WIRE_CODE_REFUSED, ERR_UNAVAILABLE },
@@ -139,8 +141,11 @@ static void take_result(struct agent_stream *st, const uint8_t *payload,
 	if (sys == 0) {
 		if (st->kind == STREAM_EXEC && !st->detached && !st->closing)
 			agent_stream_break(st, "RESULT without an exit status");
-		else
+		else {
+			agent_copy_text(st->left_out, sizeof(st->left_out),
+					raw_msg);
 			end_stream(st, 0, 0, NULL);
+		}
 		return;
 	}
 	agent_copy_text(code, sizeof(code), raw_code);
@@ -267,6 +272,11 @@ static void take_window(struct agent_stream *st, uint8_t channel,
 	}
 	st->in_credit += add;
 	agent_flow_queue(st);
+}
+
+const char *agent_stream_left_out(const struct agent_stream *st)
+{
+	return st->left_out;
 }
 
 bool agent_stream_frame(struct agent_session *s, const struct wire_header *h,

@@ -71,6 +71,7 @@ static void put_done(void *ctx, uint32_t status, uint32_t signal,
 		     const struct err *e)
 {
 	struct files *f = ctx;
+	struct agent_stream *st = f->stream;
 	struct err bad = ERR_INIT;
 
 	(void)status;
@@ -78,16 +79,20 @@ static void put_done(void *ctx, uint32_t status, uint32_t signal,
 	f->stream = NULL;
 	if (!f->request)
 		return;
-	/* Its reader's word for what is no archive: the client's mistake. */
-	if (e && e->kind == ERR_INTERNAL && e->sys == EPROTO)
-		(void)err_set(&bad, ERR_INVALID, "bad_archive", EPROTO,
-			      "the body is no complete tar archive "
-			      "(compressed ones are not taken): %s",
+	/* An older agent's word for what is no archive: the client's mistake. */
+	if (e && e->kind == ERR_INTERNAL && e->sys == EPROTO) {
+		(void)err_set(&bad, ERR_INVALID, "bad_archive", EPROTO, "%s",
 			      e->msg);
-	if (e)
-		request_fail(f->request, bad.kind == ERR_NONE ? e : &bad);
-	else
-		request_empty(f->request, 204);
+		e = &bad;
+	}
+	if (e) {
+		request_fail(f->request, e);
+		return;
+	}
+	if (*agent_stream_left_out(st))
+		request_answer_header(f->request, API_LEFT_OUT_HEADER,
+				      agent_stream_left_out(st));
+	request_empty(f->request, 204);
 }
 
 static const struct agent_stream_ops put_ops = {
@@ -120,11 +125,15 @@ void handle_files_put(struct request *r)
 	struct vm *vm = ready_vm(r);
 	struct files *f = vm ? files_new(r) : NULL;
 	struct err e = ERR_INIT;
+	uint8_t flags = 0;
 
 	if (!f)
 		return;
-	f->stream = agent_session_push(
-		vm->session, request_query_text(r, "path"), &put_ops, f, &e);
+	if (json_is_true(json_object_get(r->query, "at")))
+		flags = WIRE_PUSH_AT;
+	f->stream =
+		agent_session_push(vm->session, request_query_text(r, "path"),
+				   flags, &put_ops, f, &e);
 	if (!f->stream) {
 		files_free(f);
 		request_fail(r, &e);
@@ -195,6 +204,8 @@ static void get_done(void *ctx, uint32_t status, uint32_t signal,
 {
 	struct files *f = ctx;
 
+	struct agent_stream *st = f->stream;
+
 	(void)status;
 	(void)signal;
 	f->stream = NULL;
@@ -207,6 +218,10 @@ static void get_done(void *ctx, uint32_t status, uint32_t signal,
 		return;
 	}
 	begin_answer(f);
+	/* Known only now, behind the body. */
+	if (!e && *agent_stream_left_out(st))
+		request_answer_trailer(f->request, API_LEFT_OUT_HEADER,
+				       agent_stream_left_out(st));
 	request_resume(f->request);
 }
 

@@ -46,6 +46,7 @@ typedef ssize_t http_read_fn(void *data, char *buf, size_t room);
 struct http_answer {
 	unsigned status; /* 0: there is none */
 	struct buf headers; /* lines of its own, "Name: value\r\n" */
+	char trailer[320]; /* the same, behind a chunked body */
 	char *text; /* the body, or NULL */
 	size_t len;
 	http_read_fn *read; /* or it comes from here */
@@ -119,6 +120,9 @@ void request_stream(struct request *r, const char *type, http_read_fn *read,
 /* A header for the answer; before the answer. */
 void request_answer_header(struct request *r, const char *name,
 			   const char *value);
+/* The one header behind a stream, before read() says that it is over. */
+void request_answer_trailer(struct request *r, const char *name,
+			    const char *value);
 /* Not answered yet: poll() at every change, timeout() after seconds. */
 void request_wait(struct request *r, const char *subject, uint64_t seconds,
 		  void (*poll)(struct request *r),

@@ -123,6 +123,16 @@ void request_answer_header(struct request *r, const char *name,
 		log_error("http: no room for the header %s", name);
 }
 
+void request_answer_trailer(struct request *r, const char *name,
+			    const char *value)
+{
+	char *out = r->answer.trailer;
+	size_t size = sizeof(r->answer.trailer);
+
+	if ((size_t)snprintf(out, size, "%s: %s\r\n", name, value) >= size)
+		out[0] = '\0';
+}
+
 /* The answer is there. One that is under way cannot be changed. */
 static bool begin_answer(struct request *r, unsigned status)
 {

@@ -228,7 +228,8 @@ static int fill_stream(struct http_connection *c)
 		c->stream_over = true;
 		if (!c->chunked)
 			return 1;
-		return buf_append(&c->out, "0\r\n\r\n", 5) < 0 ? -1 : 1;
+		return buf_printf(&c->out, "0\r\n%s\r\n", a->trailer) < 0 ? -1
+									  : 1;
 	}
 	if (n < 0)
 		return -1; /* no end of chunks: the client sees that */

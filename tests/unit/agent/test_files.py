@@ -7,6 +7,7 @@
 import io
 import os
 import random
+import socket
 import subprocess
 import sys
 import tarfile
@@ -124,22 +125,128 @@ def archive(*entries):
     return b.getvalue()
 
 
-def test_pull_leaves_out_kernel_views():
+def test_pull_says_what_it_leaves_out():
     with Agent() as a, tempfile.TemporaryDirectory() as d:
         os.mkdir(d + "/p")
+        base = os.path.basename(d)
+        wanted = [base, base + "/fifo", base + "/p"]
+        os.mkfifo(d + "/fifo")
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(d + "/sock")
+            r, data = a.host.pull(d)
+        eq(r, (0, "", base + "/sock: socket"))
+        with tarfile.open(fileobj=io.BytesIO(data)) as t:
+            eq(sorted(t.getnames()), wanted)
+        os.unlink(d + "/sock")
         if subprocess.run(["mount", "-t", "proc", "proc", d + "/p"],
                           stderr=subprocess.DEVNULL).returncode:
             print("SKIP part: this user cannot mount proc")
             return
         try:
-            os.mkfifo(d + "/fifo")
             r, data = a.host.pull(d)
         finally:
             subprocess.run(["umount", d + "/p"], check=True)
-        eq(r[0], 0)
+        eq(r, (0, "", base + "/p: what the kernel shows in it"))
         with tarfile.open(fileobj=io.BytesIO(data)) as t:
-            base = os.path.basename(d)
-            eq(t.getnames(), [base, base + "/p"])
+            eq(sorted(t.getnames()), wanted)
+
+
+def test_pull_files_without_a_size():
+    with Agent() as a:
+        r, data = a.host.pull("/proc/cpuinfo")
+        eq(r, (0, "", ""))
+        with tarfile.open(fileobj=io.BytesIO(data)) as t:
+            assert b"processor" in t.extractfile("cpuinfo").read()
+
+
+def make_sparse(path):
+    """1 GiB with three islands; its hash by islands."""
+    with open(path, "wb") as f:
+        f.truncate(1 << 30)
+        for at, text in ((0, b"first"), (300 << 20, b"second"),
+                         ((1 << 30) - 4, b"last")):
+            f.seek(at)
+            f.write(text)
+
+
+def same_sparse(path):
+    with open(path, "rb") as f:
+        eq(os.fstat(f.fileno()).st_size, 1 << 30)
+        for at, text in ((0, b"first"), (4090, bytes(6)),
+                         (300 << 20, b"second"), ((1 << 30) - 4, b"last")):
+            f.seek(at)
+            eq(f.read(len(text)), text)
+        assert os.fstat(f.fileno()).st_blocks * 512 < 1 << 20
+
+
+def test_sparse_files_of_every_kind():
+    with Agent() as a, tempfile.TemporaryDirectory() as d:
+        make_sparse(d + "/disk.img")
+        os.mkdir(d + "/in")
+        for how in (["--format=gnu"], ["--format=pax", "--sparse-version=0.0"],
+                    ["--format=pax", "--sparse-version=0.1"],
+                    ["--format=pax", "--sparse-version=1.0"]):
+            data = subprocess.run(
+                ["tar", "-cS", *how, "-C", d, "disk.img"], check=True,
+                stdout=subprocess.PIPE).stdout
+            assert len(data) < 1 << 20
+            eq(a.host.push(d + "/in", data), (0, "", ""))
+            same_sparse(d + "/in/disk.img")
+            os.unlink(d + "/in/disk.img")
+        # Ours: as short, and GNU tar and Python read it.
+        r, data = a.host.pull(d + "/disk.img")
+        eq(r, (0, "", ""))
+        assert len(data) < 1 << 20, len(data)
+        eq(a.host.push(d + "/in", data), (0, "", ""))
+        same_sparse(d + "/in/disk.img")
+        os.mkdir(d + "/tar")
+        subprocess.run(["tar", "xf", "-", "-C", d + "/tar"], input=data,
+                       check=True)
+        same_sparse(d + "/tar/disk.img")
+        with tarfile.open(fileobj=io.BytesIO(data)) as t:
+            eq(t.getnames(), ["disk.img"])
+            eq(t.getmember("disk.img").size, 1 << 30)
+        # Many parts: the old form continues its map in further blocks.
+        with open(d + "/comb", "wb") as f:
+            for i in range(300):
+                f.seek(i * 65536)
+                f.write(b"%d" % i)
+        for how in "gnu", "pax":
+            data = subprocess.run(
+                ["tar", "-cS", "--format=" + how, "-C", d, "comb"], check=True,
+                stdout=subprocess.PIPE).stdout
+            eq(a.host.push(d + "/in", data), (0, "", ""))
+            with open(d + "/comb", "rb") as f, open(d + "/in/comb", "rb") as g:
+                assert f.read() == g.read()
+        # Zeros that come in full stay holes.
+        b = io.BytesIO()
+        with tarfile.open(fileobj=b, mode="w") as t:
+            info = tarfile.TarInfo("zeros")
+            info.size = 8 << 20
+            t.addfile(info, io.BytesIO(bytes(8 << 20)))
+        eq(a.host.push(d + "/in", b.getvalue()), (0, "", ""))
+        st = os.stat(d + "/in/zeros")
+        eq(st.st_size, 8 << 20)
+        assert st.st_blocks * 512 < 1 << 20, st.st_blocks
+
+
+def test_sparse_archives_that_lie_are_refused():
+    with Agent() as a, tempfile.TemporaryDirectory() as d:
+        make_sparse(d + "/disk.img")
+        data = subprocess.run(["tar", "-cS", "--format=pax", "-C", d,
+                               "disk.img"], check=True,
+                              stdout=subprocess.PIPE).stdout
+        os.mkdir(d + "/in")
+        body = data.index(b"4\n0\n")
+        for old, new in ((b"4\n0\n", b"5\n0\n"), (b"4\n0\n", b"4\nx\n"),
+                         (b"4\n0\n", b"2\n0\n"),
+                         (b"realsize=1073741824", b"realsize=0000000009"),
+                         (b"major=1", b"major=7")):
+            at = body if old.startswith(b"4") else data.index(old)
+            r = a.host.push(d + "/in", data[:at] + new + data[at + len(old):])
+            eq(r[:2], (71, "bad_archive"))
+            assert "sparse" in r[2], r
+            eq(os.listdir(d + "/in"), [])
 
 
 def test_push_stays_inside():
@@ -154,8 +261,7 @@ def test_push_stays_inside():
                     [("l", L, d + "/out"), ("l/y/x", F, "")],
                     [("h", H, "../secret")], [("h", H, d + "/secret")],
                     [("l2", L, ".."), ("h", H, "l2/secret")],
-                    [("l3", L, d), ("l3", tarfile.DIRTYPE, "")],
-                    [("dev", tarfile.CHRTYPE, "")]):
+                    [("l3", L, d), ("l3", tarfile.DIRTYPE, "")]):
             r = a.host.push(d + "/in", archive(*bad))
             assert r[0] and r[1] == "io_error", (bad, r)
             assert bad[-1][0].split("/")[-1] in r[2], r
@@ -174,14 +280,53 @@ def test_push_pull_errors_name_the_file():
         r, _ = a.host.pull(d + "/none")
         assert r[0] == 2 and "none" in r[2], r
         data = archive(("f", tarfile.REGTYPE, ""))
-        eq(a.host.push(d, data[:600])[:2], (71, "io_error"))
+        eq(a.host.push(d, data[:600])[:2], (71, "bad_archive"))
         broken = bytearray(data)
         broken[5] ^= 1
         r = a.host.push(d, bytes(broken))
-        assert "checksum" in r[2], r
+        assert r[1] == "bad_archive" and "checksum" in r[2], r
         os.mkdir(d + "/f2")
         r = a.host.push(d, archive(("f2", tarfile.REGTYPE, "")))
         assert r[0] == 21 and "f2" in r[2], r
+
+
+def test_push_replaces_only_what_is_whole():
+    with Agent() as a, tempfile.TemporaryDirectory() as d:
+        with open(d + "/f", "w") as f:
+            f.write("old")
+        b = io.BytesIO()
+        with tarfile.open(fileobj=b, mode="w") as t:
+            info = tarfile.TarInfo("f")
+            info.size = 100000
+            t.addfile(info, io.BytesIO(bytes(100000)))
+        # The sender stops half way; what was there is there.
+        eq(a.host.push(d, b.getvalue()[:60000])[1], "bad_archive")
+        eq(os.listdir(d), ["f"])
+        with open(d + "/f") as f:
+            eq(f.read(), "old")
+        for kind in "fifo", "sock":
+            os.unlink(d + "/f")
+            if kind == "fifo":
+                os.mkfifo(d + "/f")
+            else:
+                s = socket.socket(socket.AF_UNIX)
+                s.bind(d + "/f")
+            mode = os.stat(d + "/f").st_mode
+            r = a.host.push(d, archive(("f", tarfile.REGTYPE, "")))
+            assert r[0] and "will not replace" in r[2], r
+            eq(os.stat(d + "/f").st_mode, mode)
+        s.close()
+
+
+def test_push_does_not_change_the_directory_it_is_sent_to():
+    with Agent() as a, tempfile.TemporaryDirectory() as d:
+        os.mkdir(d + "/in")
+        os.chmod(d + "/in", 0o1777)
+        eq(a.host.push(d + "/in", archive((".", tarfile.DIRTYPE, ""),
+                                          ("./f", tarfile.REGTYPE, ""))),
+           (0, "", ""))
+        eq(os.stat(d + "/in").st_mode & 0o7777, 0o1777)
+        eq(os.listdir(d + "/in"), ["f"])
 
 
 if __name__ == "__main__":

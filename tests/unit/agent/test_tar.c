@@ -13,6 +13,7 @@
 
 static char dir[] = "/tmp/vmd-tar-XXXXXX";
 static uint8_t archive[1 << 20];
+static struct tar_sparse sparse;
 
 static int set_up(void **state)
 {
@@ -53,15 +54,16 @@ static void test_pax_records_applied(void **state)
 	bool size = false;
 
 	(void)state;
-	assert_true(tar_apply_pax("12 path=a/b\n", 12, &e, &size));
+	assert_null(tar_apply_pax("12 path=a/b\n", 12, &e, &size, &sparse));
 	assert_string_equal(e.name, "a/b");
 	assert_false(size);
-	assert_true(tar_apply_pax("19 mtime=-1.250000\n", 19, &e, &size));
+	assert_null(
+		tar_apply_pax("19 mtime=-1.250000\n", 19, &e, &size, &sparse));
 	assert_int_equal(e.mtime_s, -2);
 	assert_int_equal(e.mtime_ns, 750000000);
-	assert_true(tar_apply_pax("13 size=1234\n", 13, &e, &size));
+	assert_null(tar_apply_pax("13 size=1234\n", 13, &e, &size, &sparse));
 	assert_true(size && e.size == 1234);
-	assert_true(tar_apply_pax("11 foo=bar\n", 11, &e, &size));
+	assert_null(tar_apply_pax("11 foo=bar\n", 11, &e, &size, &sparse));
 }
 
 static void test_pax_malformed_refused(void **state)
@@ -88,7 +90,7 @@ static void test_pax_malformed_refused(void **state)
 
 		assert_non_null(exact);
 		memcpy(exact, bad[i], len);
-		if (tar_apply_pax(exact, len, &e, &size))
+		if (!tar_apply_pax(exact, len, &e, &size, &sparse))
 			fail_msg("taken: %s", bad[i]);
 		free(exact);
 	}
@@ -115,8 +117,8 @@ static void test_encode_long_fields_come_back(void **state)
 	assert_int_equal(out[offsetof(struct tar_header, type)], 'x');
 	assert_true(tar_number((char *)out + offsetof(struct tar_header, size),
 			       12, &pax_len));
-	assert_true(tar_apply_pax((char *)out + TAR_BLOCK, (size_t)pax_len,
-				  &back, &size));
+	assert_null(tar_apply_pax((char *)out + TAR_BLOCK, (size_t)pax_len,
+				  &back, &size, &sparse));
 	assert_string_equal(back.name, e.name);
 	assert_string_equal(back.link, e.link);
 	assert_true(size && back.size == e.size && back.uid == e.uid);
@@ -145,7 +147,7 @@ static size_t write_archive(size_t piece)
 	ssize_t n;
 
 	(void)snprintf(path, sizeof(path), "%s/src", dir);
-	w = tar_writer_new(path);
+	w = tar_writer_new(path, -1, false);
 	assert_non_null(w);
 	while ((n = tar_writer_read(w, archive + len, piece)) > 0)
 		len += (size_t)n;
@@ -170,6 +172,7 @@ static void make_source(void)
 
 static struct tar_reader *reader_into(const char *name)
 {
+	const struct tar_policy policy = tar_policy_guest();
 	char path[300];
 	int fd;
 
@@ -177,7 +180,7 @@ static struct tar_reader *reader_into(const char *name)
 	(void)mkdir(path, 0755);
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(fd >= 0);
-	return tar_reader_new(fd);
+	return tar_reader_new(fd, &policy);
 }
 
 static void test_any_pieces_same_archive(void **state)
@@ -248,15 +251,79 @@ static void test_every_broken_header_byte_is_noticed(void **state)
 static void test_writer_missing_path_errno(void **state)
 {
 	(void)state;
-	assert_null(tar_writer_new("/no/such/path"));
+	assert_null(tar_writer_new("/no/such/path", -1, false));
 	assert_int_equal(errno, ENOENT);
-	assert_null(tar_writer_new("/dev/null"));
+	assert_null(tar_writer_new("/dev/null", -1, false));
 	assert_int_equal(errno, ENOTSUP);
+}
+
+static const char *map_of(const char *text, uint64_t data)
+{
+	const char *wrong = NULL;
+	bool end = false;
+
+	tar_sparse_reset(&sparse);
+	sparse.real_size = 1000;
+	for (; *text && !wrong && !end; text++)
+		wrong = tar_sparse_byte(&sparse, *text, &end);
+	if (!wrong && !end)
+		return "cut";
+	return wrong ? wrong : tar_sparse_check(&sparse, data);
+}
+
+static void test_sparse_map_is_checked(void **state)
+{
+	static const char *const bad[] = {
+		"x",
+		"\n",
+		"1\n5\n",
+		"1\n\n5\n",
+		"1\n-1\n5\n",
+		"65537\n",
+		"1\n0\n6\n",
+		"2\n10\n3\n5\n2\n",
+		"2\n0\n3\n2\n2\n",
+		"1\n996\n5\n",
+		"99999999999999999999\n",
+		"1\n9223372036854775807\n5\n",
+	};
+
+	(void)state;
+	assert_null(map_of("0\n", 0));
+	assert_null(map_of("1\n10\n5\n", 5));
+	assert_null(map_of("3\n0\n1\n10\n4\n1000\n0\n", 5));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		if (!map_of(bad[i], 5))
+			fail_msg("taken: %s", bad[i]);
+	tar_sparse_done(&sparse);
+}
+
+static void test_sparse_records_are_checked(void **state)
+{
+	static const char *const bad[][2] = {
+		{ "GNU.sparse.numbytes", "5" }, { "GNU.sparse.offset", "x" },
+		{ "GNU.sparse.map", "1,2,3" },	{ "GNU.sparse.map", "5,1,4,1" },
+		{ "GNU.sparse.major", "2" },	{ "SCHILY.filetype", "sparse" },
+		{ "SCHILY.realsize", "5" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		tar_sparse_reset(&sparse);
+		if (!tar_sparse_record(&sparse, bad[i][0], bad[i][1]))
+			fail_msg("taken: %s=%s", bad[i][0], bad[i][1]);
+	}
+	tar_sparse_reset(&sparse);
+	assert_null(tar_sparse_record(&sparse, "SCHILY.filetype", "regular"));
+	assert_false(sparse.given);
+	tar_sparse_done(&sparse);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_sparse_map_is_checked),
+		cmocka_unit_test(test_sparse_records_are_checked),
 		cmocka_unit_test(test_number_forms),
 		cmocka_unit_test(test_pax_records_applied),
 		cmocka_unit_test(test_pax_malformed_refused),

@@ -20,7 +20,8 @@ ARROWS = {
     "monitor": {"monitor", "virtio", "images", "base"},
     # The wire protocol is what vmd and the guest agent share, nothing else.
     "vmd": {"vmd", "api", "images", "base", "agent/wire.h"},
-    "vmctl": {"vmctl", "api", "base"},
+    # Both ends of a copy make and unpack archives with the same code.
+    "vmctl": {"vmctl", "api", "base", "agent/tar.h"},
 }
 MAX_LINES = 500
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')

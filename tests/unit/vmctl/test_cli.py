@@ -403,7 +403,7 @@ class Cli(unittest.TestCase):
         self.run_("cp", top + "/sub/file", "c:/missing")
         put = [r for r in self.records() if "put" in r][1]
         self.assertEqual((put["put"], put["members"][0][0], put["members"][0][4]),
-                         ("/", "missing", 200000))
+                         ("/missing", "file", 200000))
         self.assertEqual(put["members"][0][1], "0o640")
 
     def test_cp_out(self):
@@ -430,12 +430,12 @@ class Cli(unittest.TestCase):
         with open(out + "/precious", "w", encoding="ascii") as f:
             f.write("mine")
         done = self.run_("cp", "kind:/dir", out + "/precious", status=1)
-        self.assertIn("'precious", done.err)
+        self.assertIn("precious: it is a file", done.err)
         with open(out + "/precious", encoding="ascii") as f:
             self.assertEqual(f.read(), "mine")
         os.makedirs(out + "/dir/file")
         done = self.run_("cp", "kind:/dir", out, status=1)
-        self.assertIn("cannot copy a file onto the directory 'dir/file'", done.err)
+        self.assertIn("cannot replace the directory dir/file", done.err)
         self.assertTrue(os.path.isdir(out + "/dir/file"))
 
     def test_cp_out_hostile_guest_cannot_leave_the_target(self):

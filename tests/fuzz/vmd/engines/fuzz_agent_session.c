@@ -156,7 +156,7 @@ static void open_streams(struct owner *o, struct slot slots[STREAMS])
 	o->streams[2] =
 		agent_session_pull(s, "/", &stream_ops, &slots[2], NULL);
 	o->streams[3] =
-		agent_session_push(s, "/", &stream_ops, &slots[3], NULL);
+		agent_session_push(s, "/", 0, &stream_ops, &slots[3], NULL);
 	o->streams[4] = agent_session_dial(s, WIRE_UDP, 53, &stream_ops,
 					   &slots[4], NULL);
 	o->streams[5] = agent_session_dial(s, WIRE_TCP, 80, &stream_ops,
