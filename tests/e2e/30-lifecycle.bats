@@ -60,7 +60,7 @@ teardown() { vms_remove_all; }
 }
 
 @test "published port answers, a taken one is refused" {
-	port=$((20000 + RANDOM % 20000))
+	port=$(free_port)
 	vmctl run -d --name web -p $port:80 tiny -- sh -c \
 		'mkdir -p /www && echo hello-from-guest >/www/index.html && exec busybox httpd -f -p 80 -h /www'
 	vmctl wait web --for ready --timeout $BOOT_S

@@ -7,7 +7,8 @@
 bats_require_minimum_version 1.5.0
 load helpers
 
-NEAR=vmde2enear FAR=vmde2efar
+# Of this run alone: another one may be under way.
+NEAR=vmdnear-${VMD_E2E##*-} FAR=vmdfar-${VMD_E2E##*-}
 
 # Takes the place of the calling shell, to be ended by its id.
 # A DNS server that knows one name: answers every A query with 10.99.0.2.

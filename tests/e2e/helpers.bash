@@ -54,6 +54,39 @@ wait_until() {
 	done
 }
 
+# A port of 127.0.0.1 and ::1 that nobody listens on, TCP or UDP.
+free_port() {
+	python3 - <<-'END'
+		import socket as s
+		while True:
+		    a = s.create_server(("127.0.0.1", 0))
+		    port = a.getsockname()[1]
+		    try:
+		        for family, kind, address in (
+		                (s.AF_INET, s.SOCK_DGRAM, "127.0.0.1"),
+		                (s.AF_INET6, s.SOCK_STREAM, "::1"),
+		                (s.AF_INET6, s.SOCK_DGRAM, "::1")):
+		            with s.socket(family, kind) as other:
+		                other.bind((address, port))
+		        print(port)
+		        break
+		    except OSError:
+		        continue
+	END
+}
+
+# port_client WHAT ADDRESS PORT [NUMBER]: see port_client.py.
+port_client() {
+	python3 "${HELPERS_DIR:-$BATS_TEST_DIRNAME}/port_client.py" "$@"
+}
+
+# services_start VM: tests/e2e/port-services in it (needs Perl).
+services_start() {
+	vmctl cp "${HELPERS_DIR:-$BATS_TEST_DIRNAME}/port-services" "$1:/tmp/"
+	vmctl exec "$1" -- sh -c 'perl /tmp/port-services >/tmp/services 2>&1 </dev/null &'
+	wait_until 60 vmctl exec "$1" -- grep -q ^serving /tmp/services
+}
+
 vm_state() { vmctl inspect "$1" | jq -r .state; }
 vm_state_is() { [ "$(vm_state "$1")" = "$2" ]; }
 vm_gone() { ! vmctl inspect "$1" >/dev/null 2>&1; }

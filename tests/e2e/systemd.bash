@@ -139,14 +139,16 @@ systemd_builds_are_possible() {
 
 # systemd_guest IMAGE ENGINE: name "sd", kept for the tests that follow.
 systemd_guest() {
-	vmctl create --name sd --memory 160M --timeout 300s -p 18095:80 "$1"
+	local port
+	port=$(free_port)
+	vmctl create --name sd --memory 160M --timeout 300s -p "$port:80" "$1"
 	vmctl start sd
 	vmctl wait sd --for ready --timeout "$BOOT_S"
 	[ "$(vmctl inspect sd | jq -r .engine)" = "$2" ]
 	boot_id >/run/boot_id
-	# passt under the unit
+	# A published port and passt under the unit.
 	vmctl exec sd -- sh -c 'mkdir -p /www && echo served >/www/f && busybox httpd -p 80 -h /www'
-	wait_until 60 sh -c '[ "$(curl -sf --max-time 20 http://127.0.0.1:18095/f)" = served ]'
+	wait_until 60 sh -c "[ \"\$(curl -sf --max-time 20 http://127.0.0.1:$port/f)\" = served ]"
 	cgroup_procs | grep -x "$(engine)"
 	# The OOM killer spares the daemon, where it may be told so, and takes
 	# guests first (vmd/jails.c).
