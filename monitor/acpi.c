@@ -10,6 +10,7 @@
 #include "monitor/aml.h"
 #include "monitor/layout.h"
 #include "monitor/power.h"
+#include "monitor/rtc.h"
 
 struct acpi_rsdp { /* 5.2.5.3 */
 	char signature[8];
@@ -74,7 +75,6 @@ enum {
 	FADT_RESET_SUPPORTED = 1 << 10,
 	FADT_HW_REDUCED = 1 << 20,
 	BOOT_NO_VGA = 1 << 2,
-	BOOT_NO_CMOS = 1 << 5,
 };
 
 struct madt_head { /* 5.2.12 */
@@ -158,6 +158,20 @@ static void describe_com1(struct aml *a)
 	aml_end(a, device);
 }
 
+/* Without its interrupt: it makes none. */
+static void describe_rtc(struct aml *a)
+{
+	size_t device = aml_device(a, "RTC0");
+	size_t crs;
+
+	aml_name_eisa(a, "_HID", "PNP0B00");
+	aml_name_int(a, "_UID", 0);
+	crs = aml_resources(a);
+	aml_io(a, PORT_CMOS, RTC_PORTS);
+	aml_resources_end(a, crs);
+	aml_end(a, device);
+}
+
 static void describe_virtio(struct aml *a, unsigned index, uint32_t gsi)
 {
 	char name[5];
@@ -214,6 +228,7 @@ static uint64_t put_dsdt(struct layout *l, const struct acpi_machine *machine)
 	aml_name_package(&a, "_S5_", s5, sizeof(s5));
 	scope = aml_scope(&a, "_SB_");
 	describe_com1(&a);
+	describe_rtc(&a);
 	for (unsigned i = 0; i < machine->virtio_count; i++)
 		describe_virtio(&a, i, machine->virtio_gsi[i]);
 	describe_power_button(&a);
@@ -235,7 +250,7 @@ static uint64_t put_fadt(struct layout *l, uint64_t dsdt)
 	struct acpi_fadt fadt = {
 		.header = header_of("FACP", 6),
 		.dsdt = (uint32_t)dsdt,
-		.boot_arch = BOOT_NO_VGA | BOOT_NO_CMOS,
+		.boot_arch = BOOT_NO_VGA,
 		.flags = FADT_WBINVD | FADT_RESET_SUPPORTED | FADT_HW_REDUCED,
 		.reset_register = port(PORT_POWER + POWER_RESET),
 		.reset_value = POWER_RESET_VALUE,

@@ -5,9 +5,11 @@
  */
 #include "monitor/cpuid.h"
 
+#include <cpuid.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/cleanup.h"
 
 enum {
@@ -18,20 +20,31 @@ enum {
 #define LEAF_HV_BASE   0x40000000u
 #define LEAF_HV_TIMING 0x40000010u
 
-int cpuid_supported(const struct kvm *kvm, struct cpuid_table *ret,
-		    struct err *e)
+static int no_memory(struct err *e)
 {
-	AUTO(free)
+	return err_set(e, ERR_LIMIT, "no_memory", 0, "out of memory");
+}
+
+/* A request of KVM with room for count leaves. */
+static struct kvm_cpuid2 *request(uint32_t count)
+{
 	struct kvm_cpuid2 *buf = calloc(
-		1, sizeof(*buf) +
-			   CPUID_ENTRIES_MAX * sizeof(struct kvm_cpuid_entry2));
+		1, sizeof(*buf) + count * sizeof(struct kvm_cpuid_entry2));
+
+	if (buf)
+		buf->nent = count;
+	return buf;
+}
+
+static int ask(int fd, unsigned long what, struct cpuid_table *ret,
+	       struct err *e)
+{
+	AUTO(free) struct kvm_cpuid2 *buf = request(CPUID_ENTRIES_MAX);
 	int rc;
 
 	if (!buf)
-		return err_set(e, ERR_LIMIT, "no_memory", 0, "out of memory");
-	buf->nent = CPUID_ENTRIES_MAX;
-	rc = kvm_try(kvm->fd, KVM_GET_SUPPORTED_CPUID, buf,
-		     "the list of CPU features", e);
+		return no_memory(e);
+	rc = kvm_try(fd, what, buf, "the list of CPU features", e);
 	if (rc < 0)
 		return rc;
 	ret->count = buf->nent;
@@ -39,16 +52,18 @@ int cpuid_supported(const struct kvm *kvm, struct cpuid_table *ret,
 	return 0;
 }
 
+int cpuid_get(int vcpu_fd, struct cpuid_table *ret, struct err *e)
+{
+	return ask(vcpu_fd, KVM_GET_CPUID2, ret, e);
+}
+
 int cpuid_set(int vcpu_fd, const struct cpuid_table *table, struct err *e)
 {
-	AUTO(free)
-	struct kvm_cpuid2 *buf = calloc(
-		1, sizeof(*buf) + table->count * sizeof(table->entries[0]));
+	AUTO(free) struct kvm_cpuid2 *buf = request(table->count);
 	int rc;
 
 	if (!buf)
-		return err_set(e, ERR_LIMIT, "no_memory", 0, "out of memory");
-	buf->nent = table->count;
+		return no_memory(e);
 	memcpy(buf->entries, table->entries,
 	       table->count * sizeof(table->entries[0]));
 	rc = kvm_try(vcpu_fd, KVM_SET_CPUID2, buf, "CPU features", e);
@@ -57,6 +72,16 @@ int cpuid_set(int vcpu_fd, const struct cpuid_table *table, struct err *e)
 
 static struct kvm_cpuid_entry2 *find(struct cpuid_table *t, uint32_t function,
 				     uint32_t index)
+{
+	for (uint32_t i = 0; i < t->count; i++)
+		if (t->entries[i].function == function &&
+		    t->entries[i].index == index)
+			return &t->entries[i];
+	return NULL;
+}
+
+const struct kvm_cpuid_entry2 *cpuid_find(const struct cpuid_table *t,
+					  uint32_t function, uint32_t index)
 {
 	for (uint32_t i = 0; i < t->count; i++)
 		if (t->entries[i].function == function &&
@@ -79,6 +104,54 @@ static struct kvm_cpuid_entry2 *find_or_add(struct cpuid_table *t,
 	entry->function = function;
 	entry->index = index;
 	return entry;
+}
+
+/* Says what the CPU is, not what it can do: the host's own, where KVM has none.
+ * What leaf 0x18 has beyond its first part is of CPUs whose KVM gives it. */
+static void add_description(struct cpuid_table *t)
+{
+	static const uint32_t leaves[] = {
+		2, /* caches and TLBs as codes */
+		0x18, /* TLBs */
+		0x80000002, /* the brand string, in three parts */
+		0x80000003, 0x80000004, 0x80000005, /* first caches and TLBs */
+		0x80000006, /* second ones */
+		0x80000019, /* TLBs for 1 GiB pages */
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(leaves); i++) {
+		uint32_t f = leaves[i];
+		struct kvm_cpuid_entry2 *leaf;
+
+		if (__get_cpuid_max(f & 0x80000000, NULL) < f)
+			continue;
+		leaf = find_or_add(t, f, 0);
+		if (!leaf || leaf->eax || leaf->ebx || leaf->ecx || leaf->edx)
+			continue;
+		__cpuid_count(f, 0, leaf->eax, leaf->ebx, leaf->ecx, leaf->edx);
+		if (f == 0x18) {
+			leaf->flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
+			leaf->eax = 0; /* no further part */
+		}
+	}
+}
+
+int cpuid_supported(const struct kvm *kvm, struct cpuid_table *ret,
+		    struct err *e)
+{
+	int rc = ask(kvm->fd, KVM_GET_SUPPORTED_CPUID, ret, e);
+
+	if (rc == 0)
+		add_description(ret);
+	return rc;
+}
+
+bool cpuid_has_nested(const struct cpuid_table *t)
+{
+	const struct kvm_cpuid_entry2 *intel = cpuid_find(t, 1, 0);
+	const struct kvm_cpuid_entry2 *amd = cpuid_find(t, 0x80000001, 0);
+
+	return (intel && (intel->ecx >> 5 & 1)) || (amd && (amd->ecx >> 2 & 1));
 }
 
 /* Leaves that we rewrite whole; leaf 0x1f would contradict 0xb. */
@@ -209,10 +282,48 @@ static void add_frequencies(struct cpuid_table *t, const struct cpuid_vm *vm)
 	}
 }
 
+static void clear(struct cpuid_table *t, uint32_t function)
+{
+	for (uint32_t i = 0; i < t->count; i++) {
+		struct kvm_cpuid_entry2 *leaf = &t->entries[i];
+
+		if (leaf->function == function)
+			leaf->eax = leaf->ebx = leaf->ecx = leaf->edx = 0;
+	}
+}
+
+/* What few guests use, and what makes the state of a guest large or unlike that
+ * of another host: not there unless it is asked for. */
+static void hide(struct cpuid_table *t, const struct cpuid_vm *vm)
+{
+	struct kvm_cpuid_entry2 *leaf1 = find(t, 1, 0);
+	struct kvm_cpuid_entry2 *ext = find(t, 0x80000001, 0);
+
+	if (!vm->nested) {
+		if (leaf1)
+			put(&leaf1->ecx, 5, 1, 0); /* VMX */
+		if (ext)
+			put(&ext->ecx, 2, 1, 0); /* SVM */
+		clear(t, 0x8000000a);
+	}
+	if (!vm->pmu) {
+		if (leaf1)
+			put(&leaf1->ecx, 15, 1, 0); /* its capabilities */
+		if (ext) {
+			put(&ext->ecx, 23, 2, 0); /* core, northbridge */
+			put(&ext->ecx, 28, 1, 0); /* last-level cache */
+		}
+		clear(t, 0xa);
+		clear(t, 0x23);
+		clear(t, 0x80000022);
+	}
+}
+
 void cpuid_adapt(struct cpuid_table *table, const struct cpuid_vm *vm,
 		 unsigned index)
 {
 	drop_topology(table);
+	hide(table, vm);
 	adapt_leaf1(table, vm, index);
 	adapt_caches(table, vm);
 	add_topology(table, vm, index);

@@ -122,18 +122,26 @@ static const struct vcpu_ops vcpu_ops = {
 static int build_vcpus(struct machine *m, struct err *e)
 {
 	AUTO(free) struct cpuid_table *cpuid = malloc(sizeof(*cpuid));
-	struct cpuid_vm vm = { .vcpu_count = m->config->vcpu_count };
+	struct cpuid_vm vm = { .vcpu_count = m->config->vcpu_count,
+			       .nested = m->config->nested,
+			       .pmu = m->config->pmu };
 	int rc;
 
 	if (!cpuid)
 		return err_set(e, ERR_LIMIT, "no_memory", 0, "out of memory");
 	rc = cpuid_supported(&m->kvm, cpuid, e);
+	if (rc == 0 && vm.nested && !cpuid_has_nested(cpuid))
+		return err_set(e, ERR_UNSUPPORTED, "nested_unavailable", 0,
+			       "machine-config.nested needs a KVM that lets "
+			       "guests run guests: load kvm_intel or kvm_amd "
+			       "with nested=1");
 	for (unsigned i = 0; rc == 0 && i < m->config->vcpu_count; i++) {
 		struct vcpu *v = &m->vcpus[i];
 
 		rc = vcpu_new(&m->kvm, m->vm.fd, i, &vcpu_ops, m, v, e);
 		if (rc < 0)
 			break;
+		v->nested = vm.nested;
 		m->vcpu_count++;
 		vm.tsc_khz = vcpu_tsc_khz(v);
 		cpuid_adapt(cpuid, &vm, i);
@@ -157,6 +165,8 @@ static int build_vm(struct machine *m, struct err *e)
 			       m->kvm.vcpus_max);
 	rc = vm_new(&m->kvm, m->config->mem_bytes, m->config->backing, &m->vm,
 		    e);
+	if (rc == 0 && !m->config->pmu)
+		vm_disable_pmu(&m->vm);
 	if (rc == 0)
 		rc = vm_create_irqchip(&m->vm, e);
 	if (rc == 0)

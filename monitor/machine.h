@@ -23,6 +23,7 @@
 #include "monitor/layout.h"
 #include "monitor/lockdown.h"
 #include "monitor/power.h"
+#include "monitor/rtc.h"
 #include "monitor/serial.h"
 #include "monitor/vcpu.h"
 #include "monitor/vm.h"
@@ -95,6 +96,7 @@ struct machine {
 	struct serial serial;
 	struct backend serial_backend;
 	struct power power;
+	struct rtc rtc;
 	struct backend console_backend;
 	struct virtio_device *console; /* or NULL */
 	enum machine_state state;

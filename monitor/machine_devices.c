@@ -262,9 +262,7 @@ static int add_power(struct machine *m, struct err *e)
 	const struct bus_range ranges[] = {
 		{ PORT_POWER, POWER_PORTS, "power", NULL, power_write,
 		  &m->power },
-		/* Zeros: a floating bus would look like a clock that is
-		 * updating for ever, and like keys to be read. */
-		{ PORT_CMOS, 2, "cmos", NULL, NULL, NULL },
+		/* Zeros: a floating bus would look like keys to be read. */
 		{ PORT_I8042_DATA, 1, "i8042 data", NULL, NULL, NULL },
 		{ PORT_I8042_COMMAND, 1, "i8042", NULL, power_i8042_write,
 		  &m->power },
@@ -285,6 +283,15 @@ static int add_power(struct machine *m, struct err *e)
 	return rc;
 }
 
+static int add_rtc(struct machine *m, struct err *e)
+{
+	struct bus_range range = { PORT_CMOS, RTC_PORTS, "rtc",
+				   rtc_read,  rtc_write, &m->rtc };
+
+	rtc_init(&m->rtc, NULL);
+	return bus_add(&m->ports, &range, e);
+}
+
 /* The machine, row by row. Order is that of addresses: /dev/vda comes first. */
 static const struct {
 	const char *name;
@@ -292,6 +299,7 @@ static const struct {
 } devices[] = {
 	{ "irq", add_irq }, /* I/O APIC */
 	{ "power", add_power }, /* power-off, and the ways to reset a PC */
+	{ "rtc", add_rtc }, /* the date */
 	{ "serial", add_serial }, /* COM1 */
 	{ "blk", machine_add_drives }, /* drives */
 	{ "net", add_nets }, /* network-interfaces */
@@ -326,6 +334,7 @@ void machine_save_devices(struct machine *m, struct state_writer *w)
 	state_begin(w, "pic", 1);
 	state_put_bytes(w, m->pic_masks, sizeof(m->pic_masks));
 	state_end(w);
+	rtc_save(&m->rtc, w);
 	serial_save(&m->serial, w);
 	for (unsigned i = 0; i < m->slot_count; i++)
 		virtio_mmio_save(&m->slots[i].mmio, w, m->slots[i].instance);
@@ -349,6 +358,8 @@ int machine_load_devices(struct machine *m, struct state_reader *r,
 
 	if (rc == 0)
 		rc = load_pic(m, r, e);
+	if (rc == 0)
+		rc = rtc_load(&m->rtc, r, e);
 	if (rc == 0)
 		rc = serial_load(&m->serial, r, e);
 	for (unsigned i = 0; rc == 0 && i < m->slot_count; i++)

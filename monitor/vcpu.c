@@ -54,6 +54,7 @@ int vcpu_new(const struct kvm *kvm, int vm_fd, unsigned index,
 	     struct err *e)
 {
 	AUTO(fd) int fd = kvm_ioctl_value(vm_fd, KVM_CREATE_VCPU, index);
+	int xsave;
 	void *run;
 
 	if (fd < 0)
@@ -71,6 +72,8 @@ int vcpu_new(const struct kvm *kvm, int vm_fd, unsigned index,
 			      .ctx = ctx,
 			      .want = VCPU_PAUSE,
 			      .paused = true };
+	xsave = kvm_ioctl_value(vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
+	ret->xsave_bytes = xsave > 0 ? (uint32_t)xsave : 0;
 	ret->fd = take_fd(&fd);
 	(void)pthread_mutex_init(&ret->lock, NULL);
 	(void)pthread_cond_init(&ret->changed, NULL);

@@ -57,6 +57,8 @@ struct vcpu {
 	const struct kvm *kvm;
 	struct kvm_run *run;
 	size_t run_size;
+	uint32_t xsave_bytes; /* of KVM_GET_XSAVE2; 0: it has none */
+	bool nested; /* has state of guests of the guest */
 	const struct vcpu_ops *ops;
 	void *ctx;
 	pthread_t thread;
@@ -104,7 +106,11 @@ void vcpu_wait_paused(struct vcpu *vcpu);
 void vcpu_stop(struct vcpu *vcpu);
 void vcpu_join(struct vcpu *vcpu);
 
-/* Section "vcpuN": registers, FPU, MSRs, local APIC, events. Paused only. */
+/*
+ * Section "vcpuN": CPUID, TSC frequency, registers, FPU, MSRs, local APIC, events,
+ * nested state. Paused only. Code state_incompatible when the guest's CPU or
+ * clock is not to be had here, kvm_failed with the name of what KVM refused.
+ */
 int vcpu_save(struct vcpu *vcpu, struct state_writer *w, struct err *e);
 int vcpu_load(struct vcpu *vcpu, struct state_reader *r, struct err *e);
 

@@ -193,6 +193,14 @@ int vm_create_irqchip(struct vm *vm, struct err *e)
 	return kvm_try(vm->fd, KVM_ENABLE_CAP, &cap, "local APICs", e);
 }
 
+void vm_disable_pmu(struct vm *vm)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_PMU_CAPABILITY,
+				      .args = { KVM_PMU_CAP_DISABLE } };
+
+	(void)kvm_ioctl(vm->fd, KVM_ENABLE_CAP, &cap);
+}
+
 void vm_send_message(struct vm *vm, uint32_t address, uint32_t data)
 {
 	struct kvm_msi msi = { .address_lo = address, .data = data };

@@ -56,6 +56,10 @@ void vm_done(struct vm *vm);
 /* Local APICs in KVM; before the first vCPU. */
 int vm_create_irqchip(struct vm *vm, struct err *e);
 
+/* No performance counters; before the first vCPU. A KVM that cannot say so at
+ * least has a guest that does not find them (cpuid.h). */
+void vm_disable_pmu(struct vm *vm);
+
 /* An interrupt message to the local APICs. Any thread. */
 void vm_send_message(struct vm *vm, uint32_t address, uint32_t data);
 

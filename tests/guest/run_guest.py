@@ -6,6 +6,7 @@ usage: run_guest.py VMD-MONITOR GUEST CASE [MONITOR-OPTION...]
 Exit status 0 passed, 1 failed, 77 skipped (no KVM), with the reason printed.
 """
 import ctypes
+import calendar
 import json
 import os
 import select
@@ -150,6 +151,15 @@ def case_told_fault_reset(run):
     """The word on the command line says what a triple fault means."""
     run.config["boot-source"]["boot_args"] = "quiet reboot=w,t panic=-1"
     case_reset(run)
+
+
+def case_clock(run):
+    """The date of the host, in UTC."""
+    before = time.time()
+    out, _ = run_to_end(run, 64, "debug-exit")
+    shown = calendar.timegm(time.strptime(out, "%Y-%m-%d %H:%M:%S\n"))
+    # Over a change of the minute its parts may be of both.
+    check(before - 61 <= shown <= time.time() + 61, f"the guest's date {out!r}")
 
 
 def case_smp(run):

@@ -97,9 +97,92 @@ static void test_adapt_full_table_stays_inside(void **state)
 	assert_int_equal(t.count, CPUID_ENTRIES_MAX);
 }
 
+/* What a guest of a guest needs, and counters: only for those who ask. */
+static void test_adapt_hides_what_was_not_asked_for(void **state)
+{
+	(void)state;
+	for (int asked = 0; asked < 2; asked++) {
+		struct cpuid_table t = host();
+		struct cpuid_vm vm = { .vcpu_count = 1,
+				       .nested = asked,
+				       .pmu = asked };
+
+		add(&t, 0xa, 0, 0x7300404);
+		add(&t, 0x80000001, 0, 0);
+		add(&t, 0x8000000a, 0, 1);
+		add(&t, 0x80000022, 0, 1);
+		leaf(&t, 1, 0)->ecx = 1u << 5 | 1u << 15;
+		leaf(&t, 0x80000001, 0)->ecx =
+			1u << 2 | 1u << 22 | 1u << 23 | 1u << 24 | 1u << 28;
+		cpuid_adapt(&t, &vm, 0);
+		assert_int_equal(cpuid_has_nested(&t), asked);
+		assert_int_equal(leaf(&t, 1, 0)->ecx >> 15 & 1, asked);
+		assert_int_equal(leaf(&t, 0xa, 0)->eax != 0, asked);
+		assert_int_equal(leaf(&t, 0x80000022, 0)->eax, asked);
+		assert_int_equal(leaf(&t, 0x8000000a, 0)->eax, asked);
+		assert_int_equal(leaf(&t, 0x80000001, 0)->ecx >> 22 & 1, 1);
+		assert_int_equal(leaf(&t, 0x80000001, 0)->ecx >> 23 & 3,
+				 asked ? 3 : 0);
+	}
+}
+
+/* A KVM that gives what it says. */
+static const struct cpuid_table none;
+
+static void assert_refused(const struct cpuid_table *saved,
+			   const struct cpuid_table *here, const char *word)
+{
+	struct err e = ERR_INIT;
+
+	assert_true(cpuid_compare(saved, here, &none, &e) < 0);
+	assert_string_equal(e.code, "state_incompatible");
+	if (!strstr(e.msg, word))
+		fail_msg("message is \"%s\"", e.msg);
+}
+
+static void test_compare_names_what_is_missing(void **state)
+{
+	struct cpuid_table here = host(), saved;
+
+	(void)state;
+	add(&here, 7, 0, 0);
+	add(&here, 0xd, 2, 0x100);
+	leaf(&here, 7, 0)->ebx = 1u << 5;
+	leaf(&here, 0x80000008, 0)->eax = 39;
+	saved = here;
+	assert_int_equal(cpuid_compare(&saved, &here, &none, NULL), 0);
+	/* What KVM adds of itself is no matter of the host. */
+	leaf(&saved, 1, 0)->ecx = 1u << 21 | 1u << 24 | 1u << 27 | 1u << 31;
+	leaf(&saved, 1, 0)->edx = 1u << 9 | 1u << 28;
+	assert_int_equal(cpuid_compare(&saved, &here, &none, NULL), 0);
+	/* A host may have more than the guest knows. */
+	leaf(&here, 7, 0)->edx = 1;
+	assert_int_equal(cpuid_compare(&saved, &here, &none, NULL), 0);
+	leaf(&saved, 7, 0)->ebx |= 1u << 16;
+	assert_refused(&saved, &here, "avx512f (CPUID 0x7.0 EBX bit 16)");
+	leaf(&saved, 7, 0)->ebx = 1u << 31;
+	assert_refused(&saved, &here, "CPUID 0x7.0 EBX bit 31");
+	leaf(&saved, 7, 0)->ebx = 0;
+	add(&saved, 0x40000001, 0, 1);
+	assert_refused(&saved, &here, "CPUID 0x40000001.0 EAX bit 0");
+	leaf(&saved, 0x40000001, 0)->eax = 0;
+	leaf(&saved, 0xd, 2)->eax = 0x200;
+	assert_refused(&saved, &here, "component 2");
+	leaf(&saved, 0xd, 2)->eax = 0x100;
+	leaf(&saved, 0x80000008, 0)->eax = 46;
+	assert_refused(&saved, &here, "longer addresses");
+	leaf(&saved, 0x80000008, 0)->eax = 36;
+	leaf(&saved, 0, 0)->ebx = 1;
+	assert_refused(&saved, &here, "another maker");
+	saved.count = 0;
+	assert_true(cpuid_compare(&saved, &here, &none, NULL) < 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_adapt_hides_what_was_not_asked_for),
+		cmocka_unit_test(test_compare_names_what_is_missing),
 		cmocka_unit_test(test_adapt_numbers_vcpu_and_cores),
 		cmocka_unit_test(test_adapt_tells_frequencies_exactly),
 		cmocka_unit_test(test_adapt_full_table_stays_inside),
