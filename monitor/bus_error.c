@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "monitor/config.h"
 #include "monitor/layout.h"
 #include "monitor/status.h"
 
@@ -24,7 +25,7 @@ static int record_fd = -1;
 static bool initialised;
 
 enum {
-	STACKS = VCPUS_MAX + 1, /* and the loop's thread */
+	STACKS = VCPUS_MAX + CONFIG_DRIVES_MAX + 1, /* the last: the loop's */
 	STACK_BYTES = 16 * 1024, /* room for AVX-512 registers */
 };
 static char stacks[STACKS][STACK_BYTES]; /* no page of it before it is used */

@@ -136,6 +136,10 @@ static int parse_level(const char *name, struct config *c, struct err *e)
 		{ "debug", LOG_LEVEL_DEBUG }, { "trace", LOG_LEVEL_DEBUG },
 	};
 
+	if (strcasecmp(name, "off") == 0) {
+		c->log_path = "/dev/null";
+		return 0;
+	}
 	for (size_t i = 0; i < ARRAY_LEN(levels); i++)
 		if (strcasecmp(levels[i].name, name) == 0) {
 			c->has_log_level = true;
@@ -143,8 +147,8 @@ static int parse_level(const char *name, struct config *c, struct err *e)
 			return 0;
 		}
 	return err_set(e, ERR_INVALID, "config_invalid", 0,
-		       "logger.level is none of Error, Warning, Info, Debug, "
-		       "Trace");
+		       "logger.level is none of Off, Error, Warning, Info, "
+		       "Debug, Trace");
 }
 
 /* Our records always have their level, and never a place in the source. */

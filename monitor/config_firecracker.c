@@ -79,10 +79,10 @@ int firecracker_check_machine(const json_t *o, const char *path, struct err *e)
 			   "here the guest sees all that KVM offers: leave it "
 			   "out or say None" },
 		{ .field = "huge_pages",
-		  .names = NAMES("None"),
+		  .names = NAMES("None", "Transparent"),
 		  .needs = "pages that the host has set aside (hugetlbfs), and "
 			   "here memory gets transparent ones: leave it out or "
-			   "say None" },
+			   "say Transparent" },
 	};
 
 	return check_choices(o, path, choices, ARRAY_LEN(choices), e);

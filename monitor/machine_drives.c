@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "monitor/bus_error.h"
 #include "monitor/machine_slot.h"
 #include "virtio/blk.h"
 #include "virtio/blk_io.h"
@@ -92,8 +93,9 @@ static int add_drive(struct machine *m, const struct config_drive *drive,
 			       drive->drive_id);
 	*own = (struct machine_drive){ .machine = m, .config = drive };
 	rc = check_size(drive, fd, e);
-	if (rc == 0)
-		rc = virtio_blk_new(&setup, &m->vm.mem, m->devices, &dev, e);
+	if (rc < 0)
+		return err_wrap(e, rc, "drive %s", drive->drive_id);
+	rc = virtio_blk_new(&setup, &m->vm.mem, m->devices, &dev, e);
 	if (rc < 0)
 		return err_wrap(e, rc, "drive %s", drive->drive_id);
 	(void)take_fd(&fd);
@@ -132,7 +134,10 @@ static struct virtio_device *next_drive(struct machine *m, unsigned *at)
 static int enter_disk_thread(void *ctx, struct err *e)
 {
 	const struct machine *m = ctx;
+	int rc = bus_error_enter();
 
+	if (rc < 0)
+		return err_sys(e, -rc, "a stack for signals");
 	return m->enter_thread ? m->enter_thread(LOCKDOWN_DISK, e) : 0;
 }
 

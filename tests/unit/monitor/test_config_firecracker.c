@@ -80,6 +80,7 @@ static void test_meaning_is_kept(void **state)
 	assert_string_equal(c.boot_args,
 			    "console=ttyS0 reboot=k panic=1 pci=off "
 			    "root=/dev/vda1");
+	assert_string_equal(c.log_path, "/dev/null");
 	config_done(&c);
 	load("smallest.json", &c);
 	assert_int_equal(c.vcpu_count, 1);
@@ -126,7 +127,7 @@ static const struct {
 	{ "\"memory-hotplug\":{\"total_size_mib\":1024}", "memory-hotplug",
 	  "mem_size_mib" },
 	{ "\"pmem\":[{\"id\":\"p\",\"path_on_host\":\"x\"}]", "pmem", "drive" },
-	{ "\"logger\":{\"level\":\"Off\"}", "logger.level", "Error" },
+	{ "\"logger\":{\"level\":\"Loud\"}", "logger.level", "Error" },
 	{ "\"logger\":{\"module\":\"api_server\"}", "logger.module", "" },
 	{ "\"logger\":{\"x\":null}", "logger", "x" },
 	{ "\"metrics\":{}", "metrics_path", "" },
