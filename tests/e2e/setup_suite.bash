@@ -3,6 +3,7 @@
 # kept in VMD_TEST_CACHE between stages of tools/test.
 #   VMD_BUILD_DIR   meson build directory with the programs under test
 #   VMD_TEST_CACHE  where images are kept
+#   VMD_TEST_IMAGES which of them the files to be run need   [tiny debian]
 
 setup_suite() {
 	: "${VMD_BUILD_DIR:?set VMD_BUILD_DIR to a meson build directory}"
@@ -15,7 +16,7 @@ setup_suite() {
 	. "$BATS_TEST_DIRNAME/helpers.bash"
 	daemon_start
 	local image agent=$VMD_BUILD_DIR/agent/vmd-agent
-	for image in tiny debian; do
+	for image in ${VMD_TEST_IMAGES:-tiny debian}; do
 		# An image holds the agent of its day.
 		[ ! "$agent" -nt "$VMD_STATE/images/manifests/$image.json" ] ||
 			vmctl image rm "$image" >/dev/null 2>&1 || :

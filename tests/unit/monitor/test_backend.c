@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/sock.h"
 #include "monitor/backend.h"
+#include "tests/unit/namespaces.h"
 
 struct host {
 	char dir[32], socket[64], log[64];
@@ -269,10 +270,7 @@ static int fill_log_without_holes(void)
 	struct stat st = { .st_size = -1 };
 	int mounted;
 
-	if ((unshare(CLONE_NEWNS) < 0 &&
-	     unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0) ||
-	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    !mkdtemp(dir))
+	if (!namespaces_enter_mounts() || !mkdtemp(dir))
 		return 77;
 	mounted = mount("none", dir, "ramfs", 0, NULL);
 	(void)snprintf(log, sizeof(log), "%s/l", dir);

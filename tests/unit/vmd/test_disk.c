@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "rig.h"
+#include "tests/unit/namespaces.h"
 
 #define RECIPE "#!/bin/sh\n# summary: a test\n"
 
@@ -242,9 +243,7 @@ int main(void)
 		DISK_TEST(test_images_on_another_file_system),
 	};
 
-	if ((unshare(CLONE_NEWNS) < 0 &&
-	     unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0) ||
-	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
+	if (!namespaces_enter_mounts()) {
 		printf("SKIP a small file system needs a mount namespace\n");
 		return SKIPPED;
 	}

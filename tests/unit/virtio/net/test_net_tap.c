@@ -22,6 +22,7 @@
 
 #include "base/clock.h"
 #include "net_guest.h"
+#include "tests/unit/namespaces.h"
 
 enum {
 	/* An EtherType for experiments: nobody else sends it (IEEE 802). */
@@ -300,8 +301,7 @@ int main(void)
 	};
 	int fd, quiet;
 
-	if (unshare(CLONE_NEWNET) < 0 &&
-	    unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0) {
+	if (!namespaces_enter(CLONE_NEWNET)) {
 		printf("SKIP no network namespace: %s\n", strerror(errno));
 		return 77;
 	}
