@@ -36,27 +36,23 @@ static const struct part {
 	unsigned long get, set;
 	uint32_t size; /* or the least, where it grows */
 	int cap; /* what KVM calls having it; 0: always */
-	int without; /* only where KVM has not this one */
 } parts[] = {
 	{ "mp_state", KVM_GET_MP_STATE, KVM_SET_MP_STATE,
-	  sizeof(struct kvm_mp_state), 0, 0 },
-	{ "fpu", KVM_GET_FPU, KVM_SET_FPU, sizeof(struct kvm_fpu), 0,
-	  KVM_CAP_XSAVE },
+	  sizeof(struct kvm_mp_state), 0 },
 	{ "xsave", KVM_GET_XSAVE, KVM_SET_XSAVE, sizeof(struct kvm_xsave),
-	  KVM_CAP_XSAVE, 0 },
+	  KVM_CAP_XSAVE },
 	{ "xcrs", KVM_GET_XCRS, KVM_SET_XCRS, sizeof(struct kvm_xcrs),
-	  KVM_CAP_XCRS, 0 },
-	{ "sregs", KVM_GET_SREGS, KVM_SET_SREGS, sizeof(struct kvm_sregs), 0,
-	  0 },
+	  KVM_CAP_XCRS },
+	{ "sregs", KVM_GET_SREGS, KVM_SET_SREGS, sizeof(struct kvm_sregs), 0 },
 	{ "lapic", KVM_GET_LAPIC, KVM_SET_LAPIC, sizeof(struct kvm_lapic_state),
-	  0, 0 },
+	  0 },
 	{ "nested", KVM_GET_NESTED_STATE, KVM_SET_NESTED_STATE,
-	  sizeof(struct kvm_nested_state), KVM_CAP_NESTED_STATE, 0 },
-	{ "regs", KVM_GET_REGS, KVM_SET_REGS, sizeof(struct kvm_regs), 0, 0 },
+	  sizeof(struct kvm_nested_state), KVM_CAP_NESTED_STATE },
+	{ "regs", KVM_GET_REGS, KVM_SET_REGS, sizeof(struct kvm_regs), 0 },
 	{ "debugregs", KVM_GET_DEBUGREGS, KVM_SET_DEBUGREGS,
-	  sizeof(struct kvm_debugregs), KVM_CAP_DEBUGREGS, 0 },
+	  sizeof(struct kvm_debugregs), KVM_CAP_DEBUGREGS },
 	{ "events", KVM_GET_VCPU_EVENTS, KVM_SET_VCPU_EVENTS,
-	  sizeof(struct kvm_vcpu_events), 0, 0 },
+	  sizeof(struct kvm_vcpu_events), 0 },
 };
 
 static void section_name(const struct vcpu *vcpu, char name[16])
@@ -80,7 +76,7 @@ static uint32_t part_room(const struct vcpu *vcpu, const struct part *part)
 {
 	int has = part->cap ? check(vcpu, part->cap) : 1;
 
-	if (has <= 0 || (part->without && check(vcpu, part->without) > 0))
+	if (has <= 0)
 		return 0;
 	if (part->cap == KVM_CAP_NESTED_STATE)
 		return vcpu->nested && has <= PART_MAX ? (uint32_t)has : 0;
@@ -320,9 +316,9 @@ static int load_part(struct vcpu *vcpu, const struct part *part,
 	AUTO(free) uint8_t *buffer = NULL;
 	int rc = 0;
 
-	if (size == 0 && (part->cap || part->without))
+	if (size == 0 && part->cap)
 		return 0; /* there was none, so it never left its start */
-	if (size && !room)
+	if (!room)
 		return err_set(e, ERR_UNSUPPORTED, "state_incompatible", 0,
 			       "this host's KVM has no %s, which the guest has",
 			       part->name);
