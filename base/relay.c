@@ -33,21 +33,25 @@ void relay_reset(struct relay *r)
 	close_socket(r, true);
 }
 
+static void on_socket(struct loop_source *source, uint32_t events);
+
 /* Watches for what can be done now. */
 static void update(struct relay *r)
 {
 	uint32_t events = 0;
 
-	/* Ended both ways, the socket only reports its end, for ever. */
-	if (r->in_end && r->out_shut) {
-		loop_remove(&r->source);
-		return;
-	}
 	if (!r->in_end && r->ops->room(r->ctx) > 0)
 		events |= EPOLLIN;
 	if (buf_len(&r->out))
 		events |= EPOLLOUT;
-	if (events != r->source.events)
+	/* We have ended and wait for nothing: a client that has ended as well is
+	 * reported for ever, whatever is asked for. */
+	if (!events && r->out_shut)
+		loop_remove(&r->source);
+	else if (!loop_source_active(&r->source))
+		(void)loop_add(r->source.loop, &r->source, r->fd, events,
+			       on_socket, r);
+	else if (events != r->source.events)
 		(void)loop_modify(&r->source, events);
 }
 

@@ -261,6 +261,8 @@ static void on_dial(struct fake_agent *a, uint32_t id, const uint8_t *payload,
 	put(a, WIRE_CONNECTED, 0, id, NULL, 0);
 	if (m.port == FAKE_GREETS)
 		(void)buf_append(&s->echo, "220 ready\r\n", 11);
+	if (m.port == FAKE_ENDS)
+		put(a, WIRE_EOF, WIRE_OUT, id, NULL, 0);
 	if (m.port == FAKE_CHEATS)
 		put(a, WIRE_DATA, WIRE_ERR, id, "no such channel", 15);
 	pump_dial(a, s);
@@ -271,6 +273,7 @@ static void dial_data(struct fake_agent *a, struct stream *s,
 {
 	switch (s->port) {
 	case FAKE_HOLDS:
+	case FAKE_ENDS:
 	case FAKE_FLOOD:
 		return;
 	case FAKE_RESETS:

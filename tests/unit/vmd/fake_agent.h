@@ -15,6 +15,7 @@ enum fake_service {
 	FAKE_RESETS = 2, /* at the first byte */
 	FAKE_ECHO = 7,
 	FAKE_HOLDS = 9, /* takes a window and no more */
+	FAKE_ENDS = 11, /* the same, and says at once that it has said all */
 	FAKE_FLOOD = 19,
 	FAKE_GREETS = 25, /* speaks first, then an echo */
 	FAKE_CHEATS = 66, /* breaks the protocol on its stream */

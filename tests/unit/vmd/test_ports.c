@@ -179,6 +179,32 @@ static void test_reset_of_the_client_ends_it_in_the_guest(void **state)
 	RIG_UNTIL(r, fake_dials == 0);
 }
 
+/* The service has said all and reads no more; then the client ends, with bytes
+ * that nobody takes. Its hang-up is reported by the kernel whatever is watched:
+ * the daemon must not run in circles over it. */
+static void test_end_that_cannot_be_passed_on_costs_nothing(void **state)
+{
+	struct rig *r = *state;
+	uint16_t port = rig_free_port();
+	AUTO(free) char *id = publish(r, port, FAKE_ENDS, "");
+	AUTO(fd) int fd = client(port);
+	static const uint8_t zeros[4096];
+	size_t left = WIRE_DIAL_WINDOW + sizeof(zeros);
+	char end;
+
+	RIG_UNTIL(r, recv(fd, &end, 1, MSG_DONTWAIT) == 0);
+	while (left) {
+		ssize_t n = send(fd, zeros, sizeof(zeros), MSG_DONTWAIT);
+
+		if (n > 0)
+			left -= (size_t)n;
+		rig_spin(r, 1);
+	}
+	assert_int_equal(shutdown(fd, SHUT_WR), 0);
+	rig_settle(r);
+	assert_int_equal(fake_dials, 1);
+}
+
 static void test_many_connections_at_once(void **state)
 {
 	enum {
@@ -443,6 +469,7 @@ int main(void)
 		RIG_TEST(test_half_close_carries_some_mib),
 		RIG_TEST(test_refused_and_reset_reset_the_client),
 		RIG_TEST(test_reset_of_the_client_ends_it_in_the_guest),
+		RIG_TEST(test_end_that_cannot_be_passed_on_costs_nothing),
 		RIG_TEST(test_many_connections_at_once),
 		RIG_TEST(test_too_many_connections_wait),
 		RIG_TEST(test_ipv6_loopback_and_wildcards),
