@@ -123,7 +123,7 @@ static void add_description(struct cpuid_table *t)
 		uint32_t f = leaves[i];
 		struct kvm_cpuid_entry2 *leaf;
 
-		if (__get_cpuid_max(f & 0x80000000, NULL) < f)
+		if ((uint32_t)__get_cpuid_max(f & 0x80000000, NULL) < f)
 			continue;
 		leaf = find_or_add(t, f, 0);
 		if (!leaf || leaf->eax || leaf->ebx || leaf->ecx || leaf->edx)

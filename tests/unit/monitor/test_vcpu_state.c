@@ -380,7 +380,7 @@ static void test_brand_and_tlbs_are_the_hosts(void **state)
 			cpuid_find(t, leaves[i], 0);
 		unsigned eax, ebx, ecx, edx;
 
-		if (__get_cpuid_max(0x80000000, NULL) < leaves[i])
+		if ((uint32_t)__get_cpuid_max(0x80000000, NULL) < leaves[i])
 			continue;
 		__cpuid_count(leaves[i], 0, eax, ebx, ecx, edx);
 		assert_non_null(got);
