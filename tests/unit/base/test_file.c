@@ -50,7 +50,6 @@ static void test_file_open_takes_only_the_kinds_asked_for(void **state)
 {
 	struct tmpdir *f = *state;
 	const char *why = NULL;
-	AUTO(fd) int file = -1;
 	AUTO(fd) int reader = -1;
 	AUTO(fd) int fifo = -1;
 
