@@ -104,7 +104,8 @@ int jail_prepare(const struct jail_spec *spec, struct jail_plan *ret,
 	int rc;
 
 	*ret = (struct jail_plan){ .spec = spec,
-				   .user_namespace = geteuid() != 0 };
+				   .user_namespace =
+					   spec->keep_user || geteuid() != 0 };
 	if (!ret->user_namespace && spec->uid == 0)
 		return failed(e, EINVAL, "it has no user");
 	if (!capability)

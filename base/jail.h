@@ -59,6 +59,10 @@ struct jail_spec {
 	/* System mode: who it becomes, not 0. Rootless: not looked at. */
 	uid_t uid;
 	gid_t gid;
+	/* Not another user, also when root starts it: a user namespace in which
+	 * there is only the starter's id, to use its files and no power of its.
+	 * uid and gid are not looked at. */
+	bool keep_user;
 	bool keep_net; /* the host's network namespace */
 	bool libraries; /* what a dynamic program needs: /usr, /lib*, read-only */
 	bool proc; /* /proc of the jail's own processes */
@@ -77,7 +81,7 @@ struct jail_spec {
 /* What the child needs, computed; no pointers are owned. */
 struct jail_plan {
 	const struct jail_spec *spec;
-	bool user_namespace; /* rootless */
+	bool user_namespace; /* rootless, or keep_user */
 	uint64_t clone_flags;
 	char uid_map[64], gid_map[64], oom_score[16], mount_options[64];
 	gid_t groups[2]; /* of devices that the user may use by a group only */

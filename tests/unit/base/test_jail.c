@@ -229,6 +229,37 @@ static void test_binds_are_what_was_named(void **state)
 	as_user(check_binds);
 }
 
+/* Root's files and none of its power. */
+static void test_kept_user_has_files_and_no_privilege(void **state)
+{
+	struct jail_spec jail = shell_jail();
+	char path[] = "/tmp/vmd-jail-XXXXXX";
+	char want[32];
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_true(fd >= 0);
+	const struct jail_bind binds[] = {
+		{ .source = path, .target = "file", .fd = fd, .writable = true }
+	};
+
+	jail.keep_user = true;
+	jail.uid = 0;
+	jail.binds = binds;
+	jail.bind_count = 1;
+	(void)snprintf(want, sizeof(want), "%u\n", (unsigned)getuid());
+	expect(&jail, "id -u", want);
+	expect(&jail, "echo written >/file; cat /file", "written\n");
+	expect(&jail, "grep -E '^Cap(Eff|Bnd)' /proc/self/status | tr -d '\\t'",
+	       "CapEff:0000000000000000\nCapBnd:0000000000000000\n");
+	expect(&jail,
+	       "mount -t tmpfs x /usr 2>/dev/null || chroot / id 2>/dev/null "
+	       "|| echo no",
+	       "no\n");
+	(void)close(fd);
+	assert_int_equal(unlink(path), 0);
+}
+
 static void test_program_by_descriptor_needs_no_file(void **state)
 {
 	/* Static: nothing in the root is needed for it. */
@@ -268,6 +299,7 @@ int main(void)
 		cmocka_unit_test(test_system_jail_holds_its_files_only),
 		cmocka_unit_test(test_rootless_jail_holds_its_files_only),
 		cmocka_unit_test(test_binds_are_what_was_named),
+		cmocka_unit_test(test_kept_user_has_files_and_no_privilege),
 		cmocka_unit_test(test_program_by_descriptor_needs_no_file),
 	};
 
