@@ -180,7 +180,7 @@ class Handler(socketserver.StreamRequestHandler):
             return self.answer(200, b"console\nlines\n", "text/plain")
         if verb == "files":
             return self.files(method, body)
-        if verb in ("exec", "console"):
+        if verb in ("exec", "console", "dial"):
             return self.websocket(verb, vm)
         return self.answer(200, vm)
 
@@ -270,6 +270,8 @@ class Handler(socketserver.StreamRequestHandler):
         self.wfile.write(("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
                           "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n" % accept)
                          .encode())
+        if verb == "dial":
+            return self.dial(int(self.query["port"]), self.query["protocol"])
         if verb == "console":
             self.send(2, b"old output\r\n")
             while True:
@@ -285,6 +287,25 @@ class Handler(socketserver.StreamRequestHandler):
         self.command(request.get("command", ["default"]), request)
         opcode, data = self.receive()
         log(event="closed", opcode=opcode)
+
+    def dial(self, port, protocol):
+        """25 speaks first; 99 refuses; 66 is lost at the first byte; all echo."""
+        if port == 99:
+            self.send(1, {"error": problem(503, "connection_refused",
+                                           "guest: nothing listens there", "unavailable")})
+            return self.send(8, struct.pack(">H", 1000))
+        self.send(1, {"connected": {}})
+        if port == 25:
+            self.send(2, b"220 ready\r\n")
+        while True:
+            opcode, data = self.receive()
+            if opcode is None or opcode == 8:
+                return log(event="dial-closed", port=port)
+            if port == 66:
+                return self.connection.shutdown(2)
+            self.send(2, data)
+            if not data and protocol == "tcp":
+                return self.send(8, struct.pack(">H", 1000))
 
     def end(self, status, signal=0):
         self.send(1, {"exit": {"status": status, "signal": signal}})

@@ -9,10 +9,12 @@ import resource
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import termios
+import threading
 import time
 import unittest
 
@@ -64,6 +66,59 @@ class Cli(unittest.TestCase):
         options.setdefault("stdin", subprocess.DEVNULL)
         return subprocess.Popen([VMCTL, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                 env=self.env, **options)
+
+    # ---- forward
+
+    def forward(self, *specs):
+        """The process, and the local ports it has chosen."""
+        self.run_("create", "tiny", "--name", "fwd")
+        self.addCleanup(self.run_, "rm", "fwd")
+        process = self.start("forward", "fwd", *specs)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.stderr.close)
+        lines = [process.stdout.readline().decode() for _ in specs]
+        return process, [int(line.split(" -> ")[0].rpartition(":")[2]) for line in lines]
+
+    def forward_end(self, process):
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(DEADLINE), 0)
+        return process.stderr.read().decode()
+
+    def test_forward_carries_connections(self):
+        process, ports = self.forward("0:25", "[::1]:0:7")
+        with socket.create_connection(("127.0.0.1", ports[0]), DEADLINE) as s:
+            self.assertEqual(s.recv(100), b"220 ready\r\n")
+        data = os.urandom(3 << 20)
+        with socket.create_connection(("::1", ports[1]), DEADLINE) as s:
+            sender = threading.Thread(target=lambda: (s.sendall(data), s.shutdown(1)))
+            sender.start()
+            got = bytearray()
+            while piece := s.recv(65536):
+                got += piece
+            sender.join()
+        self.assertEqual(got, data)
+        self.assertEqual(self.forward_end(process), "")
+
+    def test_forward_resets_what_the_guest_refuses_or_loses(self):
+        process, ports = self.forward("0:99", "0:66")
+        for port in ports:
+            with socket.create_connection(("127.0.0.1", port), DEADLINE) as s:
+                with self.assertRaises(ConnectionResetError):
+                    s.sendall(b"x")
+                    while s.recv(1):
+                        pass
+                    self.fail("an end where a reset was due")
+        self.assertIn("port 99: guest: nothing listens there", self.forward_end(process))
+
+    def test_forward_of_udp_keeps_datagrams(self):
+        process, ports = self.forward("0:53/udp")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.settimeout(DEADLINE)
+            s.connect(("127.0.0.1", ports[0]))
+            for n in (1, 1400, 0, 60000):
+                s.send(b"u" * n)
+                self.assertEqual(s.recv(65536), b"u" * n)
+        self.assertEqual(self.forward_end(process), "")
 
     # ---- run and exec
 
