@@ -6,6 +6,7 @@
 #include "api/client.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -16,11 +17,13 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "base/sock.h"
 
 /* A page of a thousand VMs with long commands still fits. */
 enum {
 	ANSWER_MAX = 64 << 20,
-	PROBLEM_MAX = 256 << 10
+	PROBLEM_MAX = 256 << 10,
+	QUEUE_WAIT_MS = 100
 };
 
 struct api_client {
@@ -41,6 +44,8 @@ struct call {
 	void *ctx;
 	struct err *e;
 	int failed; /* what sink or source returned */
+	bool began; /* some of the body was given or taken */
+	struct api_patience patience;
 	bool too_large;
 };
 
@@ -110,6 +115,7 @@ static size_t on_body(char *data, size_t size, size_t count, void *ctx)
 	long status = call_status(call);
 
 	if (call->sink && status >= 200 && status < 300) {
+		call->began = true;
 		call->failed = call->sink(call->ctx, data, len, call->e);
 		return call->failed < 0 ? 0 : len;
 	}
@@ -149,6 +155,7 @@ static size_t on_read(char *data, size_t size, size_t count, void *ctx)
 	struct call *call = ctx;
 	ssize_t n = call->source(call->ctx, data, size * count, call->e);
 
+	call->began = true;
 	if (n >= 0)
 		return (size_t)n;
 	call->failed = (int)n;
@@ -170,6 +177,48 @@ static int on_progress(void *ctx, curl_off_t dltotal, curl_off_t dlnow,
 	return 1;
 }
 
+/*
+ * Why libcurl got no connection: -EAGAIN when the daemon's queue is full. It
+ * takes that for a connection that is being made, finds that there is none, and
+ * has forgotten why; so the daemon is asked again.
+ */
+static int connect_failure(struct call *call, CURLcode rc)
+{
+	AUTO(fd) int fd = -1;
+	long sys = 0;
+	int again;
+
+	if (rc != CURLE_COULDNT_CONNECT)
+		return 0;
+	(void)libcurl.easy_getinfo(call->client->curl, CURLINFO_OS_ERRNO, &sys);
+	if (sys != 0 && sys != EAGAIN)
+		return (int)-sys;
+	again = sock_connect_unix(AT_FDCWD, call->client->socket_path, &fd,
+				  NULL);
+	return again == 0 ? -EAGAIN : again; /* by now there is room */
+}
+
+/* Nothing was done, because of others: after a while it may be. */
+static bool may_try_again(struct call *call, CURLcode rc, long status)
+{
+	curl_off_t seconds = 0;
+
+	if (connect_failure(call, rc) == -EAGAIN)
+		return api_patience_wait(&call->patience, QUEUE_WAIT_MS);
+	if (rc != CURLE_OK || status != 503 || call->began)
+		return false;
+	(void)libcurl.easy_getinfo(call->client->curl, CURLINFO_RETRY_AFTER,
+				   &seconds);
+	if (seconds < 1 || seconds > 10 ||
+	    !memmem(buf_head(&call->answer), buf_len(&call->answer),
+		    "\"too_many_", 10))
+		return false;
+	if (!api_patience_wait(&call->patience, (unsigned)seconds * 1000))
+		return false;
+	buf_consume(&call->answer, buf_len(&call->answer));
+	return true;
+}
+
 static int answer_to_err(struct call *call, long status, struct err *e)
 {
 	AUTO(json) json_t *problem = NULL;
@@ -188,7 +237,7 @@ static int perform(struct call *call, const char *path, struct err *e)
 	struct api_client *c = call->client;
 	char message[CURL_ERROR_SIZE] = "";
 	AUTO(free) char *url = NULL;
-	long sys = 0, status;
+	long status;
 	CURLcode rc;
 
 	if (asprintf(&url, "http://vmd%s", path) < 0) {
@@ -204,6 +253,7 @@ static int perform(struct call *call, const char *path, struct err *e)
 				  c->socket_path);
 	(void)libcurl.easy_setopt(c->curl, CURLOPT_PROTOCOLS_STR, "http");
 	(void)libcurl.easy_setopt(c->curl, CURLOPT_NOSIGNAL, 1L);
+	(void)libcurl.easy_setopt(c->curl, CURLOPT_PATH_AS_IS, 1L);
 	(void)libcurl.easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT, 10L);
 	(void)libcurl.easy_setopt(c->curl, CURLOPT_USERAGENT,
 				  "vmctl/" VMD_VERSION);
@@ -214,10 +264,13 @@ static int perform(struct call *call, const char *path, struct err *e)
 	(void)libcurl.easy_setopt(c->curl, CURLOPT_XFERINFOFUNCTION,
 				  on_progress);
 	(void)libcurl.easy_setopt(c->curl, CURLOPT_XFERINFODATA, c);
-	rc = libcurl.easy_perform(c->curl);
+	call->patience = (struct api_patience){ .interrupt = c->interrupt,
+						.ctx = c->interrupt_ctx };
+	do {
+		rc = libcurl.easy_perform(c->curl);
+		status = call_status(call);
+	} while (may_try_again(call, rc, status));
 	(void)libcurl.easy_setopt(c->curl, CURLOPT_ERRORBUFFER, NULL);
-	status = call_status(call);
-	(void)libcurl.easy_getinfo(c->curl, CURLINFO_OS_ERRNO, &sys);
 	if (c->interrupted)
 		return err_set(e, ERR_CANCELLED, "interrupted", EINTR,
 			       "interrupted");
@@ -225,7 +278,7 @@ static int perform(struct call *call, const char *path, struct err *e)
 		return call->failed;
 	if (rc == CURLE_COULDNT_CONNECT)
 		return api_connect_error(c->socket_path,
-					 sys ? (int)sys : ECONNREFUSED, e);
+					 -connect_failure(call, rc), e);
 	/* A refused upload may end before all was sent: the answer counts. */
 	if (status >= 300 && !call->too_large)
 		return answer_to_err(call, status, e);

@@ -4,7 +4,7 @@
  * libcurl. Blocking, one thread. What the daemon sends is bounded and parsed
  * strictly; a problem object becomes a struct err.
  *
- * Error codes of our own: daemon_not_running, socket_permission, bad_answer,
+ * Error codes of our own: daemon_not_running, daemon_busy, socket_permission, bad_answer,
  * interrupted (the interrupt function said so).
  */
 #ifndef API_CLIENT_H
@@ -13,6 +13,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -51,6 +52,27 @@ int api_client_upload(struct api_client *c, const char *path,
 
 /* What the last download or upload left out, or "". */
 const char *api_client_left_out(const struct api_client *c);
+
+/*
+ * A daemon that is there but busy: its queue is full (EAGAIN), or it answers 503
+ * with Retry-After. It is tried again for a while, and the person told once.
+ */
+enum {
+	API_BUSY_MS = 30000
+};
+struct api_patience {
+	unsigned limit_ms; /* 0: API_BUSY_MS */
+	bool (*interrupt)(void *ctx); /* or NULL; true: no more of it */
+	void *ctx;
+	uint64_t end_ms; /* 0 before the first wait */
+};
+/* fn (or NULL) tells a person that it is being waited. Before other threads. */
+void api_set_busy_notice(void (*fn)(const char *text));
+/* A connected non-blocking socket. */
+int api_connect(const char *socket_path, struct api_patience *p, int *ret_fd,
+		struct err *e);
+/* Waits; false: it was long enough, or interrupted. */
+bool api_patience_wait(struct api_patience *p, unsigned ms);
 
 /* The text with everything but unreserved characters as %XX; malloc'd. */
 char *api_percent_encode(const char *text);

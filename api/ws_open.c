@@ -188,13 +188,23 @@ int api_ws_open(const char *socket_path, const char *path, unsigned timeout_ms,
 		api_ws_message_fn *fn, void *ctx, struct api_ws **ret,
 		struct err *e)
 {
-	struct err why = ERR_INIT;
+	struct api_patience patience = { 0 };
+	struct err own = ERR_INIT;
 	int fd, rc;
 
-	rc = sock_connect_unix(AT_FDCWD, socket_path, &fd, &why);
-	if (rc < 0)
-		return api_connect_error(socket_path, -rc, e);
-	return api_ws_open_fd(fd, path, timeout_ms, fn, ctx, ret, e);
+	if (!e)
+		e = &own;
+	for (;;) {
+		rc = api_connect(socket_path, &patience, &fd, e);
+		if (rc == 0)
+			rc = api_ws_open_fd(fd, path, timeout_ms, fn, ctx, ret,
+					    e);
+		if (rc == 0 || e->kind != ERR_UNAVAILABLE ||
+		    strncmp(e->code, "too_many_", 9) != 0 ||
+		    !api_patience_wait(&patience, 1000))
+			return rc;
+		err_clear(e);
+	}
 }
 
 int api_ws_begin(const char *socket_path, const char *path,

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,8 +16,7 @@
 #include "base/cleanup.h"
 
 enum {
-	SOCK_FDS_MAX = 8,
-	SOCK_BACKLOG = 64
+	SOCK_FDS_MAX = 8
 };
 
 /* A socket, and the address that dirfd/name is. */
@@ -93,7 +93,9 @@ int sock_listen_unix(int dirfd, const char *name, mode_t mode, int *ret_fd,
 		return err_sys(e, errno, "bind %s", name);
 	if (fchmodat(dirfd, name, mode, 0) < 0)
 		return err_sys(e, errno, "mode of %s", name);
-	if (listen(fd, SOCK_BACKLOG) < 0)
+	/* As long a queue as the kernel allows (net.core.somaxconn): it cuts the
+	 * number down itself. */
+	if (listen(fd, INT_MAX) < 0)
 		return err_sys(e, errno, "listen on %s", name);
 	*ret_fd = take_fd(&fd);
 	return 0;

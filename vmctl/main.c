@@ -142,6 +142,7 @@ int main(int argc, char **argv)
 	}
 	if (argc >= 2 && strcmp(argv[1], "help") == 0)
 		argv[1] = help_option;
+	api_set_busy_notice(ctx_warn);
 	status = dispatch(argc, argv, &args);
 	args_done(&args);
 	return status;
