@@ -250,6 +250,11 @@ static json_t *responses_new(const struct api_route *r, bool *failed)
 		put(all, "200", json_deep_copy(answer), failed);
 	(void)snprintf(status, sizeof(status), "%d", r->status);
 	put(all, status, answer, failed);
+	if (r->answer == API_BODY_JSON && strcmp(r->method, "GET") == 0)
+		put(all, "304",
+		    json_pack("{s:s}", "description",
+			      "Not changed (If-None-Match)."),
+		    failed);
 	for (const int *error = r->errors; *error; error++) {
 		(void)snprintf(status, sizeof(status), "%d", *error);
 		put(all, status,

@@ -148,6 +148,30 @@ static void keep_part(struct fake_agent *a, const uint8_t *payload, size_t len)
 	a->parts_len += len;
 }
 
+char fake_exec[1024];
+
+static void note_text(struct wire_str s)
+{
+	size_t used = strlen(fake_exec);
+
+	(void)snprintf(fake_exec + used, sizeof(fake_exec) - used, " %.*s",
+		       (int)s.len, s.ptr);
+}
+
+static void note(const struct wire_exec *m)
+{
+	struct wire_list argv = m->argv, envp = m->envp;
+	struct wire_str s;
+
+	(void)snprintf(fake_exec, sizeof(fake_exec), "%u %ux%u",
+		       m->flags & ~(unsigned)WIRE_EXEC_DETACHED, m->columns,
+		       m->rows);
+	note_text(m->cwd);
+	note_text(m->user);
+	while (wire_list_next(&argv, &s) || wire_list_next(&envp, &s))
+		note_text(s);
+}
+
 static void on_exec(struct fake_agent *a, uint32_t id, const uint8_t *payload,
 		    size_t len)
 {
@@ -159,6 +183,7 @@ static void on_exec(struct fake_agent *a, uint32_t id, const uint8_t *payload,
 	keep_part(a, payload, len);
 	must(wire_decode_exec(a->parts, a->parts_len, &m) && s);
 	a->parts_len = 0;
+	note(&m);
 	(void)wire_list_next(&m.argv, &arg[0]);
 	(void)wire_list_next(&m.argv, &arg[1]);
 	if (m.flags & WIRE_EXEC_DETACHED) {

@@ -21,6 +21,9 @@ enum fake_service {
 	FAKE_CHEATS = 66, /* breaks the protocol on its stream */
 };
 
+/* The last command: "FLAGS COLUMNSxROWS CWD USER ARGV... ENV...". */
+extern char fake_exec[1024];
+
 struct fake_agent;
 /* Connections that agents have open. */
 extern unsigned fake_dials;

@@ -38,6 +38,7 @@ struct engine_vm {
 };
 
 enum fake_fault fake_fault;
+char fake_cmdline[2048];
 unsigned fake_starts, fake_shutdowns;
 
 static struct world worlds[256];
@@ -199,6 +200,8 @@ static int fake_start(struct loop *loop, const struct vm_launch *launch,
 	int log;
 
 	fake_starts++;
+	(void)snprintf(fake_cmdline, sizeof(fake_cmdline), "%s",
+		       launch->cmdline);
 	if (fake_fault == FAKE_START_REFUSED)
 		return err_set(e, ERR_UNAVAILABLE, "fake_refused", 0,
 			       "the fake engine refuses");
@@ -303,11 +306,10 @@ int fake_choose(const char *wanted, const struct vm_launch *launch,
 		const struct engine_ops **ret, char ret_reason[static 256],
 		struct err *e)
 {
-	(void)wanted;
 	(void)launch;
 	(void)e;
 	*ret = &fake_engine;
-	(void)snprintf(ret_reason, 256, "it is a test");
+	(void)snprintf(ret_reason, 256, "it is a test, wanted was %s", wanted);
 	return 0;
 }
 

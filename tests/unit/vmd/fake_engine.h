@@ -24,6 +24,7 @@ extern enum fake_fault fake_fault;
 /* Bytes of stdin that agents have received. */
 extern uint64_t fake_stdin_bytes;
 extern unsigned fake_starts, fake_shutdowns;
+extern char fake_cmdline[2048]; /* of the last start */
 /* Detached commands that were started. */
 extern unsigned fake_detached;
 

@@ -304,6 +304,7 @@ void rig_call(struct rig *r, const char *method, const char *path,
 		(void)buf_append(&out, body, strlen(body));
 	rig_raw(r, buf_head(&out), buf_len(&out), ret);
 	buf_done(&out);
+	rig_assert_listed(method, path, ret);
 }
 
 void answer_done(struct answer *a)

@@ -71,6 +71,11 @@ const char *answer_code(const struct answer *a);
 void rig_expect(struct rig *r, const char *method, const char *path,
 		const char *body, const char *what, const char *want);
 
+/* The answer is one that the served OpenAPI document lists for the route: status,
+ * type of content, schema. rig_call() looks at every answer so. */
+void rig_assert_listed(const char *method, const char *path,
+		       const struct answer *a);
+
 /* The body is such an object. */
 void rig_assert_valid(const struct api_object *object, const struct answer *a);
 
