@@ -23,12 +23,28 @@ struct process_fd {
 
 struct jail_spec;
 
+/*
+ * Whom a child of root becomes before its exec: no groups but these, no
+ * capabilities, an empty bounding set, no_new_privs.
+ */
+struct process_identity {
+	uid_t uid;
+	gid_t gid;
+	gid_t groups[2];
+	size_t group_count;
+	/* When not 0: root of a new user namespace instead, in which 0 is uid and
+	 * gid, and 1 to sub_count are the host's from sub_first on. */
+	uint32_t sub_first, sub_count;
+};
+
 struct process_spec {
 	const char *const *argv; /* argv[0] is looked up in PATH when no '/' */
 	const char *const *envp; /* NULL: the parent's environment */
 	const struct process_fd *fds; /* 0, 1, 2 default to /dev/null */
 	size_t fd_count;
 	const char *cwd; /* NULL: unchanged */
+	const struct process_identity
+		*identity; /* NULL: the parent's, or the jail's */
 	bool new_session; /* setsid(): signals of our terminal do not reach it */
 	bool new_group; /* own process group, so that a tree can be ended */
 	bool die_with_parent; /* PR_SET_PDEATHSIG SIGKILL */

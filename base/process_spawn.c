@@ -21,6 +21,7 @@
 #include "base/file.h"
 #include "base/jail.h"
 #include "base/process.h"
+#include "base/process_identity.h"
 
 enum {
 	FD_ABOVE_ALL = 400,
@@ -35,6 +36,7 @@ struct child {
 	int report_fd;
 	int program_fd; /* -1: by its path */
 	const struct jail_plan *plan; /* NULL: no jail */
+	int mapped_fd; /* end of file: the parent wrote our user namespace's maps */
 	pid_t parent;
 	int highest_to;
 };
@@ -139,6 +141,11 @@ static void __attribute__((noreturn)) child_run(struct child *c)
 		goto fail;
 	if (spec->new_group && !spec->new_session && setpgid(0, 0) < 0)
 		goto fail;
+	if (spec->cwd && chdir(spec->cwd) < 0)
+		goto fail;
+	if (spec->identity && process_become(spec->identity, c->mapped_fd) < 0)
+		goto fail;
+	/* After the change of user, which clears it. */
 	if (spec->die_with_parent) {
 		if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 			goto fail;
@@ -147,8 +154,6 @@ static void __attribute__((noreturn)) child_run(struct child *c)
 			_exit(126); /* it died before the line above */
 	}
 	if (child_place_fds(c) < 0)
-		goto fail;
-	if (spec->cwd && chdir(spec->cwd) < 0)
 		goto fail;
 	child_close_rest(c);
 	if (c->plan && jail_enter(c->plan, &report.step) != 0)
@@ -246,6 +251,8 @@ static pid_t clone_with_pidfd(const struct child *c, int *ret_pidfd)
 		.exit_signal = SIGCHLD
 	};
 
+	if (spec->identity && spec->identity->sub_count)
+		args.flags |= CLONE_NEWUSER;
 	if (spec->cgroup_fd > 0) {
 		args.flags |= CLONE_INTO_CGROUP;
 		args.cgroup = (unsigned)spec->cgroup_fd;
@@ -291,7 +298,7 @@ int process_spawn(const struct process_spec *spec, struct process *ret,
 		  struct err *e)
 {
 	AUTO(free) char *path = resolve(spec->argv[0]);
-	int pipe_fds[2] = { -1, -1 }, pidfd = -1;
+	int pipe_fds[2] = { -1, -1 }, mapped[2] = { -1, -1 }, pidfd = -1;
 	struct child c = { .spec = spec, .parent = getpid(), .program_fd = -1 };
 	struct report report = { 0, NULL };
 	struct jail_plan plan;
@@ -320,17 +327,32 @@ int process_spawn(const struct process_spec *spec, struct process *ret,
 	}
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return err_sys(e, errno, "start %s: pipe", path);
+	if (pipe2(mapped, O_CLOEXEC) < 0) {
+		report.error = errno;
+		(void)close(pipe_fds[0]);
+		(void)close(pipe_fds[1]);
+		return err_sys(e, report.error, "start %s: pipe", path);
+	}
 	if (spec->jail)
 		c.program_fd = open_program(spec->jail, path);
 	c.path = path;
+	c.mapped_fd = mapped[0];
 	c.envp = spec->envp ? (char *const *)(uintptr_t)spec->envp : environ;
 	c.report_fd = pipe_fds[1];
 	pid = clone_with_pidfd(&c, &pidfd);
-	if (pid == 0)
+	if (pid == 0) {
+		/* Its copy would keep it waiting for itself. */
+		(void)close(mapped[1]);
 		child_run(&c);
+	}
 	if (pid < 0)
 		report = (struct report){ errno, "namespaces" };
 	(void)close(pipe_fds[1]);
+	/* Without the maps it fails by itself: it has no such user. */
+	if (!report.error && spec->identity && spec->identity->sub_count)
+		(void)process_map_ids(pid, spec->identity);
+	(void)close(mapped[0]);
+	(void)close(mapped[1]);
 	close_fd(&c.program_fd);
 	if (!report.error) {
 		report = read_report(pipe_fds[0]);

@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "vmd/privops.h"
 #include "vmd/trash.h"
 #include "vmd/vm.h"
 
@@ -125,6 +126,9 @@ int daemon_open(struct daemon *d, struct loop *loop,
 			      e);
 	if (rc < 0)
 		return rc;
+	if (!config->separated)
+		privops_within(d->run_vms_fd, config->image_program,
+			       config->uid_first);
 	if (asprintf(&db, "%s/vmd.db", config->state_dir) < 0) {
 		db = NULL;
 		return err_sys(e, ENOMEM, "opening the state");

@@ -32,6 +32,8 @@ struct daemon_config {
 	const char *run_dir; /* absolute */
 	const char *socket_path; /* of the API, unless systemd made it */
 	const char *image_program; /* path of vmd-image */
+	bool separated; /* privileged work is done by vmd-priv */
+	uint32_t uid_first; /* of the range of users for VMs */
 	const struct engine_ops *const *engines; /* ends with NULL */
 	int (*engine_choose)(const char *wanted, const struct vm_launch *launch,
 			     const struct engine_ops **ret,
@@ -98,7 +100,7 @@ struct daemon {
 	struct vm_bucket vms_by_id[VM_BUCKETS];
 	size_t vm_count;
 	struct turns turns;
-	uint32_t uid_next; /* of the range for VMs; see vm_launch.c */
+	uint32_t slot_next; /* of the range for VMs; see vm_launch.c */
 	LIST_HEAD(, operation) operations;
 	LIST_HEAD(, task) retired_tasks;
 	LIST_HEAD(, image_removal) image_removals;

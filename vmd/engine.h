@@ -38,7 +38,7 @@ struct vm_launch {
 	const char *run_path; /* its absolute path */
 	bool emulate; /* qemu: TCG even if KVM works */
 	bool jailed; /* processes are shut up, see jails.h */
-	uid_t uid; /* whom they become when the daemon is root */
+	uint32_t uid_slot; /* whom they become: of the range of privops.h */
 };
 
 /* A process that belongs to a VM, as journalled by the daemon. */

@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "vmd/privops.h"
 
 enum {
 	/* passt ends by itself when the VM's end of its socket closes. */
@@ -65,7 +66,7 @@ static void on_passt(struct loop_source *source, uint32_t events)
 	struct process_exit x;
 
 	(void)events;
-	if (!process_reap(&vm->passt, &x))
+	if (!privops_reap(&vm->passt, &x))
 		return;
 	engine_vm_enter(vm);
 	loop_remove(&vm->passt_source);
@@ -111,7 +112,7 @@ static void on_main(struct loop_source *source, uint32_t events)
 	struct process_exit x;
 
 	(void)events;
-	if (!process_reap(&vm->main, &x))
+	if (!privops_reap(&vm->main, &x))
 		return;
 	engine_vm_enter(vm);
 	loop_remove(&vm->main_source);
@@ -122,7 +123,7 @@ static void on_main(struct loop_source *source, uint32_t events)
 		engine_vm_decide(vm, VM_END_KILLED, NULL);
 	assert(vm->decided || vm->released);
 	if (!vm->passt_gone && !vm->released) {
-		(void)process_signal(&vm->passt, SIGTERM);
+		(void)privops_signal(&vm->passt, SIGTERM);
 		loop_timer_arm(&vm->end_timer, PASST_END_MS);
 	}
 	deliver_end(vm);
@@ -134,9 +135,9 @@ static void on_end_timer(struct loop_timer *timer)
 	struct engine_vm *vm = timer->data;
 
 	if (!vm->main_gone)
-		(void)process_signal(&vm->main, SIGKILL);
+		(void)privops_signal(&vm->main, SIGKILL);
 	else if (!vm->passt_gone)
-		(void)process_signal(&vm->passt, SIGKILL);
+		(void)privops_signal(&vm->passt, SIGKILL);
 }
 
 static void on_agent_timer(struct loop_timer *timer)
@@ -222,8 +223,8 @@ void engine_vm_abort(struct engine_vm *vm)
 	struct process_exit x;
 
 	for (size_t i = 0; i < 2; i++) {
-		(void)process_signal(all[i], SIGKILL);
-		(void)process_wait(all[i], ABORT_MS, &x);
+		(void)privops_signal(all[i], SIGKILL);
+		(void)privops_wait(all[i], ABORT_MS, &x);
 	}
 }
 
@@ -283,7 +284,7 @@ void engine_vm_finish(struct engine_vm *vm, enum vm_end end,
 {
 	engine_vm_decide(vm, end, e);
 	if (!vm->main_gone)
-		(void)process_signal(&vm->main, SIGKILL);
+		(void)privops_signal(&vm->main, SIGKILL);
 }
 
 void engine_vm_end_within(struct engine_vm *vm, uint64_t ms)
@@ -296,7 +297,7 @@ void engine_vm_kill(struct engine_vm *vm)
 {
 	vm->killed = true;
 	if (!vm->main_gone)
-		(void)process_signal(&vm->main, SIGKILL);
+		(void)privops_signal(&vm->main, SIGKILL);
 }
 
 void engine_vm_release(struct engine_vm *vm)

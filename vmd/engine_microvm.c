@@ -30,10 +30,10 @@
 #include "base/sock.h"
 #include "vmd/engine_base.h"
 #include "vmd/host.h"
-#include "vmd/jails.h"
 #include "vmd/microvm_config.h"
 #include "vmd/monitor_control.h"
 #include "vmd/passt.h"
+#include "vmd/privops.h"
 #include "vmd/vsock_link.h"
 
 enum {
@@ -289,31 +289,19 @@ static int spawn_with(struct microvm *m, const struct vm_launch *launch,
 	const char *argv[] = { host_monitor(), "--config", "fd:7", "--id",
 			       launch->id,     "--kvm",	   "fd:8", NULL };
 	struct process_fd fds[MICROVM_FD_END + 1] = { { f->fd[1], 2 } };
-	struct jail_environment environment;
-	struct jail_spec jail;
-	struct process_spec spec = {
-		.argv = argv,
-		.fds = fds,
-		.fd_count = 1,
-		.cwd = m->base.run_path,
-		.envp = jail_environment(m->base.run_path, &environment),
-		.new_session = true,
-	};
+	struct privops_program program = { .role = PRIV_ROLE_MONITOR,
+					   .argv = argv,
+					   .fds = fds,
+					   .fd_count = 1 };
 	int rc;
 
 	static_assert(MICROVM_FD_CONFIG == 7 && MICROVM_FD_KVM == 8,
 		      "as in argv");
 	for (int i = 1; i < MICROVM_FD_END; i++)
 		if (f->fd[i] >= 0)
-			fds[spec.fd_count++] =
+			fds[program.fd_count++] =
 				(struct process_fd){ f->fd[i], i };
-	if (launch->jailed) {
-		jail_of(JAIL_MONITOR, launch->id, launch->uid, &jail);
-		/* Where it could not be linked statically. */
-		jail.libraries = host_monitor_is_dynamic();
-		spec.jail = &jail;
-	}
-	rc = process_spawn(&spec, &m->base.main, e);
+	rc = privops_spawn(&program, launch, &m->base.main, e);
 	return rc < 0 ? err_wrap(e, rc, "cannot start vmd-monitor") : 0;
 }
 
@@ -448,7 +436,7 @@ static int microvm_adopt(struct loop *loop, const char *id, int run_dirfd,
 	engine_vm_adopt_passt(vm, processes, process_count);
 	if (engine_vm_adopt_process("monitor", processes, process_count,
 				    &vm->main) < 0) {
-		(void)process_signal(&vm->passt, SIGKILL);
+		(void)privops_signal(&vm->passt, SIGKILL);
 		if (!recorded_end(run_dirfd, ret_end, e)) {
 			*ret_end = VM_END_FAILED;
 			set_died(e, run_dirfd, NULL);

@@ -25,8 +25,8 @@
 #include "base/sock.h"
 #include "vmd/engine_qemu.h"
 #include "vmd/host.h"
-#include "vmd/jails.h"
 #include "vmd/passt.h"
+#include "vmd/privops.h"
 #include "vmd/qemu_args.h"
 
 enum {
@@ -215,39 +215,22 @@ static int spawn_with(struct qemu_vm *q, const struct qemu_args *args,
 		      const struct qemu_fds *f, struct err *e)
 {
 	const struct vm_launch *launch = args->launch;
-	const struct jail_bind binds[] = {
-		{ .source = launch->kernel_path,
-		  .target = &QEMU_JAIL_KERNEL[1],
-		  .fd = f->kernel },
-		{ .source = launch->initrd_path,
-		  .target = &QEMU_JAIL_INITRD[1],
-		  .fd = f->initrd },
-	};
 	struct process_fd fds[QEMU_FD_COUNT + 1] = { { f->fd[1], 2 } };
-	struct jail_environment environment;
-	struct jail_spec jail;
-	struct process_spec spec = {
-		.argv = args->argv,
-		.envp = jail_environment(q->base.run_path, &environment),
-		.fds = fds,
-		.fd_count = 1,
-		.cwd = q->base.run_path,
-		.new_session = true,
-	};
+	struct privops_program program = { .role = PRIV_ROLE_QEMU,
+					   .argv = args->argv,
+					   .fds = fds,
+					   .fd_count = 1,
+					   .boot_fds = { f->kernel, f->initrd },
+					   .kvm = args->kvm };
 	int rc;
 
 	for (int i = 1; i < QEMU_FD_COUNT; i++)
 		if (f->fd[i] >= 0)
-			fds[spec.fd_count++] =
+			fds[program.fd_count++] =
 				(struct process_fd){ f->fd[i], i };
-	if (launch->jailed) {
-		jail_of(JAIL_QEMU, launch->id, launch->uid, &jail);
-		jail.binds = binds;
-		jail.bind_count = launch->initrd_path ? 2 : 1;
-		jail.devices |= args->kvm ? JAIL_DEV_KVM : 0;
-		spec.jail = &jail;
-	}
-	rc = process_spawn(&spec, &q->base.main, e);
+	if (launch->jailed)
+		program.boot_count = launch->initrd_path ? 2 : 1;
+	rc = privops_spawn(&program, launch, &q->base.main, e);
 	return rc < 0 ? err_wrap(e, rc, "cannot start QEMU") : 0;
 }
 
@@ -405,7 +388,7 @@ static int qemu_adopt(struct loop *loop, const char *id, int run_dirfd,
 				     &vm->main);
 	if (rc < 0) {
 		/* Its passt ends by itself; be sure. */
-		(void)process_signal(&vm->passt, SIGKILL);
+		(void)privops_signal(&vm->passt, SIGKILL);
 		if (!qemu_logged_end(run_dirfd, ret_end, e)) {
 			*ret_end = VM_END_FAILED;
 			qemu_set_died(e, run_dirfd, NULL);

@@ -2,7 +2,6 @@
 /* The probes that engines are chosen by; see host.h. */
 #include "vmd/host.h"
 
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -20,7 +19,7 @@ enum {
 };
 
 static struct {
-	bool kvm_known, qemu_known, monitor_known, linkage_known, dynamic;
+	bool kvm_known, qemu_known, monitor_known;
 	struct host_kvm kvm;
 	struct host_qemu qemu;
 	char *monitor;
@@ -31,7 +30,6 @@ void host_forget(void)
 	free(cache.monitor);
 	cache.monitor = NULL;
 	cache.kvm_known = cache.qemu_known = cache.monitor_known = false;
-	cache.linkage_known = false;
 }
 
 const char *host_monitor(void)
@@ -41,37 +39,6 @@ const char *host_monitor(void)
 		cache.monitor_known = true;
 	}
 	return cache.monitor;
-}
-
-/* True unless it is an ELF file without an interpreter. */
-static bool is_dynamic(const char *path)
-{
-	AUTO(fd) int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-	Elf64_Ehdr head;
-	Elf64_Phdr part;
-
-	if (fd < 0 || pread(fd, &head, sizeof(head), 0) != sizeof(head) ||
-	    memcmp(head.e_ident, ELFMAG, SELFMAG) != 0)
-		return true;
-	for (unsigned i = 0; i < head.e_phnum; i++) {
-		off_t at = (off_t)(head.e_phoff + i * sizeof(part));
-
-		if (pread(fd, &part, sizeof(part), at) != sizeof(part) ||
-		    part.p_type == PT_INTERP)
-			return true;
-	}
-	return false;
-}
-
-bool host_monitor_is_dynamic(void)
-{
-	const char *path = host_monitor();
-
-	if (!cache.linkage_known) {
-		cache.dynamic = is_dynamic(path);
-		cache.linkage_known = true;
-	}
-	return cache.dynamic;
 }
 
 /* One printable line of a program's output, for a message. */

@@ -38,8 +38,6 @@ const struct host_kvm *host_kvm(void);
 const struct host_qemu *host_qemu(void);
 /* Path of a vmd-monitor that can be started, or NULL. */
 const char *host_monitor(void);
-/* Whether it needs shared libraries. */
-bool host_monitor_is_dynamic(void);
 /* The next question probes anew. */
 void host_forget(void);
 

@@ -16,6 +16,14 @@ enum {
 	LOCKED_BYTES = 65536
 };
 
+/* passt reads it before it shuts itself up: whom to ask for names. */
+static const struct jail_bind passt_binds[] = {
+	{ .source = "/etc/resolv.conf",
+	  .target = "etc/resolv.conf",
+	  .fd = -1,
+	  .optional = true },
+};
+
 static const struct jail_spec rows[] = {
 	/* 256 vsock connections, clients, queues; 32 vCPUs, workers. Its own
 	 * filters (monitor/lockdown_filter.c) need none around them. */
@@ -30,6 +38,8 @@ static const struct jail_spec rows[] = {
 			 .libraries = true,
 			 .proc = true,
 			 .tmp = true,
+			 .binds = passt_binds,
+			 .bind_count = ARRAY_LEN(passt_binds),
 			 .devices = JAIL_DEV_NULL | JAIL_DEV_URANDOM,
 			 .limits = { .files = 65536, .processes = 8 } },
 };

@@ -19,20 +19,9 @@ enum jail_kind {
 	JAIL_KINDS
 };
 
-/*
- * User ids of VMs when the daemon is root: one for each VM that runs, which owns
- * nothing on the host. The range is one that systemd's table of ids leaves to
- * nobody (systemd.io/UIDS-GIDS).
- */
-enum {
-	VM_UID_FIRST = 1879048192, /* 0x70000000 */
-	VM_UID_COUNT = 65536
-};
-
-static inline bool jail_uid_is_vm(uid_t uid)
-{
-	return uid >= VM_UID_FIRST && uid - VM_UID_FIRST < VM_UID_COUNT;
-}
+/* Where a jailed QEMU finds them, with the '/' that its jail's targets lack. */
+#define JAIL_KERNEL "/kernel"
+#define JAIL_INITRD "/initrd"
 
 /* The row of that kind for a VM; add binds and devices before use. name must
  * outlive it. */

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <libgen.h>
 #include <malloc.h>
 #include <signal.h>
@@ -23,6 +24,7 @@
 #include "vmd/options.h"
 #include "vmd/privops.h"
 #include "vmd/sd.h"
+#include "vmd/separate.h"
 
 static bool emulates(const struct engine_ops *engine)
 {
@@ -55,18 +57,16 @@ static void on_signal(const siginfo_t *info, void *data)
 	loop_stop(data, 0);
 }
 
-static int open_socket(const struct options *o, int *ret_fd, struct err *e)
+/* Without vmd-priv; root's belongs to the group that may use it. */
+static int make_socket(const struct options *o, int *ret_fd, struct err *e)
 {
 	AUTO(free) char *dir_copy = strdup(o->socket_path);
 	AUTO(free) char *name_copy = strdup(o->socket_path);
+	const struct group *group = geteuid() == 0 ? getgrnam("vmd") : NULL;
 	AUTO(fd) int dirfd = -1;
 	const char *name;
-	gid_t gid;
 	int rc;
 
-	*ret_fd = sd_listen_socket();
-	if (*ret_fd >= 0)
-		return 0;
 	if (!dir_copy || !name_copy)
 		return err_sys(e, ENOMEM, "opening the API socket");
 	name = basename(name_copy);
@@ -75,6 +75,22 @@ static int open_socket(const struct options *o, int *ret_fd, struct err *e)
 		return err_sys(e, errno, "opening the directory of %s",
 			       o->socket_path);
 	rc = sock_listen_unix(dirfd, name, 0660, ret_fd, e);
+	if (rc == 0 && group &&
+	    fchownat(dirfd, name, 0, group->gr_gid, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_sys(e, errno, "giving the API socket to its group");
+	return rc;
+}
+
+static int open_socket(const struct options *o, bool separated, int *ret_fd,
+		       struct err *e)
+{
+	int rc;
+
+	*ret_fd = sd_listen_socket();
+	if (*ret_fd >= 0)
+		return 0;
+	rc = separated ? privops_api_socket(ret_fd, e)
+		       : make_socket(o, ret_fd, e);
 	if (rc == -EADDRINUSE)
 		return err_set(e, ERR_CONFLICT, "address_in_use", EADDRINUSE,
 			       "another daemon listens on %s: stop it, or give "
@@ -85,12 +101,11 @@ static int open_socket(const struct options *o, int *ret_fd, struct err *e)
 		return err_sys(e, ENAMETOOLONG,
 			       "socket %s: give a shorter --socket",
 			       o->socket_path);
-	if (rc == 0 && geteuid() == 0 && privops_socket_group("vmd", &gid) == 0)
-		rc = privops_socket_share(dirfd, name, gid, e);
 	return rc;
 }
 
-static int serve(const struct options *o, struct daemon *d, struct err *e)
+static int serve(const struct options *o, bool separated, struct daemon *d,
+		 struct err *e)
 {
 	struct http *http;
 	sigset_t signals;
@@ -101,7 +116,7 @@ static int serve(const struct options *o, struct daemon *d, struct err *e)
 	(void)sigaddset(&signals, SIGINT);
 	rc = loop_signals(d->loop, &signals, on_signal, d->loop, e);
 	if (rc == 0)
-		rc = open_socket(o, &fd, e);
+		rc = open_socket(o, separated, &fd, e);
 	if (rc < 0)
 		return rc;
 	http = http_new(d, fd, e);
@@ -120,7 +135,8 @@ static int serve(const struct options *o, struct daemon *d, struct err *e)
 	return 0;
 }
 
-static int run(const struct options *o, struct err *e)
+static int run(const struct options *o, struct separation *separation,
+	       struct err *e)
 {
 	AUTO(free) char *image_program = process_find_program("vmd-image");
 	struct daemon_config config = {
@@ -132,6 +148,8 @@ static int run(const struct options *o, struct err *e)
 		.engine_choose = engine_choose,
 		.engine_emulates = emulates,
 		.jailed = !o->no_jail,
+		.separated = separation->active,
+		.uid_first = o->uid_first,
 		.memory_available = host_memory_available,
 		.host_checks = checks,
 		.slow_ms = UINT64_C(1000) * HTTP_SLOW_SECONDS,
@@ -146,9 +164,8 @@ static int run(const struct options *o, struct err *e)
 
 	if (!loop)
 		return -ENOMEM;
+	separate_watch(separation, loop);
 	rc = daemon_open(&d, loop, &config, e);
-	if (rc == 0)
-		rc = privops_init(e);
 	/* Probed now, while nobody waits: a tiny guest is run and timed. */
 	for (size_t i = 0; rc == 0 && engines[i]; i++) {
 		struct engine_status status = { 0 };
@@ -160,7 +177,7 @@ static int run(const struct options *o, struct err *e)
 	if (rc == 0)
 		rc = daemon_reconcile(&d, e);
 	if (rc == 0)
-		rc = serve(o, &d, e);
+		rc = serve(o, separation->active, &d, e);
 	daemon_close(&d);
 	loop_free(loop);
 	return rc;
@@ -168,13 +185,14 @@ static int run(const struct options *o, struct err *e)
 
 int main(int argc, char **argv)
 {
+	struct separation separation;
 	struct options options;
 	struct err e = ERR_INIT;
 	int rc;
 
 	if (file_open_standard() < 0)
 		return 1;
-	rc = options_parse(&options, argc, argv, &e);
+	rc = options_parse(&options, OPTIONS_VMD, argc, argv, &e);
 	if (rc > 0)
 		return 0;
 	if (rc < 0) {
@@ -190,7 +208,10 @@ int main(int argc, char **argv)
 	(void)signal(SIGPIPE, SIG_IGN);
 	log_init("vmd", options.log_level, options.log_format);
 	sd_log_to_journal();
-	rc = run(&options, &e);
+	rc = separate(&separation, &options, &e);
+	if (rc == 0)
+		rc = run(&options, &separation, &e);
+	separate_done(&separation);
 	if (rc < 0)
 		log_error("%s", e.msg);
 	options_done(&options);

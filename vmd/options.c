@@ -11,8 +11,9 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "vmd/priv/user.h"
 
-static const char help[] =
+static const char help_vmd[] =
 	"Usage: vmd [OPTION]...\n"
 	"The daemon that starts and supervises virtual machines.\n"
 	"\n"
@@ -24,6 +25,11 @@ static const char help[] =
 	"  --socket PATH      API socket (RUN-DIR/vmd.sock)\n"
 	"  --max-starts N     VMs that come up at once, the others wait (two for\n"
 	"                     each processor, at least 4)\n"
+	"  --user NAME        whom vmd becomes when root starts it (vmd); \"root\":\n"
+	"                     nobody, VMs are root's as well\n"
+	"  --uid-first N      first of 131072 users for VMs (1879048192)\n"
+	"  --system           as a service: root's directories, by the vmd-priv that\n"
+	"                     runs\n"
 	"  --log-level LEVEL  error, warn, info or debug (info)\n"
 	"  --log-format FMT   auto, text or json (auto)\n"
 	"  --no-jail          run the processes of VMs without namespaces, users\n"
@@ -32,6 +38,16 @@ static const char help[] =
 	"  --version, --help\n"
 	"\n"
 	"VMs keep running when vmd ends; the next vmd takes them over.\n";
+
+static const char help_priv[] =
+	"Usage: vmd-priv [OPTION]...\n"
+	"The part of vmd that is root: started by vmd-priv.service, or by a vmd that\n"
+	"root starts. Options as for vmd(8), the same for both.\n"
+	"\n"
+	"  --state-dir DIR, --run-dir DIR, --socket PATH, --user NAME, --uid-first N,\n"
+	"  --no-jail, --log-level LEVEL, --log-format FMT, --version, --help\n"
+	"  --ready-fd N       written to when it serves; then it also ends by itself a\n"
+	"                     minute after the last vmd has gone\n";
 
 static int set(char **slot, const char *value, struct err *e)
 {
@@ -67,7 +83,7 @@ static int fill_state(struct options *o, struct err *e)
 
 	if (o->state_dir)
 		return 0;
-	if (geteuid() == 0)
+	if (o->system || geteuid() == 0)
 		return set(&o->state_dir, "/var/lib/vmd", e);
 	if (state && state[0] == '/')
 		return join(&o->state_dir, state, "/vmd", e);
@@ -85,7 +101,7 @@ static int fill_defaults(struct options *o, struct err *e)
 	int rc = fill_state(o, e);
 
 	if (rc == 0 && !o->run_dir) {
-		if (!own_state && geteuid() == 0)
+		if (!own_state && (o->system || geteuid() == 0))
 			rc = set(&o->run_dir, "/run/vmd", e);
 		else if (!own_state && runtime && runtime[0] == '/')
 			rc = join(&o->run_dir, runtime, "/vmd", e);
@@ -94,6 +110,8 @@ static int fill_defaults(struct options *o, struct err *e)
 	}
 	if (rc == 0 && !o->socket_path)
 		rc = join(&o->socket_path, o->run_dir, "/vmd.sock", e);
+	if (rc == 0 && !o->user && !(o->user = strdup(PRIV_USER)))
+		rc = err_sys(e, ENOMEM, "reading the options");
 	return rc;
 }
 
@@ -102,6 +120,13 @@ static unsigned default_starts(void)
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
 	return cpus > 2 ? 2 * (unsigned)cpus : 4;
+}
+
+static int set_text(char **slot, const char *value, struct err *e)
+{
+	free(*slot);
+	*slot = strdup(value);
+	return *slot ? 0 : err_sys(e, ENOMEM, "reading the options");
 }
 
 static int take_format(struct options *o, const char *name, struct err *e)
@@ -119,26 +144,35 @@ static int take_format(struct options *o, const char *name, struct err *e)
 		       name);
 }
 
-int options_parse(struct options *o, int argc, char **argv, struct err *e)
+int options_parse(struct options *o, enum options_program program, int argc,
+		  char **argv, struct err *e)
 {
-	static const struct option table[] = {
+	const struct option table[] = {
 		{ "state-dir", required_argument, NULL, 's' },
 		{ "run-dir", required_argument, NULL, 'r' },
 		{ "socket", required_argument, NULL, 'S' },
 		{ "max-starts", required_argument, NULL, 'm' },
+		{ "user", required_argument, NULL, 'u' },
+		{ "uid-first", required_argument, NULL, 'U' },
 		{ "log-level", required_argument, NULL, 'l' },
 		{ "log-format", required_argument, NULL, 'f' },
+		{ program == OPTIONS_VMD ? "system" : "ready-fd",
+		  program == OPTIONS_VMD ? no_argument : required_argument,
+		  NULL, program == OPTIONS_VMD ? 'y' : 'R' },
 		{ "no-jail", no_argument, NULL, 'J' },
 		{ "foreground", no_argument, NULL, 'F' },
 		{ "version", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
+	bool is_vmd = program == OPTIONS_VMD;
 	uint64_t n = 0;
 	int c, rc = 0;
 
 	*o = (struct options){ .log_level = LOG_LEVEL_INFO,
-			       .starts_max = default_starts() };
+			       .starts_max = default_starts(),
+			       .uid_first = PRIV_UID_FIRST,
+			       .ready_fd = -1 };
 	opterr = 0;
 	while (rc == 0 && (c = getopt_long(argc, argv, "", table, NULL)) >= 0) {
 		if (c == 's')
@@ -150,12 +184,26 @@ int options_parse(struct options *o, int argc, char **argv, struct err *e)
 		else if (c == 'm') {
 			rc = parse_u64(optarg, 1, 10000, "--max-starts", &n, e);
 			o->starts_max = (unsigned)n;
+		} else if (c == 'u')
+			rc = set_text(&o->user, optarg, e);
+		else if (c == 'y')
+			o->system = true;
+		else if (c == 'U' || c == 'R') {
+			rc = parse_u64(optarg, 0, INT32_MAX,
+				       c == 'U' ? "--uid-first" : "--ready-fd",
+				       &n, e);
+			if (rc == 0 && c == 'U')
+				o->uid_first = (uint32_t)n;
+			else if (rc == 0)
+				o->ready_fd = (int)n;
 		} else if (c == 'f')
 			rc = take_format(o, optarg, e);
 		else if (c == 'J')
 			o->no_jail = true;
 		else if (c == 'v' || c == 'h') {
-			(void)fputs(c == 'h' ? help : "vmd " VMD_VERSION "\n",
+			(void)fputs(c == 'v' ? "vmd " VMD_VERSION "\n"
+				    : is_vmd ? help_vmd
+					     : help_priv,
 				    stdout);
 			return 1;
 		} else if (c == 'l' &&
@@ -182,4 +230,5 @@ void options_done(struct options *o)
 	free(o->state_dir);
 	free(o->run_dir);
 	free(o->socket_path);
+	free(o->user);
 }

@@ -10,12 +10,12 @@
 
 #include "base/cleanup.h"
 #include "vmd/engine_base.h"
-#include "vmd/jails.h"
+#include "vmd/privops.h"
 
 enum {
 	SOCKET_IN_CHILD = 3,
 	/* Of windows of 128 KiB; the kernel counts small frames double. */
-	PASST_ROOM = 4 * 1024 * 1024,
+	PASST_ROOM = PRIV_PASST_ROOM, /* vmd-priv sets it again: it may */
 	ARGS_MAX = 40
 };
 
@@ -66,15 +66,6 @@ static const char *const fixed_args[] = {
 int passt_start(const struct vm_launch *launch, int socket_fd,
 		struct process *ret, struct err *e)
 {
-	/* Read before it shuts itself up: whom it asks for names. */
-	static const struct jail_bind binds[] = {
-		{ .source = "/etc/resolv.conf",
-		  .target = "etc/resolv.conf",
-		  .fd = -1,
-		  .optional = true },
-	};
-	struct jail_environment environment;
-	struct jail_spec jail;
 	const char *argv[ARGS_MAX];
 	AUTO(free) char *program = process_find_program("passt");
 	AUTO(fd) int log_fd = -1;
@@ -101,22 +92,10 @@ int passt_start(const struct vm_launch *launch, int socket_fd,
 	struct process_fd fds[] = { { log_fd, 1 },
 				    { log_fd, 2 },
 				    { socket_fd, SOCKET_IN_CHILD } };
-	struct process_spec spec = {
-		.argv = argv,
-		.envp = jail_environment(launch->run_path, &environment),
-		.fds = fds,
-		.fd_count = 3,
-		.cwd = "/",
-		.new_session = true,
+	const struct privops_program spec = {
+		.role = PRIV_ROLE_PASST, .argv = argv, .fds = fds, .fd_count = 3
 	};
 
-	if (launch->jailed) {
-		jail_of(JAIL_PASST, launch->id, launch->uid, &jail);
-		jail.binds = binds;
-		jail.bind_count = 1;
-		spec.jail = &jail;
-	}
-
-	rc = process_spawn(&spec, ret, e);
+	rc = privops_spawn(&spec, launch, ret, e);
 	return rc < 0 ? err_wrap(e, rc, "cannot start passt") : 0;
 }

@@ -1,60 +1,293 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmd/privops.h"
 
-#include <cap-ng.h>
-#include <dirent.h>
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "api/names.h"
 #include "base/checked.h"
 #include "base/cleanup.h"
-#include "base/file.h"
+#include "base/clock.h"
 #include "base/log.h"
-#include "base/parse.h"
-#include "vmd/id.h"
-#include "vmd/jails.h"
+#include "vmd/priv/client.h"
+#include "vmd/priv/user.h"
 
-/* Image builds need most file capabilities; these nobody here needs. */
-static const unsigned unwanted[] = {
-	CAP_SYS_MODULE,	  CAP_SYS_RAWIO,       CAP_SYS_BOOT,
-	CAP_SYS_TIME,	  CAP_SYS_PACCT,       CAP_MAC_ADMIN,
-	CAP_MAC_OVERRIDE, CAP_SYSLOG,	       CAP_AUDIT_CONTROL,
-	CAP_WAKE_ALARM,	  CAP_LINUX_IMMUTABLE, CAP_SYS_TTY_CONFIG,
+/* One per process, like the privilege it stands for. */
+static struct priv_client client = {
+	.within = { .run_vms_fd = -1,
+		    .api_dirfd = -1,
+		    .uid_first = PRIV_UID_FIRST },
+	.uid_first = PRIV_UID_FIRST,
+	.run_dirfd = -1,
+	.fd = -1,
 };
 
-int privops_init(struct err *e)
+void privops_within(int run_vms_fd, const char *image_program,
+		    uint32_t uid_first)
 {
-	struct rlimit limit;
+	priv_server_done(&client.within);
+	priv_server_init(&client.within);
+	client.within.run_vms_fd = run_vms_fd;
+	client.within.programs[PRIV_ROLE_IMAGE] = image_program;
+	client.within.programs[PRIV_ROLE_SWEEP] = image_program;
+	client.within.uid_first = client.uid_first = uid_first;
+	client.remote = false;
+}
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return err_sys(e, errno, "reading the limit of open files");
-	/* Enough for thousands of VMs; children inherit it, and some close every
-	 * descriptor up to the limit one by one. */
-	limit.rlim_cur = limit.rlim_max < 65536 ? limit.rlim_max : 65536;
-	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return err_sys(e, errno, "raising the limit of open files");
-	if (geteuid() != 0)
-		return 0;
-	if (capng_get_caps_process() < 0)
-		return err_set(e, ERR_INTERNAL, "capabilities_failed", 0,
-			       "cannot read the capabilities of this process");
-	for (size_t i = 0; i < ARRAY_LEN(unwanted); i++)
-		(void)capng_update(CAPNG_DROP,
-				   CAPNG_EFFECTIVE | CAPNG_PERMITTED |
-					   CAPNG_INHERITABLE |
-					   CAPNG_BOUNDING_SET,
-				   unwanted[i]);
-	/* In a container some are not ours to drop: less was there already. */
-	if (capng_apply(CAPNG_SELECT_BOTH) < 0)
-		log_debug("not all unneeded capabilities could be dropped");
+int privops_join(int run_dirfd, const struct priv_hello *hello, struct err *e)
+{
+	client.run_dirfd = run_dirfd;
+	client.hello = *hello;
+	client.remote = true;
+	return priv_client_join(&client, e);
+}
+
+uint32_t privops_uid_first(void)
+{
+	return client.uid_first;
+}
+
+/* An operation without a result. */
+static int simple(struct priv_request *r, size_t size, struct err *e)
+{
+	struct priv_reply reply;
+
+	return priv_client_call(&client, r, size, NULL, 0, NULL, 0, &reply,
+				NULL, e);
+}
+
+void privops_quit(void)
+{
+	struct priv_request r = { .head.op = PRIV_QUIT };
+	struct pollfd pfd = { .events = POLLIN };
+
+	if (!client.remote || client.fd < 0 || simple(&r, 0, NULL) < 0)
+		return;
+	/* Its end of the socket closes when it has gone. */
+	pfd.fd = client.fd;
+	(void)poll(&pfd, 1, 2000);
+	close_fd(&client.fd);
+}
+
+/* The strings after the program's name, as they follow the request. */
+static int pack_args(struct priv_spawn *s, const char *const *argv, char *args,
+		     struct err *e)
+{
+	size_t used = 0;
+
+	for (s->argc = 1; argv[s->argc]; s->argc++) {
+		size_t len = strlen(argv[s->argc]) + 1;
+
+		if (len > PRIV_ARG_BYTES_MAX - used || s->argc == PRIV_ARGS_MAX)
+			return err_set(e, ERR_LIMIT, "too_many_arguments",
+				       E2BIG,
+				       "%s would get more than %d arguments "
+				       "or %d bytes of them",
+				       argv[0], PRIV_ARGS_MAX,
+				       PRIV_ARG_BYTES_MAX);
+		memcpy(args + used, argv[s->argc], len);
+		used += len;
+	}
+	s->arg_bytes = (uint32_t)used;
 	return 0;
+}
+
+/* before: descriptors that do not go to the program itself, `n` of them. */
+static int spawn(struct priv_request *r, const struct privops_program *p,
+		 int before[PRIV_ALL_FDS_MAX], size_t n, struct process *ret,
+		 struct err *e)
+{
+	static char args[PRIV_ARG_BYTES_MAX]; /* one thread */
+	struct priv_spawn *s = &r->u.spawn;
+	struct priv_reply reply;
+	int rc = pack_args(s, p->argv, args, e);
+
+	if (rc < 0)
+		return rc;
+	assert(p->fd_count <= PRIV_FDS_MAX);
+	r->head.op = PRIV_SPAWN;
+	s->role = (uint32_t)p->role;
+	s->fd_count = (uint32_t)p->fd_count;
+	for (size_t i = 0; i < p->fd_count; i++) {
+		before[n++] = p->fds[i].from;
+		s->targets[i] = p->fds[i].to;
+	}
+	rc = priv_client_call(&client, r, sizeof(*s), args, s->arg_bytes,
+			      before, n, &reply, &ret->pidfd, e);
+	if (rc < 0)
+		return rc;
+	ret->pid = reply.u.spawn.pid;
+	ret->start_time = reply.u.spawn.start_time;
+	return 0;
+}
+
+int privops_spawn(const struct privops_program *p,
+		  const struct vm_launch *launch, struct process *ret,
+		  struct err *e)
+{
+	struct priv_request
+		r = { .u.spawn = {
+			      .boot_count = (uint32_t)p->boot_count,
+			      .slot = launch->uid_slot,
+			      .flags = (p->kvm ? PRIV_SPAWN_KVM : 0) |
+				       (launch->jailed ? PRIV_SPAWN_JAIL : 0),
+		      } };
+	int fds[PRIV_ALL_FDS_MAX] = { launch->run_dirfd };
+
+	assert(p->boot_count <= PRIV_BOOT_MAX);
+	(void)snprintf(r.u.spawn.id, sizeof(r.u.spawn.id), "%s", launch->id);
+	for (size_t i = 0; i < p->boot_count; i++)
+		fds[1 + i] = p->boot_fds[i];
+	return spawn(&r, p, fds, 1 + p->boot_count, ret, e);
+}
+
+int privops_task_spawn(const char *op_id, const char *const *argv,
+		       int stdout_fd, int stderr_fd, struct process *ret,
+		       struct err *e)
+{
+	const struct process_fd fds[] = { { stdout_fd, 1 }, { stderr_fd, 2 } };
+	const struct privops_program p = {
+		.role = op_id[0] ? PRIV_ROLE_IMAGE : PRIV_ROLE_SWEEP,
+		.argv = argv,
+		.fds = fds,
+		.fd_count = ARRAY_LEN(fds),
+	};
+	struct priv_request r = { 0 };
+	int all[PRIV_ALL_FDS_MAX];
+
+	(void)snprintf(r.u.spawn.id, sizeof(r.u.spawn.id), "%s", op_id);
+	return spawn(&r, &p, all, 0, ret, e);
+}
+
+void privops_task_end(const char *op_id)
+{
+	struct priv_request r = { .head.op = PRIV_TASK_END };
+	struct err e = ERR_INIT;
+
+	(void)snprintf(r.u.task_end.id, sizeof(r.u.task_end.id), "%s", op_id);
+	if (simple(&r, sizeof(r.u.task_end), &e) < 0)
+		log_warn("ending operation %s: %s", op_id, e.msg);
+}
+
+static int signal_by(pid_t pid, uint64_t start_time, int sig, bool group,
+		     bool forget)
+{
+	struct priv_request r = {
+		.head.op = PRIV_SIGNAL,
+		.u.signal = { .start_time = start_time,
+			      .pid = pid,
+			      .signal = sig,
+			      .group = group,
+			      .forget = forget },
+	};
+	struct err e = ERR_INIT;
+	int rc = simple(&r, sizeof(r.u.signal), &e);
+
+	if (rc < 0 && rc != -ESRCH)
+		log_warn("ending process %d: %s", (int)pid, e.msg);
+	return rc;
+}
+
+int privops_signal(const struct process *p, int sig)
+{
+	/* A test of engines may have processes of its own. */
+	if (!client.remote)
+		return process_signal(p, sig);
+	return p->pidfd < 0
+		       ? -ESRCH
+		       : signal_by(p->pid, p->start_time, sig, false, false);
+}
+
+int privops_signal_group(const struct process *p, int sig)
+{
+	if (!client.remote)
+		return process_signal_group(p, sig);
+	return p->pidfd < 0
+		       ? -ESRCH
+		       : signal_by(p->pid, p->start_time, sig, true, false);
+}
+
+bool privops_reap(struct process *p, struct process_exit *ret)
+{
+	struct priv_request r = {
+		.head.op = PRIV_REAP,
+		.u.reap = { .start_time = p->start_time, .pid = p->pid },
+	};
+	struct pollfd pfd = { .fd = p->pidfd, .events = POLLIN };
+	struct priv_reply reply;
+
+	if (!client.remote)
+		return process_reap(p, ret);
+	*ret = (struct process_exit){ .known = false };
+	if (p->pidfd < 0)
+		return true;
+	if (poll(&pfd, 1, 0) <= 0)
+		return false;
+	/* It has ended, whether or not somebody can tell how. */
+	if (priv_client_call(&client, &r, sizeof(r.u.reap), NULL, 0, NULL, 0,
+			     &reply, NULL, NULL) == 0 &&
+	    reply.u.reap.ended && reply.u.reap.known)
+		*ret = (struct process_exit){ .known = true,
+					      .status = reply.u.reap.status,
+					      .signal = reply.u.reap.signal };
+	return true;
+}
+
+int privops_wait(struct process *p, uint64_t timeout_ms,
+		 struct process_exit *ret)
+{
+	struct pollfd pfd = { .fd = p->pidfd, .events = POLLIN };
+	uint64_t end = clock_mono_ms() + timeout_ms, now;
+
+	for (;;) {
+		if (privops_reap(p, ret))
+			return 0;
+		now = clock_mono_ms();
+		if (now >= end)
+			return -ETIMEDOUT;
+		(void)poll(&pfd, 1, (int)(end - now));
+	}
+}
+
+int privops_process_end(pid_t pid, uint64_t start_time)
+{
+	return signal_by(pid, start_time, SIGKILL, false, true);
+}
+
+void privops_strays_end(bool (*known)(void *ctx, const char *vm_id, pid_t pid),
+			void *ctx)
+{
+	struct priv_request r = { .head.op = PRIV_STRAYS };
+	struct err e = ERR_INIT;
+	struct priv_reply reply;
+
+	do {
+		if (priv_client_call(&client, &r, sizeof(r.u.strays), NULL, 0,
+				     NULL, 0, &reply, NULL, &e) < 0) {
+			log_warn("looking for processes of no VM: %s", e.msg);
+			return;
+		}
+		if (reply.u.strays.count > PRIV_STRAYS_MAX)
+			return;
+		for (uint32_t i = 0; i < reply.u.strays.count; i++) {
+			struct priv_stray *s = &reply.u.strays.list[i];
+
+			r.u.strays.after = s->pid;
+			s->id[PRIV_ID_SIZE - 1] = '\0';
+			if (known(ctx, s->id, s->pid))
+				continue;
+			log_info("ending process %d: VM %s does not know it",
+				 s->pid, s->id);
+			(void)privops_process_end(s->pid, s->start_time);
+		}
+	} while (reply.u.strays.count == PRIV_STRAYS_MAX);
 }
 
 int privops_vm_dir_open(int parent_fd, const char *vm_id, int *ret_fd,
@@ -83,163 +316,30 @@ int privops_vm_dir_rename(int parent_fd, const char *name, int to_fd,
 	return renameat(parent_fd, name, to_fd, to_name) < 0 ? -errno : 0;
 }
 
-static const char **environ_with(const char *entry)
+int privops_port_bind(const struct sockaddr *address, bool udp, int *ret_fd,
+		      struct err *e)
 {
-	size_t n = 0, kept = 0;
-	const char **env;
+	const struct sockaddr_in *a4 = (const void *)address;
+	const struct sockaddr_in6 *a6 = (const void *)address;
+	bool ipv6 = address->sa_family == AF_INET6;
+	struct priv_request r = { .head.op = PRIV_PORT_BIND,
+				  .u.port = { .ipv6 = ipv6, .udp = udp } };
+	struct priv_reply reply;
 
-	while (environ[n])
-		n++;
-	env = calloc(n + 2, sizeof(*env));
-	if (!env)
-		return NULL;
-	/* First, where a bounded read of the environment finds it. */
-	env[kept++] = entry;
-	for (size_t i = 0; i < n; i++)
-		if (strncmp(environ[i], PRIVOPS_TASK_MARK,
-			    strlen(PRIVOPS_TASK_MARK)) != 0)
-			env[kept++] = environ[i];
-	return env;
+	r.u.port.port = ntohs(ipv6 ? a6->sin6_port : a4->sin_port);
+	if (ipv6)
+		memcpy(r.u.port.address, &a6->sin6_addr, 16);
+	else
+		memcpy(r.u.port.address, &a4->sin_addr, 4);
+	return priv_client_call(&client, &r, sizeof(r.u.port), NULL, 0, NULL, 0,
+				&reply, ret_fd, e);
 }
 
-int privops_task_spawn(const char *op_id, const char *const *argv,
-		       int stdout_fd, int stderr_fd, struct process *ret,
-		       struct err *e)
+int privops_api_socket(int *ret_fd, struct err *e)
 {
-	const struct process_fd fds[] = { { stdout_fd, 1 }, { stderr_fd, 2 } };
-	char mark[sizeof(PRIVOPS_TASK_MARK) + ID_LEN];
-	struct process_spec spec = {
-		.argv = argv,
-		.fds = fds,
-		.fd_count = ARRAY_LEN(fds),
-		.new_group = true,
-	};
-	const char **env;
-	int rc;
+	struct priv_request r = { .head.op = PRIV_API_SOCKET };
+	struct priv_reply reply;
 
-	if (!op_id[0]) {
-		spec.die_with_parent = true;
-		return process_spawn(&spec, ret, e);
-	}
-	(void)snprintf(mark, sizeof(mark), PRIVOPS_TASK_MARK "%s", op_id);
-	env = environ_with(mark);
-	if (!env)
-		return err_sys(e, ENOMEM, "starting %s", argv[0]);
-	spec.envp = env;
-	rc = process_spawn(&spec, ret, e);
-	free(env);
-	return rc;
-}
-
-/* The beginning of a process's environment, ended by a NUL. */
-static bool read_environ(int proc_fd, const char *pid, char *env, size_t size)
-{
-	AUTO(fd) int fd = -1;
-	char path[64];
-	ssize_t len;
-
-	(void)snprintf(path, sizeof(path), "%.20s/environ", pid);
-	fd = openat(proc_fd, path, O_RDONLY | O_CLOEXEC);
-	len = fd < 0 ? -1 : read(fd, env, size - 1);
-	if (len <= 0)
-		return false;
-	env[len] = '\0';
-	return true;
-}
-
-void privops_task_end(const char *op_id)
-{
-	char mark[sizeof(PRIVOPS_TASK_MARK) + ID_LEN];
-
-	(void)snprintf(mark, sizeof(mark), PRIVOPS_TASK_MARK "%s", op_id);
-	(void)process_end_marked(mark, 0);
-}
-
-int privops_process_end(pid_t pid, uint64_t start_time)
-{
-	struct process p = PROCESS_INIT;
-	int rc = process_adopt(pid, start_time, &p, NULL);
-
-	if (rc == 0)
-		rc = process_signal(&p, SIGKILL);
-	process_close(&p);
-	return rc;
-}
-
-static bool is_engine(const char *exe)
-{
-	const char *name = strrchr(exe, '/');
-
-	name = name ? name + 1 : exe;
-	return strncmp(name, "vmd-monitor", 11) == 0 ||
-	       strncmp(name, "qemu-system-", 12) == 0 ||
-	       strncmp(name, "passt", 5) == 0;
-}
-
-/* The link /proc/PID/what, "" when it cannot be read. */
-static const char *proc_link(int proc_fd, const char *pid, const char *what,
-			     char buf[static 4096])
-{
-	char path[48];
-	ssize_t len;
-
-	(void)snprintf(path, sizeof(path), "%.20s/%s", pid, what);
-	len = readlinkat(proc_fd, path, buf, 4095);
-	buf[len > 0 ? len : 0] = '\0';
-	return buf;
-}
-
-void privops_strays_end(const char *run_dir,
-			bool (*known)(void *ctx, const char *vm_id, pid_t pid),
-			void *ctx)
-{
-	/* Its only variable, and the first: passt and jails change the rest. */
-	char mark[4096 + sizeof(JAIL_MARK)], env[4096 + 64], exe[4096];
-	size_t mark_len = (size_t)snprintf(mark, sizeof(mark),
-					   JAIL_MARK "%s/vms/", run_dir);
-	DIR *proc = opendir("/proc");
-	struct dirent *entry;
-
-	if (!proc)
-		return;
-	while ((entry = readdir(proc))) {
-		uint64_t pid, start;
-		const char *id = env + mark_len;
-
-		/* The time first: what is looked at then is what is ended. */
-		if (parse_u64(entry->d_name, 2, INT32_MAX, "pid", &pid, NULL) <
-			    0 ||
-		    process_start_time((pid_t)pid, &start) < 0 ||
-		    !read_environ(dirfd(proc), entry->d_name, env,
-				  sizeof(env)) ||
-		    strncmp(env, mark, mark_len) != 0)
-			continue;
-		if (!api_id_ok(id) || known(ctx, id, (pid_t)pid) ||
-		    !is_engine(
-			    proc_link(dirfd(proc), entry->d_name, "exe", exe)))
-			continue;
-		log_info("ending process %d: VM %s does not know it", (int)pid,
-			 id);
-		(void)privops_process_end((pid_t)pid, start);
-	}
-	(void)closedir(proc);
-}
-
-int privops_socket_group(const char *group, gid_t *ret_gid)
-{
-	struct group storage, *found = NULL;
-	char buf[4096];
-
-	if (getgrnam_r(group, &storage, buf, sizeof(buf), &found) != 0 ||
-	    !found)
-		return -ENOENT;
-	*ret_gid = found->gr_gid;
-	return 0;
-}
-
-int privops_socket_share(int dirfd, const char *name, gid_t gid, struct err *e)
-{
-	if (fchownat(dirfd, name, 0, gid, AT_SYMLINK_NOFOLLOW) < 0)
-		return err_sys(e, errno, "giving the API socket to its group");
-	return 0;
+	return priv_client_call(&client, &r, 0, NULL, 0, NULL, 0, &reply,
+				ret_fd, e);
 }

@@ -14,6 +14,7 @@
 #include "agent/wire.h"
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "vmd/jails.h"
 #include "vmd/passt.h"
 
 typedef bool when_fn(const struct qemu_args *a);
@@ -81,14 +82,12 @@ static char *smp_value(const struct qemu_args *a)
 
 static char *kernel_value(const struct qemu_args *a)
 {
-	return strdup(a->launch->jailed ? QEMU_JAIL_KERNEL
-					: a->launch->kernel_path);
+	return strdup(a->launch->jailed ? JAIL_KERNEL : a->launch->kernel_path);
 }
 
 static char *initrd_value(const struct qemu_args *a)
 {
-	return strdup(a->launch->jailed ? QEMU_JAIL_INITRD
-					: a->launch->initrd_path);
+	return strdup(a->launch->jailed ? JAIL_INITRD : a->launch->initrd_path);
 }
 
 static char *append_value(const struct qemu_args *a)

@@ -43,10 +43,6 @@ struct qemu_args {
 int qemu_args_build(struct qemu_args *a, struct err *e);
 void qemu_args_done(struct qemu_args *a);
 
-/* Where a jailed QEMU finds them, with the '/' that its jail's targets lack. */
-#define QEMU_JAIL_KERNEL "/kernel"
-#define QEMU_JAIL_INITRD "/initrd"
-
 /* The whole kernel command line of a VM on QEMU, malloc'd. */
 char *qemu_cmdline(const struct vm_launch *launch, bool kvm);
 

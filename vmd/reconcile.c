@@ -158,7 +158,8 @@ static void adopt(struct vm *vm)
 				       vm->process_count, &vm_engine_events, vm,
 				       &vm->handle, &end, &e);
 	if (rc == 0) {
-		vm->uid = process_uid(vm->processes[0].pid);
+		vm->uid_slot =
+			process_uid(vm->processes[0].pid) - privops_uid_first();
 		vm->daemon->count.vms_adopted++;
 		vm_ports_adopt(vm);
 		if (!vm->row.ready_ms)
@@ -311,7 +312,7 @@ int daemon_reconcile(struct daemon *d, struct err *e)
 		next = LIST_NEXT(vm, link);
 		judge(vm, same_boot);
 	}
-	privops_strays_end(d->config->run_dir, is_of_vm, d);
+	privops_strays_end(is_of_vm, d);
 	sweep_journal(d, rows, count, same_boot);
 	sweep_dir(d, true);
 	sweep_dir(d, false);

@@ -255,7 +255,7 @@ static void on_exit_event(struct loop_source *source, uint32_t events)
 	AUTO(json) json_t *result = NULL;
 
 	(void)events;
-	if (!process_reap(&t->process, &end))
+	if (!privops_reap(&t->process, &end))
 		return;
 	/* What was written before the end is still in the pipes. */
 	while (loop_source_active(&t->out) && !empty)
@@ -307,7 +307,7 @@ static void on_killed(struct loop_source *source, uint32_t events)
 	struct process_exit end;
 
 	(void)events;
-	if (!process_reap(&t->process, &end))
+	if (!privops_reap(&t->process, &end))
 		return;
 	LIST_REMOVE(t, link);
 	/* Until now its staging directory was in use. */
@@ -389,7 +389,7 @@ pid_t task_pid(const struct task *t)
 
 void task_kill(struct task *t)
 {
-	(void)process_signal_group(&t->process, SIGKILL);
+	(void)privops_signal_group(&t->process, SIGKILL);
 	/* Its journal row stays as long as it does: a hanging disk may hold it. */
 	loop_remove(&t->out);
 	loop_remove(&t->err);

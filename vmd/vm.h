@@ -64,7 +64,7 @@ struct vm {
 	struct vm_ports *ports; /* listened on; NULL: none are published */
 	struct vm_process processes[VM_PROCESSES_MAX];
 	size_t process_count;
-	uid_t uid; /* of its processes, when the daemon is root */
+	uint32_t uid_slot; /* of its processes, in the range of privops.h */
 	uint64_t launch_ms; /* monotonic */
 	int run_dirfd;
 	bool starting; /* launched, and not ready yet: its end is a failed start */

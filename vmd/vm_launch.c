@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -11,7 +12,6 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
-#include "vmd/jails.h"
 #include "vmd/privops.h"
 #include "vmd/trash.h"
 #include "vmd/vm.h"
@@ -63,7 +63,7 @@ static void fill_launch(const struct vm *vm, const struct image *image,
 		.run_dirfd = vm->run_dirfd,
 		.run_path = parts->run,
 		.jailed = vm->daemon->config->jailed,
-		.uid = vm->uid,
+		.uid_slot = vm->uid_slot,
 	};
 }
 
@@ -139,14 +139,17 @@ static int make_run_dir(struct vm *vm, char ret_old[96], struct err *e)
 	return rc;
 }
 
-static bool uid_is_taken(const struct daemon *d, uid_t uid)
+static bool slot_is_taken(const struct daemon *d, uint32_t slot)
 {
 	const struct vm *vm;
 
 	LIST_FOREACH(vm, &d->vms, link)
-	if (vm->handle && vm->uid == uid)
+	if (vm->handle && vm->uid_slot == slot)
 		return true;
-	return false;
+	/* Another daemon on this host may have the same range. */
+	errno = 0;
+	return getpriority(PRIO_USER, privops_uid_first() + slot) != -1 ||
+	       errno != ESRCH;
 }
 
 /*
@@ -154,14 +157,14 @@ static bool uid_is_taken(const struct daemon *d, uid_t uid)
  * nothing need be remembered: a VM that is taken over has that of its process.
  * One after the other, so that a number does not come back soon.
  */
-static void choose_uid(struct vm *vm)
+static void choose_slot(struct vm *vm)
 {
 	struct daemon *d = vm->daemon;
 
 	do {
-		vm->uid = VM_UID_FIRST + d->uid_next;
-		d->uid_next = (d->uid_next + 1) % VM_UID_COUNT;
-	} while (uid_is_taken(d, vm->uid));
+		vm->uid_slot = 1 + d->slot_next;
+		d->slot_next = (d->slot_next + 1) % PRIV_SLOT_LAST;
+	} while (slot_is_taken(d, vm->uid_slot));
 }
 
 /* A start that was refused: the log of the last run is still of use. */
@@ -233,7 +236,7 @@ int vm_launch(struct vm *vm, struct err *e)
 
 	if (rc < 0)
 		return rc;
-	choose_uid(vm);
+	choose_slot(vm);
 	fill_launch(vm, &image, &parts, &launch);
 	rc = admit_kernel(&image, launch.kernel_path, e);
 	if (rc == 0)

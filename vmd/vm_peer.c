@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "vmd/jails.h"
+#include "vmd/privops.h"
 #include "vmd/vm.h"
 
 /* Names the pid namespace of a process; false when it has gone. */
@@ -27,9 +27,11 @@ static bool pid_namespace(pid_t pid, char buf[static 64])
 bool vm_owns_peer(const struct daemon *d, uid_t uid, pid_t pid)
 {
 	char ours[64], theirs[64], of_vm[64];
+	uint32_t first = privops_uid_first();
 	const struct vm *vm;
 
-	if (jail_uid_is_vm(uid))
+	/* All of the range but the first, which is a daemon's. */
+	if (uid > first && uid < first + PRIV_RANGE)
 		return true;
 	/* Most clients are where we are: only others are compared with VMs. */
 	if (!pid_namespace(getpid(), ours) || !pid_namespace(pid, theirs) ||

@@ -26,6 +26,7 @@
 #include "base/clock.h"
 #include "base/process.h"
 #include "vmd/jails.h"
+#include "vmd/priv/user.h"
 
 enum {
 	RUNS_MAX = 5000
@@ -86,7 +87,7 @@ static pid_t spawn_jailed(const struct series *s, int out)
 		.new_session = true,
 	};
 
-	jail_of(JAIL_MONITOR, "bench", VM_UID_FIRST, &jail);
+	jail_of(JAIL_MONITOR, "bench", PRIV_UID_FIRST + 1, &jail);
 	if (process_spawn(&spec, &p, &e) < 0)
 		die("jail", e.msg);
 	process_close(&p);

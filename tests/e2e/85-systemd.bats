@@ -33,6 +33,10 @@ teardown_file() {
 	inside systemd_socket_activates
 }
 
+@test "systemd: the daemon is a user without capabilities, vmd-priv is root" {
+	inside systemd_is_split
+}
+
 @test "systemd: what image builds do is possible under the unit, no more" {
 	inside systemd_builds_are_possible
 }
@@ -47,6 +51,10 @@ teardown_file() {
 
 @test "systemd: restarting the service keeps the guest" {
 	inside systemd_restart_keeps_vms
+}
+
+@test "systemd: a killed vmd-priv is replaced, the guest stays" {
+	inside systemd_priv_restart_keeps_vms
 }
 
 @test "systemd: a killed and a hung daemon are replaced, the guest stays" {

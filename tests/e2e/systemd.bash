@@ -43,7 +43,7 @@ systemd_units() {
 	# Whatever it starts has the restrictions of vmd's children.
 	sed 's,^ExecStart=.*,ExecStart=/bin/sh /run/units/probe,
 		s,^Type=.*,Type=oneshot,; /^Wants=/d; /^Restart/d; /^WatchdogSec=/d' \
-		"$units/../installed$(<"$units/../prefix")/lib/systemd/system/vmd.service" \
+		"$units/../installed$(<"$units/../prefix")/lib/systemd/system/vmd-priv.service" \
 		>"$units/probe.service"
 	cp "$systemd_here/systemd-probe" "$units/probe"
 }
@@ -107,15 +107,18 @@ fails() { ! "$@"; }
 show() { systemctl show --value -p "$1" "${2:-vmd.service}"; }
 restarts_are() { [ "$(show NRestarts)" = "$1" ]; }
 engine() { pgrep -x 'vmd-monitor|qemu-system-x86'; }
-cgroup_procs() { cat /sys/fs/cgroup/system.slice/vmd.service/cgroup.procs; }
-only_the_daemon() { [ "$(cgroup_procs)" = "$(show MainPID)" ]; }
+cgroup_procs() { cat "/sys/fs/cgroup/system.slice/$1/cgroup.procs"; }
+only_the_daemon() {
+	[ "$(cgroup_procs vmd.service)" = "$(show MainPID)" ]
+	[ "$(cgroup_procs vmd-priv.service)" = "$(show MainPID vmd-priv.service)" ]
+}
 boot_id() { vmctl exec sd -- cat /proc/sys/kernel/random/boot_id; }
 same_guest() { [ "$(boot_id)" = "$(</run/boot_id)" ]; }
 
 # The first client starts the daemon; members of the group are let in.
 systemd_socket_activates() {
 	# The socket's group is made by what is installed, not by hand.
-	sed -i /^vmd:/d /etc/group /etc/gshadow
+	sed -i /^vmd:/d /etc/passwd /etc/shadow /etc/group /etc/gshadow
 	systemd-sysusers
 	systemctl start vmd.socket
 	[ "$(show ActiveState)" = inactive ]
@@ -123,12 +126,42 @@ systemd_socket_activates() {
 	[ "$(show ActiveState)" = active ]
 	[ "$(show StatusText)" = "serving the API" ]
 	# Not for the first client only.
-	timeout 60 vmctl doctor | grep '^ok *tun'
+	timeout 60 vmctl doctor | grep ' tun'
 	journalctl -u vmd.service --no-pager | grep -q 'serves /run/vmd/vmd.sock'
 	[ "$(stat -c %a:%U:%G /run/vmd/vmd.sock)" = 660:root:vmd ]
 	setpriv --reuid 65534 --regid vmd --clear-groups timeout 60 vmctl ls
 	fails setpriv --reuid 65534 --regid 65534 --clear-groups \
 		timeout 60 vmctl ls
+}
+
+# The daemon is its own user without any capability; the other part is root.
+systemd_is_split() {
+	local pid
+	pid=$(show MainPID)
+	[ "$(ps -o user= -p "$pid")" = vmd ]
+	[ "$(grep -c '^Cap.*:.0000000000000000$' "/proc/$pid/status")" = 5 ]
+	grep '^NoNewPrivs:.1$' "/proc/$pid/status"
+	pid=$(show MainPID vmd-priv.service)
+	[ "$(ps -o user= -p "$pid")" = root ]
+	grep '^Seccomp:.2$' "/proc/$pid/status"
+}
+
+# vmd-priv killed with a VM running: another comes, the next start and the end by
+# force go through it.
+systemd_priv_restart_keeps_vms() {
+	local before
+	before=$(show NRestarts vmd-priv.service)
+	systemctl kill -s KILL --kill-whom=main vmd-priv.service
+	same_guest
+	wait_until 60 priv_restarts_are $((before + 1))
+	same_guest
+	vmctl create --name sd2 --memory 128M tiny
+	vmctl start sd2
+	vmctl rm --force sd2
+}
+priv_restarts_are() {
+	[ "$(show NRestarts vmd-priv.service)" = "$1" ] &&
+		[ "$(show ActiveState vmd-priv.service)" = active ]
 }
 
 # What recipes do as root, tried as a child of the unit would.
@@ -149,7 +182,7 @@ systemd_guest() {
 	# A published port and passt under the unit.
 	vmctl exec sd -- sh -c 'mkdir -p /www && echo served >/www/f && busybox httpd -p 80 -h /www'
 	wait_until 60 sh -c "[ \"\$(curl -sf --max-time 20 http://127.0.0.1:$port/f)\" = served ]"
-	cgroup_procs | grep -x "$(engine)"
+	cgroup_procs vmd-priv.service | grep -x "$(engine)"
 	# The OOM killer spares the daemon, where it may be told so, and takes
 	# guests first (vmd/jails.c).
 	[ "$(cat "/proc/$(engine)/oom_score_adj")" = 300 ]

@@ -40,12 +40,13 @@
 #include "base/process.h"
 #include "base/sock.h"
 #include "vmd/jails.h"
+#include "vmd/priv/user.h"
 
 enum {
 	DEADLINE_MS = 20000,
 	ATTACKS_MAX = 128,
 	NOBODY = 65534,
-	UID = VM_UID_FIRST + 1,
+	UID = PRIV_UID_FIRST + 1,
 	FILES_WANTED = 10000
 };
 

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # The systemd units as systemd itself reads them: no unknown setting, no missing
 # program or unit, hardening not weaker than it was.
-# usage: check_units.sh VMD SERVICE SOCKET SYSUSERS     (files of the build)
+# usage: check_units.sh VMD SERVICE SOCKET SYSUSERS PRIV PRIV-SERVICE
 set -eu
 vmd=$(realpath "$1") service=$2 socket=$3 sysusers=$4
-# 62 of 100 with systemd 252; others weigh a little differently.
-exposure_max=65
+priv=$(realpath "$5") priv_service=$6
+# 25 (vmd) and 62 (vmd-priv) of 100 with systemd 252; others weigh a little
+# differently.
+exposure_max=30 priv_exposure_max=65
 for tool in systemd-analyze systemd-sysusers; do
 	command -v $tool >/dev/null ||
 		{ echo "SKIP: $tool is not installed (package systemd)"; exit 77; }
@@ -20,13 +22,14 @@ export SYSTEMD_UNIT_PATH="$dir:"
 # says of others on this machine is not ours. The exit status does not tell.
 complains() {
 	systemd-analyze verify --man=no "$@" >"$dir/all" 2>&1 || :
-	grep -e "$dir/" -e 'vmd\.' "$dir/all" >"$dir/said"
+	grep -e "$dir/" -e 'vmd\.' -e 'vmd-priv\.' "$dir/all" >"$dir/said"
 }
 
 # As installed, but with the daemon where it was built.
 sed "s,^ExecStart=[^ ]*,ExecStart=$vmd," "$service" >"$dir/vmd.service"
+sed "s,^ExecStart=[^ ]*,ExecStart=$priv," "$priv_service" >"$dir/vmd-priv.service"
 cp "$socket" "$dir/vmd.socket"
-if complains "$dir/vmd.service" "$dir/vmd.socket"; then
+if complains "$dir/vmd.service" "$dir/vmd-priv.service" "$dir/vmd.socket"; then
 	cat "$dir/said"
 	exit 1
 fi
@@ -37,6 +40,9 @@ grep -q WatchdogSecs "$dir/said"
 systemd-analyze security --offline=true --no-pager --threshold=$exposure_max \
 	"$dir/vmd.service" >"$dir/said" 2>&1 ||
 	{ grep -v '✓' "$dir/said"; exit 1; }
+systemd-analyze security --offline=true --no-pager \
+	--threshold=$priv_exposure_max "$dir/vmd-priv.service" >"$dir/said" 2>&1 ||
+	{ grep -v '✓' "$dir/said"; exit 1; }
 
 # The group of the socket is the one that is made.
 group=$(sed -n 's/^SocketGroup=//p' "$socket")
@@ -44,3 +50,6 @@ mkdir -p "$dir/root/etc"
 systemd-sysusers --root="$dir/root" "$sysusers" >"$dir/said" 2>&1 ||
 	{ cat "$dir/said"; exit 1; }
 grep -q "^$group:" "$dir/root/etc/group"
+# So is the daemon's user.
+user=$(sed -n 's/^User=//p' "$service")
+grep -q "^$user:" "$dir/root/etc/passwd"

@@ -9,8 +9,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +25,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/sock.h"
+#include "vmd/priv/user.h"
 #include "vmd/store_sql.h"
 
 uint64_t rig_memory;
@@ -183,6 +184,7 @@ int rig_setup(void **state)
 		.kill_ms = 2000,
 		.keep_operations = 100,
 		.starts_max = 4,
+		.uid_first = PRIV_UID_FIRST,
 	};
 	r->loop = loop_new(NULL);
 	assert_non_null(r->loop);

@@ -10,6 +10,8 @@
 
 #include "base/process.h"
 #include "vmd/jails.h"
+#include "vmd/priv/proto.h"
+#include "vmd/priv/user.h"
 #include "vmd/vm.h"
 
 /* Somebody in a jail, and so in a pid namespace of their own. */
@@ -21,7 +23,7 @@ static struct process jailed(void)
 	struct process_spec spec = { .argv = argv, .jail = &jail };
 	struct err e = ERR_INIT;
 
-	jail_of(JAIL_QEMU, "x", VM_UID_FIRST + 7, &jail);
+	jail_of(JAIL_QEMU, "x", PRIV_UID_FIRST + 7, &jail);
 	if (process_spawn(&spec, &p, &e) < 0)
 		fail_msg("%s", e.msg);
 	return p;
@@ -48,10 +50,10 @@ static void test_owns_peer_knows_uids_and_namespaces(void **state)
 	vm.processes[0].pid = ours.pid;
 	vm.process_count = 1;
 	/* Whatever the process: that user has no business here. */
-	assert_true(vm_owns_peer(&d, VM_UID_FIRST, getpid()));
-	assert_true(vm_owns_peer(&d, VM_UID_FIRST + VM_UID_COUNT - 1, 1));
-	assert_false(vm_owns_peer(&d, VM_UID_FIRST - 1, getpid()));
-	assert_false(vm_owns_peer(&d, VM_UID_FIRST + VM_UID_COUNT, getpid()));
+	assert_true(vm_owns_peer(&d, PRIV_UID_FIRST + 1, getpid()));
+	assert_true(vm_owns_peer(&d, PRIV_UID_FIRST + PRIV_RANGE - 1, 1));
+	assert_false(vm_owns_peer(&d, PRIV_UID_FIRST, getpid()));
+	assert_false(vm_owns_peer(&d, PRIV_UID_FIRST + PRIV_RANGE, getpid()));
 	/* Rootless: the same user, told by where it is. */
 	assert_false(vm_owns_peer(&d, getuid(), getpid()));
 	assert_true(vm_owns_peer(&d, getuid(), ours.pid));

@@ -166,7 +166,8 @@ int main(int argc, char **argv)
 {
 	char dir[] = "/tmp/vmd-boot-XXXXXX", reason[256];
 	struct boot b = { .start_ms = clock_mono_ms(), .command = "true" };
-	struct vm_launch launch = { .id = "boot",
+	struct vm_launch launch = { .uid_slot = 1,
+				    .id = "bootbootbootbootbootbootbo",
 				    .name = "boot",
 				    .vcpus = 1,
 				    .memory_bytes = 256u << 20 };

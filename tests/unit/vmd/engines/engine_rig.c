@@ -82,8 +82,9 @@ struct engine_rig *engine_rig_new(const struct engine_ops *engine)
 	r->loop = loop_new(NULL);
 	assert_non_null(r->loop);
 	r->launch = (struct vm_launch){
-		.id = "test",
+		.id = "testtesttesttesttesttestte",
 		.name = "test",
+		.uid_slot = 1,
 		.vcpus = 1,
 		.memory_bytes = 256u << 20,
 		.kernel_path = "/proc/self/exe",

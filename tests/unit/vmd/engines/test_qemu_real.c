@@ -45,7 +45,7 @@ static int setup(void **state)
 	f->launch.memory_bytes = 32u << 20;
 	f->launch.emulate = true;
 	f->launch.jailed = true; /* as the daemon starts it */
-	f->launch.uid = 1879049000;
+	f->launch.uid_slot = 808;
 	f->launch.kernel_path = kernel;
 	engine_rig_start(f);
 	*state = f;

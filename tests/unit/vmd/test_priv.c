@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vmd/priv/server.c: every operation, right and with what it must refuse. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/unit/tmpdir.h"
+#include "tests/unit/until.h"
+#include "vmd/priv/server.h"
+#include "vmd/priv/wire.h"
+
+#define VM_ID "abcdefghijklmnopqrstuvwxyz"
+
+struct box {
+	struct tmpdir dir;
+	struct loop *loop;
+	struct priv_server server;
+	struct priv_reply reply;
+	int run_dir; /* of VM_ID */
+};
+
+static int setup(void **state)
+{
+	struct box *b = test_calloc(1, sizeof(*b));
+
+	tmpdir_init(&b->dir);
+	b->loop = loop_new(NULL);
+	assert_non_null(b->loop);
+	priv_server_init(&b->server);
+	b->server.loop = b->loop;
+	b->server.run_vms_fd = b->dir.fd;
+	b->server.no_jail = true; /* it is not what is tested here */
+	b->server.programs[PRIV_ROLE_PASST] = "/bin/sh";
+	(void)strcpy(b->server.hello.version, "1");
+	assert_int_equal(mkdirat(b->dir.fd, VM_ID, 0700), 0);
+	b->run_dir = openat(b->dir.fd, VM_ID, O_RDONLY | O_DIRECTORY);
+	assert_true(b->run_dir >= 0);
+	*state = b;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct box *b = *state;
+
+	priv_server_done(&b->server);
+	loop_free(b->loop);
+	(void)close(b->run_dir);
+	tmpdir_done(&b->dir);
+	test_free(b);
+	return 0;
+}
+
+static int handle(struct box *b, const void *data, size_t len, const int *fds,
+		  size_t fd_count, int *ret_fd)
+{
+	priv_server_handle(&b->server, 0, data, len, fds, fd_count, &b->reply,
+			   ret_fd);
+	return b->reply.rc;
+}
+
+static const size_t sizes[PRIV_OP_COUNT] = {
+	[PRIV_HELLO] = sizeof(struct priv_hello),
+	[PRIV_SPAWN] = sizeof(struct priv_spawn),
+	[PRIV_SIGNAL] = sizeof(struct priv_signal),
+	[PRIV_REAP] = sizeof(struct priv_reap),
+	[PRIV_STRAYS] = sizeof(struct priv_strays),
+	[PRIV_TASK_END] = sizeof(struct priv_task_end),
+	[PRIV_PORT_BIND] = sizeof(struct priv_port),
+};
+
+static void
+test_handle_every_operation_of_another_length_is_refused(void **state)
+{
+	struct box *b = *state;
+	char data[PRIV_REQUEST_MAX + 1];
+	struct priv_head head = { .magic = PRIV_MAGIC };
+	int fd;
+
+	for (uint32_t op = 0; op < PRIV_OP_COUNT + 3; op++) {
+		size_t right = op < PRIV_OP_COUNT ? sizeof(head) + sizes[op]
+						  : SIZE_MAX;
+
+		head.op = op;
+		memset(data, 0, sizeof(data));
+		memcpy(data, &head, sizeof(head));
+		for (size_t len = 0; len < 400; len++) {
+			if (len == right || (op == PRIV_SPAWN && len > right))
+				continue;
+			assert_int_equal(handle(b, data, len, NULL, 0, &fd),
+					 -EPROTO);
+			assert_int_equal(fd, -1);
+		}
+		assert_int_equal(handle(b, data, sizeof(data), NULL, 0, &fd),
+				 -EPROTO);
+	}
+	assert_false(b->server.quit);
+	/* Another protocol. */
+	head = (struct priv_head){ .magic = 1, .op = PRIV_QUIT };
+	assert_int_equal(handle(b, &head, sizeof(head), NULL, 0, &fd), -EPROTO);
+	assert_false(b->server.quit);
+}
+
+static void test_handle_descriptors_where_none_belong_are_refused(void **state)
+{
+	struct box *b = *state;
+	const int fds[] = { b->run_dir };
+	struct priv_request r = { .head.magic = PRIV_MAGIC };
+	int fd;
+
+	for (uint32_t op = 0; op < PRIV_OP_COUNT; op++) {
+		if (op == PRIV_SPAWN)
+			continue;
+		r.head.op = op;
+		assert_int_equal(handle(b, &r, sizeof(r.head) + sizes[op], fds,
+					1, &fd),
+				 -EPROTO);
+	}
+	assert_false(b->server.quit);
+}
+
+/* A right request: passt's place, with its output in fds[1]. */
+struct message {
+	struct priv_head head;
+	struct priv_spawn spawn;
+	char args[64];
+};
+
+static struct message right_spawn(const char *script)
+{
+	struct message m = { .head = { PRIV_MAGIC, PRIV_SPAWN },
+			     .spawn = { .role = PRIV_ROLE_PASST,
+					.argc = 3,
+					.fd_count = 1,
+					.slot = 7,
+					.id = VM_ID,
+					.targets = { 1 } } };
+
+	memcpy(m.args, "-c", 3);
+	(void)snprintf(m.args + 3, sizeof(m.args) - 3, "%s", script);
+	m.spawn.arg_bytes = (uint32_t)(3 + strlen(script) + 1);
+	return m;
+}
+
+static int spawn(struct box *b, const struct message *m, const int *fds,
+		 size_t n, int *ret_fd)
+{
+	return handle(b, m, offsetof(struct message, args) + m->spawn.arg_bytes,
+		      fds, n, ret_fd);
+}
+
+#define REFUSED(change)                                               \
+	do {                                                          \
+		struct message m = right_spawn("exit 0");             \
+		change;                                               \
+		assert_int_equal(spawn(b, &m, fds, 2, &fd), -EPROTO); \
+		assert_int_equal(fd, -1);                             \
+	} while (0)
+
+static void test_spawn_every_bad_field_is_refused(void **state)
+{
+	struct box *b = *state;
+	int out[2], fd;
+
+	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+	int fds[] = { b->run_dir, out[1] };
+
+	REFUSED(m.spawn.role = PRIV_ROLE_COUNT);
+	REFUSED(m.spawn.role = UINT32_MAX);
+	REFUSED(m.spawn.role = PRIV_ROLE_SWEEP); /* has no id */
+	REFUSED(m.spawn.id[0] = '/');
+	REFUSED(m.spawn.id[25] = '\0');
+	REFUSED(m.spawn.id[31] = 'x');
+	REFUSED(memcpy(m.spawn.id, "../../../../../etc/passwdx", 26));
+	REFUSED(m.spawn.slot = 0);
+	REFUSED(m.spawn.slot = PRIV_SLOT_LAST + 1);
+	REFUSED(m.spawn.slot = UINT32_MAX);
+	REFUSED(m.spawn.flags = 4);
+	REFUSED(m.spawn.argc = 0);
+	REFUSED(m.spawn.argc = 2); /* a string more than it says */
+	REFUSED(m.spawn.argc = 4);
+	REFUSED(m.spawn.argc = UINT32_MAX);
+	REFUSED(m.spawn.arg_bytes--); /* the last has no end */
+	REFUSED(m.spawn.fd_count = 0);
+	REFUSED(m.spawn.fd_count = 2);
+	REFUSED(m.spawn.fd_count = UINT32_MAX);
+	REFUSED(m.spawn.boot_count = 1); /* of QEMU only */
+	REFUSED(m.spawn.boot_count = UINT32_MAX);
+	REFUSED(m.spawn.targets[0] = -1);
+	REFUSED(m.spawn.targets[0] = PRIV_TARGET_MAX);
+	/* The bytes that came are not those that it says. */
+	struct message m = right_spawn("exit 0");
+
+	m.spawn.arg_bytes = PRIV_ARG_BYTES_MAX;
+	assert_int_equal(handle(b, &m, sizeof(m), fds, 2, &fd), -EPROTO);
+	m = right_spawn("exit 0");
+	assert_int_equal(spawn(b, &m, fds, 1, &fd), -EPROTO);
+	/* Another directory, and none. */
+	fds[0] = b->dir.fd;
+	assert_int_equal(spawn(b, &m, fds, 2, &fd), -EPROTO);
+	fds[0] = out[0];
+	assert_int_equal(spawn(b, &m, fds, 2, &fd), -EPROTO);
+	(void)close(out[0]);
+	(void)close(out[1]);
+	assert_true(LIST_EMPTY(&b->server.children));
+}
+
+static int ask(struct box *b, uint32_t op, const void *part, size_t size)
+{
+	struct priv_request r = { .head = { PRIV_MAGIC, op } };
+	int fd;
+
+	memcpy(&r.u, part, size);
+	return handle(b, &r, sizeof(r.head) + size, NULL, 0, &fd);
+}
+
+static void test_spawn_signal_and_reap_tell_how_it_ended(void **state)
+{
+	struct box *b = *state;
+	struct message m = right_spawn("echo $VMD_RUN; pwd; exec sleep 100");
+	struct priv_signal s = { .signal = SIGKILL };
+	struct priv_reap r = { 0 };
+	char text[512] = "", path[256];
+	int out[2], fd;
+
+	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+	const int fds[] = { b->run_dir, out[1] };
+
+	assert_int_equal(spawn(b, &m, fds, 2, &fd), 0);
+	(void)close(out[1]);
+	s.pid = r.pid = b->reply.u.spawn.pid;
+	s.start_time = r.start_time = b->reply.u.spawn.start_time;
+	assert_true(read(out[0], text, sizeof(text) - 1) > 0);
+	(void)snprintf(path, sizeof(path), "%s/" VM_ID "\n", b->dir.path);
+	assert_true(strncmp(text, path, strlen(path)) == 0);
+	assert_int_equal(ask(b, PRIV_REAP, &r, sizeof(r)), 0);
+	assert_int_equal(b->reply.u.reap.ended, 0);
+	/* Another start time: another process. */
+	s.start_time++;
+	assert_int_equal(ask(b, PRIV_SIGNAL, &s, sizeof(s)), -ESRCH);
+	s.start_time--;
+	s.signal = SIGUSR1;
+	assert_int_equal(ask(b, PRIV_SIGNAL, &s, sizeof(s)), -EPROTO);
+	s.signal = SIGKILL;
+	assert_int_equal(ask(b, PRIV_SIGNAL, &s, sizeof(s)), 0);
+	/* Reaped by the loop; who asks later is told all the same. */
+	UNTIL(20000, b->server.ended_count == 1, loop_run_once(b->loop, 10));
+	assert_int_equal(ask(b, PRIV_SIGNAL, &s, sizeof(s)), -ESRCH);
+	assert_int_equal(ask(b, PRIV_REAP, &r, sizeof(r)), 0);
+	assert_int_equal(b->reply.u.reap.known, 1);
+	assert_int_equal(b->reply.u.reap.signal, SIGKILL);
+	assert_true(LIST_EMPTY(&b->server.children));
+	/* Once. */
+	assert_int_equal(ask(b, PRIV_REAP, &r, sizeof(r)), 0);
+	assert_int_equal(b->reply.u.reap.ended, 1);
+	assert_int_equal(b->reply.u.reap.known, 0);
+	(void)close(fd);
+	(void)close(out[0]);
+}
+
+static void
+test_signal_of_a_process_that_is_none_of_ours_is_refused(void **state)
+{
+	struct box *b = *state;
+	struct priv_signal s = { .pid = getpid(), .signal = SIGKILL };
+
+	assert_int_equal(process_start_time(getpid(), &s.start_time), 0);
+	assert_int_equal(ask(b, PRIV_SIGNAL, &s, sizeof(s)), -EPERM);
+	s.pid = 1;
+	assert_int_equal(ask(b, PRIV_SIGNAL, &s, sizeof(s)), -EPROTO);
+	s.pid = -1;
+	assert_int_equal(ask(b, PRIV_SIGNAL, &s, sizeof(s)), -EPROTO);
+	s.pid = getpid();
+	s.group = 2;
+	assert_int_equal(ask(b, PRIV_SIGNAL, &s, sizeof(s)), -EPROTO);
+}
+
+static void test_other_operations_refuse_bad_fields(void **state)
+{
+	struct box *b = *state;
+	struct priv_hello hello = { .version = "2" };
+	struct priv_task_end task = { .id = "../" };
+	struct priv_port port = { .port = 0 };
+
+	assert_int_equal(ask(b, PRIV_HELLO, &hello, sizeof(hello)), -EPROTO);
+	hello = b->server.hello;
+	hello.run_ino++;
+	assert_int_equal(ask(b, PRIV_HELLO, &hello, sizeof(hello)), -EXDEV);
+	assert_int_equal(ask(b, PRIV_TASK_END, &task, sizeof(task)), -EPROTO);
+	assert_int_equal(ask(b, PRIV_PORT_BIND, &port, sizeof(port)), -EPROTO);
+	port = (struct priv_port){ .port = 1, .ipv6 = 2 };
+	assert_int_equal(ask(b, PRIV_PORT_BIND, &port, sizeof(port)), -EPROTO);
+	port = (struct priv_port){ .port = 1, .udp = 2 };
+	assert_int_equal(ask(b, PRIV_PORT_BIND, &port, sizeof(port)), -EPROTO);
+	/* It was given none to make. */
+	assert_int_equal(ask(b, PRIV_API_SOCKET, &port, 0), -ENOTSUP);
+	/* Another vmd needs it. */
+	b->server.client_count = 2;
+	assert_int_equal(ask(b, PRIV_QUIT, &port, 0), -EBUSY);
+	assert_false(b->server.quit);
+}
+
+static void test_recv_too_many_descriptors_are_closed(void **state)
+{
+	int pair[2], fds[1], many[] = { 0, 1, 2 };
+	size_t n = 1;
+	char data[8];
+
+	(void)state;
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(priv_send(pair[0], "x", 1, many, 3), 0);
+	assert_int_equal(priv_recv(pair[1], data, sizeof(data), fds, &n),
+			 -EMSGSIZE);
+	assert_int_equal(n, 0);
+	/* A message that is too long, with one. */
+	n = 1;
+	assert_int_equal(priv_send(pair[0], "123456789", 9, many, 1), 0);
+	assert_int_equal(priv_recv(pair[1], data, sizeof(data), fds, &n),
+			 -EMSGSIZE);
+	assert_int_equal(n, 0);
+	(void)close(pair[0]);
+	(void)close(pair[1]);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_handle_every_operation_of_another_length_is_refused),
+		TEST(test_handle_descriptors_where_none_belong_are_refused),
+		TEST(test_spawn_every_bad_field_is_refused),
+		TEST(test_spawn_signal_and_reap_tell_how_it_ended),
+		TEST(test_signal_of_a_process_that_is_none_of_ours_is_refused),
+		TEST(test_other_operations_refuse_bad_fields),
+		cmocka_unit_test(test_recv_too_many_descriptors_are_closed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
