@@ -17,8 +17,8 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/parse.h"
-#include "base/port_bind.h"
 #include "base/process.h"
+#include "vmd/privops.h"
 #include "vmd/vm.h"
 #include "vmd/vm_ports.h"
 
@@ -195,7 +195,7 @@ int admit_ports(const struct vm *vm, struct err *e)
 		int rc;
 
 		port_spec_read(port, &spec);
-		rc = port_bind(&spec, &fd, e);
+		rc = privops_port_bind(&spec, &fd, e);
 		if (rc < 0)
 			return rc;
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmd/privops.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -316,23 +317,26 @@ int privops_vm_dir_rename(int parent_fd, const char *name, int to_fd,
 	return renameat(parent_fd, name, to_fd, to_name) < 0 ? -errno : 0;
 }
 
-int privops_port_bind(const struct sockaddr *address, bool udp, int *ret_fd,
-		      struct err *e)
+int privops_port_bind(const struct port_spec *spec, int *ret_fd, struct err *e)
 {
-	const struct sockaddr_in *a4 = (const void *)address;
-	const struct sockaddr_in6 *a6 = (const void *)address;
-	bool ipv6 = address->sa_family == AF_INET6;
 	struct priv_request r = { .head.op = PRIV_PORT_BIND,
-				  .u.port = { .ipv6 = ipv6, .udp = udp } };
+				  .u.port = { .port = spec->host_port,
+					      .udp = spec->udp } };
 	struct priv_reply reply;
+	struct err first = ERR_INIT;
+	int rc = port_bind(spec, ret_fd, &first);
 
-	r.u.port.port = ntohs(ipv6 ? a6->sin6_port : a4->sin_port);
-	if (ipv6)
-		memcpy(r.u.port.address, &a6->sin6_addr, 16);
-	else
-		memcpy(r.u.port.address, &a4->sin_addr, 4);
-	return priv_client_call(&client, &r, sizeof(r.u.port), NULL, 0, NULL, 0,
-				&reply, ret_fd, e);
+	r.u.port.ipv6 = strchr(spec->host_address, ':') != NULL;
+	if (rc < 0 && (!client.remote || first.kind != ERR_PERMISSION ||
+		       inet_pton(r.u.port.ipv6 ? AF_INET6 : AF_INET,
+				 spec->host_address, r.u.port.address) != 1)) {
+		if (e)
+			*e = first;
+		return rc;
+	}
+	return rc == 0 ? 0
+		       : priv_client_call(&client, &r, sizeof(r.u.port), NULL,
+					  0, NULL, 0, &reply, ret_fd, e);
 }
 
 int privops_api_socket(int *ret_fd, struct err *e)

@@ -12,13 +12,13 @@
 #ifndef VMD_PRIVOPS_H
 #define VMD_PRIVOPS_H
 
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "base/port_bind.h"
 #include "base/process.h"
 #include "vmd/engine.h"
 #include "vmd/priv/proto.h"
@@ -91,9 +91,8 @@ int privops_process_end(pid_t pid, uint64_t start_time);
 void privops_strays_end(bool (*known)(void *ctx, const char *vm_id, pid_t pid),
 			void *ctx);
 
-/* A bound socket, also below 1024: 0, or -errno of the bind. */
-int privops_port_bind(const struct sockaddr *address, bool udp, int *ret_fd,
-		      struct err *e);
+/* As port_bind(), also below 1024. */
+int privops_port_bind(const struct port_spec *spec, int *ret_fd, struct err *e);
 /* The API's listening socket, as vmd-priv was told where it belongs. */
 int privops_api_socket(int *ret_fd, struct err *e);
 

@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "vmd/privops.h"
 #include "vmd/vm_ports_internal.h"
 
 enum {
@@ -57,7 +58,7 @@ static int bind_port(struct port *p, struct err *e)
 {
 	struct loop *loop = p->all->vm->daemon->loop;
 	AUTO(fd) int fd = -1;
-	int rc = port_bind(&p->spec, &fd, e);
+	int rc = privops_port_bind(&p->spec, &fd, e);
 
 	if (rc < 0)
 		return rc;

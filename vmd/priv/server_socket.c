@@ -8,41 +8,21 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/port_bind.h"
 #include "base/sock.h"
 #include "vmd/priv/server_internal.h"
 
 int priv_do_port_bind(struct priv_call *c, struct err *e)
 {
 	const struct priv_port *r = &c->request.u.port;
-	struct sockaddr_in a4 = { .sin_family = AF_INET,
-				  .sin_port = htons(r->port) };
-	struct sockaddr_in6 a6 = { .sin6_family = AF_INET6,
-				   .sin6_port = htons(r->port) };
-	const struct sockaddr *a =
-		r->ipv6 ? (struct sockaddr *)&a6 : (struct sockaddr *)&a4;
-	AUTO(fd) int fd = -1;
-	int on = 1;
+	struct port_spec spec = { .host_port = r->port, .udp = r->udp };
 
-	if (r->ipv6 > 1 || r->udp > 1 || !r->port)
+	if (r->ipv6 > 1 || r->udp > 1 || !r->port ||
+	    !inet_ntop(r->ipv6 ? AF_INET6 : AF_INET, r->address,
+		       spec.host_address, sizeof(spec.host_address)))
 		return err_set(e, ERR_PROTOCOL, "bad_request", EPROTO,
 			       "vmd-priv refuses a port");
-	memcpy(&a4.sin_addr, r->address, sizeof(a4.sin_addr));
-	memcpy(&a6.sin6_addr, r->address, sizeof(a6.sin6_addr));
-	fd = socket(a->sa_family,
-		    (r->udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC |
-			    SOCK_NONBLOCK,
-		    0);
-	if (fd < 0)
-		return err_sys(e, errno, "making a socket");
-	if (!r->udp)
-		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (r->ipv6)
-		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on,
-				 sizeof(on));
-	if (bind(fd, a, r->ipv6 ? sizeof(a6) : sizeof(a4)) < 0)
-		return err_sys(e, errno, "port %u", r->port);
-	*c->ret_fd = take_fd(&fd);
-	return 0;
+	return port_bind(&spec, c->ret_fd, e);
 }
 
 int priv_do_api_socket(struct priv_call *c, struct err *e)

@@ -1,0 +1,110 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# vmd in two processes: who is who, and what survives the death of which.
+
+bats_require_minimum_version 1.5.0
+load helpers
+
+setup() {
+	[ "$(id -u)" = 0 ] || skip "a normal user's daemon is one process"
+}
+
+teardown() { vms_remove_all; }
+
+# The vmd-priv of this suite's daemon.
+priv_pid() { pgrep -f "vmd-priv --state-dir $VMD_STATE --run-dir $VMD_E2E/run "; }
+no_priv() { ! priv_pid; }
+
+@test "the daemon is an ordinary user without capabilities, VMs are others" {
+	status=/proc/$(daemon_pid)/status
+	uid=$(awk '/^Uid/ {print $2 $3 $4 $5}' "$status")
+	own=$(awk '/^Uid/ {print $2}' "$status")
+	[ "$uid" = "$own$own$own$own" ]
+	[ "$own" != 0 ]
+	[ "$(grep -c '^Cap.*:.0000000000000000$' "$status")" = 5 ]
+	grep '^NoNewPrivs:.1$' "$status"
+	if getent passwd vmd; then
+		[ "$own" = "$(id -u vmd)" ]
+	fi
+	status=/proc/$(priv_pid)/status
+	grep '^Uid:.0' "$status"
+	grep '^Seccomp:.2$' "$status"
+	# Not all that root has.
+	[ "$(awk '/^CapEff/ {print $2}' "$status")" != \
+		"$(awk '/^CapEff/ {print $2}' /proc/$$/status)" ]
+	[ "$(awk '/^CapEff/ {print $2}' "$status")" = \
+		"$(awk '/^CapBnd/ {print $2}' "$status")" ]
+
+	vmctl run -d --name w1 tiny
+	vmctl run -d --name w2 tiny
+	users=$(for pid in $(vmctl inspect w1 w2 | jq -r '.. | .pids? // empty | .[]'); do
+		awk '/^Uid/ {print $2}' "/proc/$pid/status"
+	done | sort -u)
+	[ "$(wc -l <<<"$users")" = 2 ]
+	! grep -qx -e 0 -e "$own" <<<"$users"
+}
+
+@test "kill -9 of vmd-priv: VMs and reads go on, starts say what to do" {
+	vmctl run -d --name p1 tiny
+	vmctl wait p1 --for ready --timeout $BOOT_S
+	kill -9 "$(priv_pid)"
+	wait_until 20 no_priv
+	[ "$(vmctl exec p1 -- echo goes-on)" = goes-on ]
+	vm_state_is p1 ready
+	vmctl create --name p2 tiny || :
+	run vmctl start p2
+	[ "$status" != 0 ]
+	# The daemon is still there, and the VM.
+	[ "$(vmctl exec p1 -- echo goes-on)" = goes-on ]
+	grep -q 'vmd-priv was killed by signal 9' "$VMD_E2E/vmd.log"
+	grep -q priv_gone "$VMD_E2E/vmd.log"
+	# As the message says.
+	daemon_stop
+	daemon_start
+	vmctl wait p1 --for ready --timeout 60
+	vmctl rm --force p1
+	vmctl run tiny -- true
+}
+
+@test "kill -9 of both: the next pair takes the VMs over" {
+	vmctl run -d --name b1 tiny
+	vmctl wait b1 --for ready --timeout $BOOT_S
+	boot=$(vmctl exec b1 -- cat /proc/sys/kernel/random/boot_id)
+	kill -9 "$(priv_pid)"
+	daemon_kill
+	daemon_start
+	vmctl wait b1 --for ready --timeout 60
+	[ "$(vmctl exec b1 -- cat /proc/sys/kernel/random/boot_id)" = "$boot" ]
+	# Of a process that an earlier vmd-priv started: ended by pid and time.
+	vmctl rm --force b1
+	no_leftovers
+}
+
+@test "kill -9 of the daemon: the next one joins the vmd-priv that runs" {
+	before=$(priv_pid)
+	daemon_kill
+	daemon_start
+	[ "$(priv_pid)" = "$before" ]
+	vmctl run tiny -- true
+	# One that ends takes it along.
+	daemon_stop
+	wait_until 20 no_priv
+	daemon_start
+}
+
+@test "a state directory that was root's is handed over" {
+	dir=$(mktemp -d /tmp/vmd-own-XXXXXX)
+	mkdir -p "$dir/state/vms" "$dir/state/images/blobs/sha256"
+	echo kept >"$dir/state/images/blobs/sha256/x"
+	ln -s /etc/passwd "$dir/state/link"
+	vmd --state-dir "$dir/state" --run-dir "$dir/run" >"$dir/log" 2>&1 3>&- &
+	pid=$!
+	wait_until 20 env VMD_SOCKET="$dir/run/vmd.sock" vmctl version || { cat "$dir/log"; false; }
+	own=$(awk '/^Uid/ {print $2}' "/proc/$pid/status")
+	[ -z "$(find "$dir/state" ! -uid "$own")" ]
+	[ "$(stat -c %u /etc/passwd)" = 0 ]
+	[ "$(stat -c %u "$dir/run")" = 0 ]
+	kill "$pid"
+	wait_until 20 not_alive "$pid"
+	rm -rf "$dir"
+}
