@@ -47,7 +47,7 @@ static bool patience_left(struct api_patience *p)
 
 bool api_patience_wait(struct api_patience *p, unsigned ms)
 {
-	const struct timespec step = { .tv_nsec = 50 * 1000000 };
+	const struct timespec step = { .tv_nsec = 50000000 };
 	uint64_t end = clock_mono_ms() + ms;
 
 	while (patience_left(p)) {

@@ -20,6 +20,10 @@
 	"\"status\":500,\"kind\":\"internal\",\"code\":\"no_memory\"," \
 	"\"detail\":\"the daemon is out of memory\",\"retryable\":true}"
 
+enum {
+	ETAG_BYTES = 8 /* of the digest */
+};
+
 static const char *reason(unsigned status)
 {
 	static const struct {
@@ -198,10 +202,11 @@ static void put_etag(struct request *r, const json_t *body, const char *text)
 		sha256_update(&sha, strlen(text), (const uint8_t *)text);
 		sha256_digest(&sha, sizeof(digest), digest);
 		r->etag[0] = '"';
-		for (size_t i = 0; i < 8; i++)
+		for (size_t i = 0; i < ETAG_BYTES; i++)
 			(void)snprintf(r->etag + 1 + 2 * i, 3, "%02x",
 				       digest[i]);
-		(void)strcat(r->etag, "\"");
+		r->etag[1 + 2 * ETAG_BYTES] = '"';
+		r->etag[2 + 2 * ETAG_BYTES] = '\0';
 	}
 	request_answer_header(r, "ETag", r->etag);
 }

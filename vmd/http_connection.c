@@ -235,7 +235,8 @@ static int fill_stream(struct http_connection *c)
 		return -1; /* no end of chunks: the client sees that */
 	if (c->chunked) {
 		(void)snprintf(size, sizeof(size), "%08x\r\n", (unsigned)n);
-		memcpy(at, size, CHUNK_HEAD);
+		for (size_t i = 0; i < head; i++) /* without its NUL */
+			at[i] = (uint8_t)size[i];
 		memcpy(at + head + (size_t)n, "\r\n", 2);
 	}
 	buf_commit(&c->out, head + (size_t)n + (c->chunked ? 2 : 0));

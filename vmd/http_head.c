@@ -143,7 +143,8 @@ static int parse_length(struct http_head *h, struct err *e)
 	const char *first = http_head_find(h, "Content-Length");
 
 	for (size_t i = 0; i < h->count; i++)
-		if (strcasecmp(h->headers[i].name, "Content-Length") == 0 &&
+		if (first && h->headers[i].value &&
+		    strcasecmp(h->headers[i].name, "Content-Length") == 0 &&
 		    strcmp(h->headers[i].value, first) != 0)
 			return malformed(e, "it has two Content-Length that "
 					    "differ");
@@ -268,7 +269,8 @@ bool http_head_has(const struct http_head *h, const char *name,
 		   const char *word)
 {
 	for (size_t i = 0; i < h->count; i++)
-		if (strcasecmp(h->headers[i].name, name) == 0 &&
+		if (h->headers[i].value &&
+		    strcasecmp(h->headers[i].name, name) == 0 &&
 		    list_has(h->headers[i].value, word))
 			return true;
 	return false;

@@ -218,71 +218,68 @@ static void test_waiters_that_leave(void **state)
 	RIG_UNTIL(r, http_connections(r->http) == 0);
 }
 
+#define GOOD "GET /v1/version HTTP/1.1\r\nHost: x\r\n\r\n"
+#define POST "POST /v1/vms HTTP/1.1\r\nHost: x\r\n"
+static const struct {
+	const char *text, *code;
+	int status;
+} malformed[] = {
+	{ "GET /v1/version HTTP/1.1\r\n\r\n", "bad_request", 400 },
+	{ "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "bad_request", 400 },
+	{ "GET / HTTP/1.1\nHost: a\n\n", "bad_request", 400 },
+	{ "GET /\r\n\r\n", "bad_request", 400 },
+	{ "GET / x HTTP/1.1\r\nHost: a\r\n\r\n", "bad_request", 400 },
+	{ "GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n", "bad_request", 400 },
+	{ "GET / HTTP/1.1\r\nHost : a\r\n\r\n", "bad_request", 400 },
+	{ "GET / HTTP/1.1\r\nHost: a\r\nX: \x01\r\n\r\n", "bad_request", 400 },
+	{ "GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", "bad_request", 400 },
+	{ "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "bad_request", 400 },
+	{ "G(T / HTTP/1.1\r\nHost: a\r\n\r\n", "bad_request", 400 },
+	{ "GET / HTTP/2.0\r\nHost: a\r\n\r\n", "http_version", 505 },
+	{ "GET / JTTP/1.1\r\nHost: a\r\n\r\n", "bad_request", 400 },
+	{ POST "Content-Length: -1\r\n\r\n{}", "bad_request", 400 },
+	{ POST "Content-Length: 2x\r\n\r\n{}", "bad_request", 400 },
+	{ POST "Content-Length: \r\n\r\n{}", "bad_request", 400 },
+	{ POST "Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+	  "bad_request", 400 },
+	{ POST "Content-Length: 2, 2\r\n\r\n{}", "bad_request", 400 },
+	{ POST "Content-Length: 99999999999999999999\r\n\r\n{}", "bad_request",
+	  400 },
+	{ POST "Content-Length: 2\r\nTransfer-Encoding: chunked"
+	       "\r\n\r\n{}",
+	  "bad_request", 400 },
+	{ POST "Transfer-Encoding: gzip\r\n\r\n{}", "transfer_encoding", 501 },
+	{ POST "Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+	  "transfer_encoding", 501 },
+	{ POST "Expect: miracles\r\n\r\n", "expectation_failed", 417 },
+	{ POST "Transfer-Encoding: chunked\r\n\r\nz\r\n", "bad_request", 400 },
+	{ POST "Transfer-Encoding: chunked\r\n\r\n1\r\n{}", "bad_request",
+	  400 },
+	{ POST "Transfer-Encoding: chunked\r\n\r\n"
+	       "ffffffffffffffff\r\n{}",
+	  "bad_request", 400 },
+	{ POST "Transfer-Encoding: chunked\r\n\r\n0\r\nx\n", "bad_request",
+	  400 },
+};
+
 /*
  * What is no HTTP gets one answer, with a problem, and the connection ends; also
  * when the request before it was a good one.
  */
 static void test_malformed_is_answered_once(void **state)
 {
-#define GOOD "GET /v1/version HTTP/1.1\r\nHost: x\r\n\r\n"
-#define POST "POST /v1/vms HTTP/1.1\r\nHost: x\r\n"
-	static const struct {
-		const char *text, *code;
-		int status;
-	} cases[] = {
-		{ "GET /v1/version HTTP/1.1\r\n\r\n", "bad_request", 400 },
-		{ "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "bad_request",
-		  400 },
-		{ "GET / HTTP/1.1\nHost: a\n\n", "bad_request", 400 },
-		{ "GET /\r\n\r\n", "bad_request", 400 },
-		{ "GET / x HTTP/1.1\r\nHost: a\r\n\r\n", "bad_request", 400 },
-		{ "GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n", "bad_request",
-		  400 },
-		{ "GET / HTTP/1.1\r\nHost : a\r\n\r\n", "bad_request", 400 },
-		{ "GET / HTTP/1.1\r\nHost: a\r\nX: \x01\r\n\r\n", "bad_request",
-		  400 },
-		{ "GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", "bad_request", 400 },
-		{ "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "bad_request", 400 },
-		{ "G(T / HTTP/1.1\r\nHost: a\r\n\r\n", "bad_request", 400 },
-		{ "GET / HTTP/2.0\r\nHost: a\r\n\r\n", "http_version", 505 },
-		{ "GET / JTTP/1.1\r\nHost: a\r\n\r\n", "bad_request", 400 },
-		{ POST "Content-Length: -1\r\n\r\n{}", "bad_request", 400 },
-		{ POST "Content-Length: 2x\r\n\r\n{}", "bad_request", 400 },
-		{ POST "Content-Length: \r\n\r\n{}", "bad_request", 400 },
-		{ POST "Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
-		  "bad_request", 400 },
-		{ POST "Content-Length: 2, 2\r\n\r\n{}", "bad_request", 400 },
-		{ POST "Content-Length: 99999999999999999999\r\n\r\n{}",
-		  "bad_request", 400 },
-		{ POST "Content-Length: 2\r\nTransfer-Encoding: chunked"
-		       "\r\n\r\n{}",
-		  "bad_request", 400 },
-		{ POST "Transfer-Encoding: gzip\r\n\r\n{}", "transfer_encoding",
-		  501 },
-		{ POST "Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
-		  "transfer_encoding", 501 },
-		{ POST "Expect: miracles\r\n\r\n", "expectation_failed", 417 },
-		{ POST "Transfer-Encoding: chunked\r\n\r\nz\r\n", "bad_request",
-		  400 },
-		{ POST "Transfer-Encoding: chunked\r\n\r\n1\r\n{}",
-		  "bad_request", 400 },
-		{ POST "Transfer-Encoding: chunked\r\n\r\n"
-		       "ffffffffffffffff\r\n{}",
-		  "bad_request", 400 },
-		{ POST "Transfer-Encoding: chunked\r\n\r\n0\r\nx\n",
-		  "bad_request", 400 },
-	};
 	struct rig *r = *state;
 	struct answer a;
 	char text[512];
 
-	for (size_t i = 0; i < 2 * sizeof(cases) / sizeof(cases[0]); i++) {
+	for (size_t i = 0; i < 2 * sizeof(malformed) / sizeof(malformed[0]);
+	     i++) {
 		bool after = i % 2;
 		size_t k = i / 2;
 		char *head;
 
 		(void)snprintf(text, sizeof(text), "%s%s", after ? GOOD : "",
-			       cases[k].text);
+			       malformed[k].text);
 		rig_raw(r, text, strlen(text), &a);
 		if (after) {
 			assert_int_equal(a.status, 200);
@@ -292,8 +289,8 @@ static void test_malformed_is_answered_once(void **state)
 			answer_done(&a);
 			a = rig_parse(head, strlen(head));
 		}
-		if (a.status != cases[k].status ||
-		    strcmp(answer_code(&a), cases[k].code) != 0 ||
+		if (a.status != malformed[k].status ||
+		    strcmp(answer_code(&a), malformed[k].code) != 0 ||
 		    strstr(a.body, "Content-Type:"))
 			fail_msg("%s: %d %s", text, a.status,
 				 a.body ? a.body : "");
@@ -380,7 +377,7 @@ static void test_shares(void **state)
 	for (uid_t uid = 70000; uid < 70006; uid++) {
 		size_t n = 0;
 
-		while ((m = http_share_take(&s, uid, &full)))
+		while (http_share_take(&s, uid, &full))
 			n++;
 		assert_true(full);
 		assert_true(n >= before / 2 - 1 && n <= before / 2 + 1);

@@ -25,13 +25,14 @@ static const char *wrong_type(const struct api_field *f)
 static void make_body(const struct api_object *object, const char *name,
 		      const char *value, char body[static 512])
 {
-	const char *rest = object == &api_vm_create && strcmp(name, "image")
-				   ? ",\"image\":\"tiny\""
-			   : object != &api_image_create ? ""
-			   : strcmp(name, "name") == 0 ? ",\"recipe\":\"tiny\""
-			   : strcmp(name, "recipe") == 0
-				   ? ",\"name\":\"new\""
-				   : ",\"recipe\":\"tiny\",\"name\":\"new\"";
+	const char *rest =
+		object == &api_vm_create && strcmp(name, "image") != 0
+			? ",\"image\":\"tiny\""
+		: object != &api_image_create ? ""
+		: strcmp(name, "name") == 0   ? ",\"recipe\":\"tiny\""
+		: strcmp(name, "recipe") == 0
+			? ",\"name\":\"new\""
+			: ",\"recipe\":\"tiny\",\"name\":\"new\"";
 
 	(void)snprintf(body, 512, "{\"%s\":%s%s}", name, value, rest);
 }
@@ -146,36 +147,43 @@ static const char *text_of(const struct answer *a, const char *member)
 	return answer_text(a, path);
 }
 
+/* What is about the main command needs one. */
+static bool needs_command(const char *field)
+{
+	return strcmp(field, "env") == 0 || strcmp(field, "cwd") == 0 ||
+	       strcmp(field, "user") == 0;
+}
+
+static void make_create(const struct effect *row, char body[static 512])
+{
+	const char *image = ",\"image\":\"tiny\"";
+
+	if (strcmp(row->field, "image") == 0)
+		image = "";
+	else if (strcmp(row->field, "disk_bytes") == 0)
+		image = ",\"image\":\"disk\"";
+	(void)snprintf(
+		body, 512, "{\"%s\":%s%s%s}", row->field, row->value, image,
+		needs_command(row->field) ? ",\"command\":[\"work\"]" : "");
+}
+
 static void create_with(struct rig *r, const struct effect *row)
 {
-	bool disk = strcmp(row->field, "disk_bytes") == 0;
-	bool field = strcmp(row->field, "image") == 0;
-	bool cut = strcmp(row->field, "ready_timeout_seconds") == 0;
-	/* What is about the main command needs one. */
-	bool command = strcmp(row->field, "env") == 0 ||
-		       strcmp(row->field, "cwd") == 0 ||
-		       strcmp(row->field, "user") == 0;
 	char body[512], path[64];
 	struct answer a;
 
 	fake_exec[0] = fake_cmdline[0] = '\0';
-	fake_fault = cut ? FAKE_NEVER_READY : FAKE_OK;
-	(void)snprintf(body, sizeof(body), "{\"%s\":%s%s%s%s}", row->field,
-		       row->value, field ? "" : ",\"image\":",
-		       field  ? ""
-		       : disk ? "\"disk\""
-			      : "\"tiny\"",
-		       command ? ",\"command\":[\"work\"]" : "");
+	if (strcmp(row->field, "ready_timeout_seconds") == 0)
+		fake_fault = FAKE_NEVER_READY;
+	make_create(row, body);
 	rig_call(r, "POST", "/v1/vms?wait=10", "", body, &a);
 	assert_int_equal(a.status, 202);
-	if (row->member) {
-		if (strcmp(text_of(&a, row->member), row->want) != 0)
-			fail_msg("%s: %s is %s", body, row->member,
-				 text_of(&a, row->member));
-	} else {
+	if (!row->member)
 		RIG_UNTIL(r, strstr(fake_exec, row->want) ||
 				     strstr(fake_cmdline, row->want));
-	}
+	else if (strcmp(text_of(&a, row->member), row->want) != 0)
+		fail_msg("%s: %s is %s", body, row->member,
+			 text_of(&a, row->member));
 	(void)snprintf(path, sizeof(path), "/v1/vms/%s?force=true&wait=5",
 		       answer_text(&a, "vm.id"));
 	answer_done(&a);
@@ -209,8 +217,9 @@ static void test_every_field_of_a_port_has_an_effect(void **state)
 			"{\"image\":\"tiny\",\"start\":false,\"network\":{"
 			"\"ports\":[{\"host_port\":%d%s%s%s%s%s}]}}",
 			number,
-			strcmp(f->name, "guest_port") ? ",\"guest_port\":80"
-						      : "",
+			strcmp(f->name, "guest_port") != 0
+				? ",\"guest_port\":80"
+				: "",
 			row->value ? ",\"" : "", row->value ? f->name : "",
 			row->value ? "\":" : "", row->value ? row->value : "");
 		rig_call(r, "POST", "/v1/vms?wait=5", "", body, &a);
@@ -328,11 +337,11 @@ static void test_every_field_of_an_exec_has_an_effect(void **state)
 		fake_exec[0] = '\0';
 		(void)snprintf(body, sizeof(body), "{\"%s\":%s%s%s}", f->name,
 			       row->value,
-			       strcmp(f->name, "command")
+			       strcmp(f->name, "command") != 0
 				       ? ",\"command\":[\"exit\",\"0\"]"
 				       : "",
-			       strcmp(f->name, "rows") &&
-					       strcmp(f->name, "columns")
+			       strcmp(f->name, "rows") != 0 &&
+					       strcmp(f->name, "columns") != 0
 				       ? ""
 				       : ",\"tty\":true");
 		wsc_text(c, body);
