@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
-/* Who sent it, and to which address of ours. Comparable with memcmp(). */
+/* Who sent it, and to which address of ours. */
 struct datagram_peer {
 	struct sockaddr_storage address;
 	union {
@@ -23,6 +23,8 @@ struct datagram_peer {
 /* Bytes, or -errno (-EAGAIN: there is none). Does not wait. */
 ssize_t datagram_recv(int fd, void *data, size_t size,
 		      struct datagram_peer *ret_peer);
+bool datagram_same_peer(const struct datagram_peer *a,
+			const struct datagram_peer *b);
 /* Sends it or loses it. */
 void datagram_send(int fd, const struct datagram_peer *peer, const void *data,
 		   size_t len);

@@ -73,7 +73,7 @@ void forward_link_event(struct forward_link *l, const uint8_t *data,
 			size_t len);
 
 /* forward_tcp.c */
-void forward_accept(void *port, int fd);
+void forward_accept(void *ctx, int fd);
 /* forward_udp.c */
 void forward_datagrams(struct loop_source *source, uint32_t events);
 void forward_sweep(struct loop_timer *timer);

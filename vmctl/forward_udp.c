@@ -5,7 +5,6 @@
  * lost.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -79,7 +78,7 @@ static struct forward_flow *flow_of(struct forward_port *p,
 	struct forward_flow *f, *old;
 
 	LIST_FOREACH(f, &all->flows, entry)
-	if (f->link.port == p && memcmp(&f->peer, peer, sizeof(*peer)) == 0)
+	if (f->link.port == p && datagram_same_peer(&f->peer, peer))
 		return f;
 	old = all->flow_count < FORWARD_FLOWS_MAX ? NULL : oldest(all);
 	if (old)
@@ -141,8 +140,8 @@ void forward_sweep(struct loop_timer *timer)
 		loop_timer_arm(&all->sweep, SWEEP_MS);
 }
 
-void forward_flows_end(struct forward *all)
+void forward_flows_end(struct forward *f)
 {
-	while (!LIST_EMPTY(&all->flows))
-		flow_free(LIST_FIRST(&all->flows));
+	while (!LIST_EMPTY(&f->flows))
+		flow_free(LIST_FIRST(&f->flows));
 }

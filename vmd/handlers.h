@@ -13,8 +13,8 @@ handler_fn handle_vm_create, handle_vm_list, handle_vm_get, handle_vm_wait;
 /* handlers_vm_verbs.c */
 handler_fn handle_vm_delete, handle_vm_start, handle_vm_stop, handle_vm_restart;
 /* exec.c, dial.c, console.c, logs.c, files.c */
-handler_fn handle_vm_exec, handle_vm_dial, handle_vm_console, handle_vm_logs, handle_files_get,
-	handle_files_put;
+handler_fn handle_vm_exec, handle_vm_dial, handle_vm_console, handle_vm_logs,
+	handle_files_get, handle_files_put;
 /* handlers_image.c */
 handler_fn handle_image_list, handle_image_create, handle_image_get,
 	handle_image_delete;

@@ -25,7 +25,7 @@
  * the VM has no room for, and sends it again two seconds later. Passt answers
  * within a fraction of a millisecond, so more would not be faster.
  */
-#define PASST_CMDLINE \
+#define PASST_CMDLINE                                                 \
 	"vmd.net=-," PASST_GUEST_CIDR "," PASST_GATEWAY "," PASST_DNS \
 	" vmd.window=131072"
 /* Same for every VM: each has a network of its own. */

@@ -8,7 +8,6 @@
  * while; when there are too many, the one that was unused for the longest.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -86,7 +85,7 @@ static struct port_flow *flow_of(struct port *p,
 	struct port_flow *f;
 
 	TAILQ_FOREACH_REVERSE(f, &all->flows, flow_list, link)
-	if (f->port == p && memcmp(&f->peer, peer, sizeof(*peer)) == 0)
+	if (f->port == p && datagram_same_peer(&f->peer, peer))
 		return f;
 	if (!agent_session_ready(vm->session))
 		return NULL;

@@ -9,8 +9,8 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "vmd/vm_ports.h"
 #include "base/lookup.h"
+#include "vmd/vm_ports.h"
 
 struct vm *vm_new(struct daemon *d, struct err *e)
 {

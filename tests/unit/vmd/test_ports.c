@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -31,6 +32,11 @@ static char *publish(struct rig *r, uint16_t port, int service,
 		fail_msg("%s", a.body);
 	answer_done(&a);
 	return id;
+}
+
+static void serve(struct rig *r, uint16_t port, int service, const char *more)
+{
+	free(publish(r, port, service, more));
 }
 
 static int dial(const char *address, uint16_t port, int type)
@@ -98,7 +104,7 @@ static void test_service_speaks_first(void **state)
 {
 	struct rig *r = *state;
 	uint16_t port = rig_free_port();
-	AUTO(free) char *id = publish(r, port, FAKE_GREETS, "");
+	serve(r, port, FAKE_GREETS, "");
 	AUTO(fd) int fd = client(port);
 
 	expect(r, fd, "220 ready\r\n");
@@ -118,7 +124,7 @@ static void test_half_close_carries_some_mib(void **state)
 	static uint8_t out[TOTAL], in[TOTAL + 1];
 	struct rig *r = *state;
 	uint16_t port = rig_free_port();
-	AUTO(free) char *id = publish(r, port, FAKE_ECHO, "");
+	serve(r, port, FAKE_ECHO, "");
 	AUTO(fd) int fd = client(port);
 	size_t sent = 0, got = 0;
 
@@ -166,7 +172,7 @@ static void test_reset_of_the_client_ends_it_in_the_guest(void **state)
 	const struct linger now = { .l_onoff = 1, .l_linger = 0 };
 	struct rig *r = *state;
 	uint16_t port = rig_free_port();
-	AUTO(free) char *id = publish(r, port, FAKE_HOLDS, "");
+	serve(r, port, FAKE_HOLDS, "");
 	AUTO(fd) int fd = client(port);
 	static uint8_t zeros[1 << 20];
 
@@ -186,7 +192,7 @@ static void test_end_that_cannot_be_passed_on_costs_nothing(void **state)
 {
 	struct rig *r = *state;
 	uint16_t port = rig_free_port();
-	AUTO(free) char *id = publish(r, port, FAKE_ENDS, "");
+	serve(r, port, FAKE_ENDS, "");
 	AUTO(fd) int fd = client(port);
 	static const uint8_t zeros[4096];
 	size_t left = WIRE_DIAL_WINDOW + sizeof(zeros);
@@ -212,7 +218,7 @@ static void test_many_connections_at_once(void **state)
 	};
 	struct rig *r = *state;
 	uint16_t port = rig_free_port();
-	AUTO(free) char *id = publish(r, port, FAKE_ECHO, "");
+	serve(r, port, FAKE_ECHO, "");
 	size_t before = rig_open_fds();
 	int fds[COUNT];
 	char text[16];
@@ -249,7 +255,7 @@ static void test_too_many_connections_wait(void **state)
 	};
 	struct rig *r = *state;
 	uint16_t port = rig_free_port();
-	AUTO(free) char *id = publish(r, port, FAKE_GREETS, "");
+	serve(r, port, FAKE_GREETS, "");
 	int fds[COUNT];
 
 	for (int i = 0; i < COUNT; i++)
@@ -333,8 +339,7 @@ static void test_udp_flows_are_bounded(void **state)
 {
 	struct rig *r = *state;
 	uint16_t port = rig_free_port();
-	AUTO(free)
-	char *id = publish(r, port, FAKE_ECHO, ",\"protocol\":\"udp\"");
+	serve(r, port, FAKE_ECHO, ",\"protocol\":\"udp\"");
 	int fds[PORT_FLOWS_MAX + 30];
 	char byte;
 
@@ -356,7 +361,7 @@ static void test_guest_that_breaks_the_rules(void **state)
 {
 	struct rig *r = *state;
 	uint16_t port = rig_free_port();
-	AUTO(free) char *id = publish(r, port, FAKE_CHEATS, "");
+	serve(r, port, FAKE_CHEATS, "");
 	AUTO(fd) int fd = client(port);
 
 	expect_reset(r, fd);
@@ -369,7 +374,7 @@ static void test_client_that_does_not_read(void **state)
 {
 	struct rig *r = *state;
 	uint16_t port = rig_free_port();
-	AUTO(free) char *id = publish(r, port, FAKE_FLOOD, "");
+	serve(r, port, FAKE_FLOOD, "");
 	AUTO(fd) int lazy = client(port);
 	AUTO(fd) int busy = client(port);
 	static uint8_t in[1 << 20];
@@ -401,7 +406,7 @@ static void test_new_daemon_listens_again(void **state)
 {
 	struct rig *r = *state;
 	uint16_t port = rig_free_port();
-	AUTO(free) char *id = publish(r, port, FAKE_GREETS, "");
+	serve(r, port, FAKE_GREETS, "");
 	AUTO(fd) int before = client(port);
 	AUTO(fd) int after = -1;
 
@@ -440,7 +445,7 @@ static void test_port_is_free_when_the_vm_has_stopped(void **state)
 {
 	struct rig *r = *state;
 	uint16_t port = rig_free_port();
-	AUTO(free) char *id = publish(r, port, FAKE_GREETS, "");
+	serve(r, port, FAKE_GREETS, "");
 	struct port_spec spec = { .host_address = "127.0.0.1",
 				  .host_port = port };
 	AUTO(fd) int fd = client(port);
