@@ -338,6 +338,14 @@ bool net_setup(const struct wire_net *n, uint32_t window, struct failure *f);
 /* IFACE,ADDR/PREFIX,GATEWAY,DNS[,MTU] */
 bool net_parse(const char *text, struct wire_net *ret);
 
+/* ---- hostname.c ------------------------------------------------------------ */
+/* The VM's name, unless a person has given the guest another. */
+void hostname_set(const char *given);
+/* Its part in the directory etc: hostname and hosts. ret_name: the guest's name.
+ * may_cover: what cannot be replaced gets a file mounted over it. */
+void hostname_files(const char *etc, const char *given, bool ipv6,
+		    bool may_cover, char ret_name[static 65]);
+
 /* ---- init.c, mounts.c: the boot ------------------------------------------ */
 struct boot {
 	char root[64], rootfs[16], net[256], hostname[65], agent[16];

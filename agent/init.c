@@ -212,9 +212,8 @@ void boot_machine(struct boot *ret)
 		if (ret->root[0])
 			mount_root(ret);
 	}
-	if (ret->hostname[0] &&
-	    sethostname(ret->hostname, strlen(ret->hostname)) < 0)
-		say("cannot set the hostname: %s", strerror(errno));
+	if (ret->hostname[0])
+		hostname_set(ret->hostname);
 	net_loopback();
 	if (ret->net[0])
 		set_up_net(ret->net, ret->window);
