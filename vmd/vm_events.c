@@ -70,6 +70,25 @@ static void record_exit(struct vm *vm, int status, int signal)
 		vm_destroy(vm, NULL);
 }
 
+/* The start is over when its command runs, or cannot: whoever asked for a VM with
+ * a command learns why from the operation, also when the VM goes with it. */
+static void finish_start(struct vm *vm, const struct err *why)
+{
+	vm->starting = false;
+	if (!vm->ending)
+		vm_finish(vm, why);
+}
+
+static void command_failed(struct vm *vm, const struct err *e)
+{
+	bool found = strcmp(e->code, WIRE_CODE_NOT_EXEC) == 0 ||
+		     strcmp(e->code, API_CODE_ARGUMENT_LIST_TOO_LONG) == 0;
+
+	vm->row.error = *e;
+	finish_start(vm, e);
+	record_exit(vm, found ? 126 : 127, 0);
+}
+
 static void command_done(void *ctx, uint32_t status, uint32_t signal,
 			 const struct err *e)
 {
@@ -79,10 +98,9 @@ static void command_done(void *ctx, uint32_t status, uint32_t signal,
 	(void)signal;
 	/* It runs; or the session ended under it, and the next one will tell. */
 	if (!e || !agent_session_ready(vm->session))
-		return;
-	vm->row.error = *e;
-	record_exit(vm, strcmp(e->code, WIRE_CODE_NOT_EXEC) == 0 ? 126 : 127,
-		    0);
+		finish_start(vm, NULL);
+	else
+		command_failed(vm, e);
 }
 
 static const struct agent_stream_ops command_ops = { .done = command_done };
@@ -108,8 +126,7 @@ static void run_command(struct vm *vm)
 	}
 	if (rc < 0) {
 		log_vm(LOG_LEVEL_ERROR, vm->row.id, "main command: %s", e.msg);
-		vm->row.error = e;
-		record_exit(vm, 127, 0);
+		command_failed(vm, &e);
 	}
 }
 
@@ -125,15 +142,15 @@ static void on_ready(void *ctx, const struct agent_info *info)
 		return;
 	if (!vm->row.ready_ms)
 		vm->row.ready_ms = clock_wall_ms();
-	vm->starting = false;
 	vm_set_state(vm, API_VM_READY, "%s", "");
 	(void)agent_session_set_time(vm->session,
 				     clock_wall_ms() * INT64_C(1000000),
 				     &time_ops, vm, NULL);
 	vm_ports_ready(vm);
-	vm_finish(vm, NULL);
 	if (vm_wants_command(vm) && !vm->row.command_started)
 		run_command(vm);
+	else
+		finish_start(vm, NULL);
 }
 
 static void on_detached(void *ctx, uint32_t tag, bool running, uint32_t status,
