@@ -17,7 +17,8 @@
 
 enum {
 	API_WS_MESSAGE_MAX = 1 << 20, /* one message of the server */
-	API_WS_QUEUE_MAX = 1 << 20, /* our messages that wait for the socket */
+	/* Our messages that wait for the socket: the longest command fits. */
+	API_WS_QUEUE_MAX = 5 << 20,
 	API_WS_KEY_LEN = 24,
 	API_WS_ACCEPT_LEN = 28,
 };

@@ -16,6 +16,7 @@
 
 #include "api/names.h"
 #include "api/problem.h"
+#include "api/schema.h"
 #include "api/ws.h"
 #include "base/cleanup.h"
 #include "base/json.h"
@@ -362,6 +363,14 @@ int session_run(struct ctx *ctx, const struct session_spec *spec,
 		text = json_to_text(spec->request);
 		if (!text)
 			return err_sys(e, ENOMEM, "request");
+		if (strlen(text) > API_COMMAND_TEXT_MAX)
+			return err_set(
+				e, ERR_INVALID, API_CODE_ARGUMENT_LIST_TOO_LONG,
+				E2BIG,
+				"the command has %zu bytes as JSON, at "
+				"most %d are taken: pass data on standard "
+				"input or in a file",
+				strlen(text), API_COMMAND_TEXT_MAX);
 	}
 	session_signals_block();
 	signal_set(&set);
