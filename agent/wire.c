@@ -246,7 +246,9 @@ static struct wire_list read_list(struct wire_cursor *c)
 		if (!is_text(wire_read_str(c)))
 			c->bad = true;
 	list.len = (size_t)(c->at - list.at);
-	return c->bad ? (struct wire_list){ .at = c->at } : list;
+	if (c->bad)
+		list = (struct wire_list){ .at = c->at };
+	return list;
 }
 
 size_t wire_exec_len(const struct wire_exec *m)
