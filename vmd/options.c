@@ -144,9 +144,77 @@ static int take_format(struct options *o, const char *name, struct err *e)
 		       name);
 }
 
+static int take_number(struct options *o, int c, struct err *e)
+{
+	uint64_t n = 0;
+	int rc;
+
+	if (c == 'm') {
+		rc = parse_u64(optarg, 1, 10000, "--max-starts", &n, e);
+		o->starts_max = (unsigned)n;
+	} else if (c == 'U') {
+		rc = parse_u64(optarg, 0, INT32_MAX, "--uid-first", &n, e);
+		o->uid_first = (uint32_t)n;
+	} else {
+		rc = parse_u64(optarg, 0, INT32_MAX, "--ready-fd", &n, e);
+		o->ready_fd = (int)n;
+	}
+	return rc;
+}
+
+/* One option: 0, 1 (nothing else is to be done), or an error. */
+static int take(struct options *o, enum options_program program, int c,
+		const char *arg, struct err *e)
+{
+	switch (c) {
+	case 's':
+		return set(&o->state_dir, optarg, e);
+	case 'r':
+		return set(&o->run_dir, optarg, e);
+	case 'S':
+		return set(&o->socket_path, optarg, e);
+	case 'u':
+		return set_text(&o->user, optarg, e);
+	case 'f':
+		return take_format(o, optarg, e);
+	case 'm':
+	case 'U':
+	case 'R':
+		return take_number(o, c, e);
+	case 'y':
+		o->system = true;
+		return 0;
+	case 'J':
+		o->no_jail = true;
+		return 0;
+	case 'F':
+		return 0;
+	case 'l':
+		return log_level_from_name(optarg, &o->log_level)
+			       ? 0
+			       : err_set(e, ERR_INVALID, "bad_option", 0,
+					 "--log-level must be error, warn, "
+					 "info or debug, not '%s'",
+					 optarg);
+	case 'v':
+		(void)fputs("vmd " VMD_VERSION "\n", stdout);
+		return 1;
+	case 'h':
+		(void)fputs(program == OPTIONS_VMD ? help_vmd : help_priv,
+			    stdout);
+		return 1;
+	default:
+		return err_set(e, ERR_INVALID, "bad_option", 0,
+			       "unknown option or missing value at '%s': "
+			       "see vmd --help",
+			       arg);
+	}
+}
+
 int options_parse(struct options *o, enum options_program program, int argc,
 		  char **argv, struct err *e)
 {
+	bool is_vmd = program == OPTIONS_VMD;
 	const struct option table[] = {
 		{ "state-dir", required_argument, NULL, 's' },
 		{ "run-dir", required_argument, NULL, 'r' },
@@ -156,17 +224,15 @@ int options_parse(struct options *o, enum options_program program, int argc,
 		{ "uid-first", required_argument, NULL, 'U' },
 		{ "log-level", required_argument, NULL, 'l' },
 		{ "log-format", required_argument, NULL, 'f' },
-		{ program == OPTIONS_VMD ? "system" : "ready-fd",
-		  program == OPTIONS_VMD ? no_argument : required_argument,
-		  NULL, program == OPTIONS_VMD ? 'y' : 'R' },
+		{ is_vmd ? "system" : "ready-fd",
+		  is_vmd ? no_argument : required_argument, NULL,
+		  is_vmd ? 'y' : 'R' },
 		{ "no-jail", no_argument, NULL, 'J' },
 		{ "foreground", no_argument, NULL, 'F' },
 		{ "version", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	bool is_vmd = program == OPTIONS_VMD;
-	uint64_t n = 0;
 	int c, rc = 0;
 
 	*o = (struct options){ .log_level = LOG_LEVEL_INFO,
@@ -174,50 +240,8 @@ int options_parse(struct options *o, enum options_program program, int argc,
 			       .uid_first = PRIV_UID_FIRST,
 			       .ready_fd = -1 };
 	opterr = 0;
-	while (rc == 0 && (c = getopt_long(argc, argv, "", table, NULL)) >= 0) {
-		if (c == 's')
-			rc = set(&o->state_dir, optarg, e);
-		else if (c == 'r')
-			rc = set(&o->run_dir, optarg, e);
-		else if (c == 'S')
-			rc = set(&o->socket_path, optarg, e);
-		else if (c == 'm') {
-			rc = parse_u64(optarg, 1, 10000, "--max-starts", &n, e);
-			o->starts_max = (unsigned)n;
-		} else if (c == 'u')
-			rc = set_text(&o->user, optarg, e);
-		else if (c == 'y')
-			o->system = true;
-		else if (c == 'U' || c == 'R') {
-			rc = parse_u64(optarg, 0, INT32_MAX,
-				       c == 'U' ? "--uid-first" : "--ready-fd",
-				       &n, e);
-			if (rc == 0 && c == 'U')
-				o->uid_first = (uint32_t)n;
-			else if (rc == 0)
-				o->ready_fd = (int)n;
-		} else if (c == 'f')
-			rc = take_format(o, optarg, e);
-		else if (c == 'J')
-			o->no_jail = true;
-		else if (c == 'v' || c == 'h') {
-			(void)fputs(c == 'v' ? "vmd " VMD_VERSION "\n"
-				    : is_vmd ? help_vmd
-					     : help_priv,
-				    stdout);
-			return 1;
-		} else if (c == 'l' &&
-			   !log_level_from_name(optarg, &o->log_level))
-			rc = err_set(e, ERR_INVALID, "bad_option", 0,
-				     "--log-level must be error, warn, info or "
-				     "debug, not '%s'",
-				     optarg);
-		else if (c == '?')
-			rc = err_set(e, ERR_INVALID, "bad_option", 0,
-				     "unknown option or missing value at '%s': "
-				     "see vmd --help",
-				     argv[optind - 1]);
-	}
+	while (rc == 0 && (c = getopt_long(argc, argv, "", table, NULL)) >= 0)
+		rc = take(o, program, c, argv[optind - 1], e);
 	if (rc == 0 && optind < argc)
 		rc = err_set(e, ERR_INVALID, "bad_option", 0,
 			     "unexpected argument '%s': see vmd --help",

@@ -46,7 +46,7 @@ no_priv() { ! priv_pid; }
 
 @test "kill -9 of vmd-priv: VMs and reads go on, starts say what to do" {
 	vmctl run -d --name p1 tiny
-	vmctl wait p1 --for ready --timeout $BOOT_S
+	vmctl wait p1 --for ready --timeout "$BOOT_S"
 	kill -9 "$(priv_pid)"
 	wait_until 20 no_priv
 	[ "$(vmctl exec p1 -- echo goes-on)" = goes-on ]
@@ -68,7 +68,7 @@ no_priv() { ! priv_pid; }
 
 @test "kill -9 of both: the next pair takes the VMs over" {
 	vmctl run -d --name b1 tiny
-	vmctl wait b1 --for ready --timeout $BOOT_S
+	vmctl wait b1 --for ready --timeout "$BOOT_S"
 	boot=$(vmctl exec b1 -- cat /proc/sys/kernel/random/boot_id)
 	kill -9 "$(priv_pid)"
 	daemon_kill

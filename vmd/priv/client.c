@@ -92,7 +92,7 @@ int priv_client_join(struct priv_client *c, struct err *e)
 		struct priv_head head;
 		struct priv_hello hello;
 	} message = { { PRIV_MAGIC, PRIV_HELLO }, c->hello };
-	struct priv_reply reply;
+	struct priv_reply reply = { .rc = 0 };
 	int fd = -1, rc;
 
 	close_fd(&c->fd);
@@ -136,6 +136,7 @@ int priv_client_call(struct priv_client *c, struct priv_request *r, size_t size,
 	size_t len = sizeof(r->head) + size;
 	int fd = -1, rc = 0;
 
+	reply->rc = 0;
 	if (len + tail_len > sizeof(message))
 		return err_set(e, ERR_LIMIT, "too_many_arguments", E2BIG,
 			       "the arguments of a program are longer than %d "

@@ -65,43 +65,43 @@ static int add_entry(const char *path, mode_t mode, uid_t user)
 	return setxattr(path, ACL_NAME, &acl, sizeof(acl), 0) < 0 ? -errno : 0;
 }
 
-static int let_pass(const char *path, const char *for_what, uid_t user,
+static int let_pass(const char *above, const char *for_what, uid_t user,
 		    gid_t group, struct err *e)
 {
 	struct stat st;
 	int rc = -EPERM;
 
-	if (stat(path, &st) < 0)
-		return err_sys(e, errno, "looking at %s", path);
-	if (may_pass(&st, user, group) || has_entry(path, user))
+	if (stat(above, &st) < 0)
+		return err_sys(e, errno, "looking at %s", above);
+	if (may_pass(&st, user, group) || has_entry(above, user))
 		return 0;
 	if (st.st_uid == 0)
-		rc = add_entry(path, st.st_mode, user);
+		rc = add_entry(above, st.st_mode, user);
 	if (rc == 0) {
 		log_info("%s is closed to vmd's user %u, who needs %s: let it "
 			 "pass through, by the access list",
-			 path, user, for_what);
+			 above, user, for_what);
 		return 0;
 	}
 	return err_set(e, ERR_PERMISSION, "directory_closed", -rc,
 		       "vmd's user %u cannot get to %s, because %s is closed "
 		       "to it: 'chmod o+x %s', or use another directory, or "
 		       "give up the separation with --user root",
-		       user, for_what, path, path);
+		       user, for_what, above, above);
 }
 
 int priv_dir_reach(const char *path, uid_t user, gid_t group, struct err *e)
 {
-	AUTO(free) char *real = realpath(path, NULL);
+	AUTO(free) char *above = realpath(path, NULL);
 
-	if (!real)
+	if (!above)
 		return err_sys(e, errno, "finding %s", path);
-	for (char *slash = strrchr(real, '/'); slash && slash != real;
-	     slash = strrchr(real, '/')) {
+	for (char *slash = strrchr(above, '/'); slash && slash != above;
+	     slash = strrchr(above, '/')) {
 		int rc;
 
 		*slash = '\0';
-		rc = let_pass(real, path, user, group, e);
+		rc = let_pass(above, path, user, group, e);
 		if (rc < 0)
 			return rc;
 	}

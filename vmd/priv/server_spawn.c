@@ -159,8 +159,8 @@ static bool is_dynamic(const char *path)
  * paths that the kernel knows of them. */
 static int take_jail(struct priv_call *c, struct spawn *sp, struct err *e)
 {
-	static const char *const targets[PRIV_BOOT_MAX] = { JAIL_KERNEL + 1,
-							    JAIL_INITRD + 1 };
+	static const char *const targets[PRIV_BOOT_MAX] = { &JAIL_KERNEL[1],
+							    &JAIL_INITRD[1] };
 	const struct priv_spawn *r = &c->request.u.spawn;
 
 	jail_of(sp->role->jail, sp->id, c->server->uid_first + r->slot,
