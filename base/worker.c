@@ -173,7 +173,7 @@ void worker_pool_free(struct worker_pool *pool)
 	(void)pthread_mutex_unlock(&pool->lock);
 	for (unsigned i = 0; i < pool->started; i++)
 		(void)pthread_join(pool->threads[i], NULL);
-	/* One thread from here on. done() may not submit any more. */
+	/* One thread from here on; what done() submits is dropped. */
 	deliver(pool);
 	while ((job = jobs_take(&pool->waiting))) {
 		job->dropped = true;
@@ -192,6 +192,12 @@ void worker_submit(struct worker_pool *pool, struct worker_job *job)
 
 	job->dropped = false;
 	(void)pthread_mutex_lock(&pool->lock);
+	/* From a done() of worker_pool_free(): no thread may begin any more. */
+	if (pool->stop) {
+		jobs_put(&pool->waiting, job);
+		(void)pthread_mutex_unlock(&pool->lock);
+		return;
+	}
 	if (!pool->idle && pool->started < pool->wanted)
 		rc = start_thread(pool);
 	if (rc < 0)

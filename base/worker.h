@@ -34,7 +34,8 @@ enum {
 /* threads: 1 to WORKER_THREADS_MAX. NULL when out of memory or descriptors. */
 struct worker_pool *worker_pool_new(struct loop *loop, unsigned threads,
 				    struct err *e);
-/* Waits for what runs, then calls done() of every job. NULL is fine. */
+/* Waits for what runs, then calls done() of every job; one that is submitted
+ * meanwhile is dropped, and must not be submitted again then. NULL is fine. */
 void worker_pool_free(struct worker_pool *pool);
 
 /* Loop's thread. Cannot fail: without any thread the caller's has to do it. */
