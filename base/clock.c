@@ -58,6 +58,15 @@ void clock_utc(int64_t seconds, struct tm *ret)
 	};
 }
 
+int64_t clock_days(int64_t year, int month, int day)
+{
+	int64_t y = year - (month <= 2), era = (y >= 0 ? y : y - 399) / 400;
+	int64_t of_era = y - era * 400;
+
+	return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 +
+	       (153 * ((month + 9) % 12) + 2) / 5 + day - 1 - 719468;
+}
+
 char *clock_format_rfc3339(int64_t wall_ms, char buf[static 32])
 {
 	/* Of the years 0000 to 9999. */

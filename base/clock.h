@@ -19,6 +19,10 @@ int64_t clock_wall_ms(void);
  */
 void clock_utc(int64_t seconds, struct tm *ret);
 
+/* Days from 1970-01-01 to a date of the Gregorian calendar, month 1 to 12; a day
+ * beyond its month counts on. */
+int64_t clock_days(int64_t year, int month, int day);
+
 /* RFC 3339 UTC with milliseconds: "2026-01-02T03:04:05.678Z"; returns buf. */
 char *clock_format_rfc3339(int64_t wall_ms, char buf[static 32]);
 

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/checked.h"
+#include "base/clock.h"
 
 enum {
 	REG_SECONDS = 0,
@@ -81,35 +82,6 @@ static int decode_hours(const struct rtc *rtc, uint8_t raw)
 	       (raw & HOURS_PM ? 12 : 0);
 }
 
-/*
- * Days since 1970 and dates of the Gregorian calendar, both ways, in years that
- * begin in March: the day that comes and goes is their last. The C library's
- * own would open files for the time zone, which lock-down forbids.
- */
-static int64_t days_of(int64_t year, int64_t month, int64_t day)
-{
-	int64_t y = year - (month <= 2), era = (y >= 0 ? y : y - 399) / 400;
-	int64_t of_era = y - era * 400;
-	int64_t of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-
-	return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 +
-	       of_year - 719468;
-}
-
-static void date_of(int64_t days, int64_t *year, int *month, int *day)
-{
-	int64_t z = days + 719468, era = (z >= 0 ? z : z - 146096) / 146097;
-	int64_t left = z - era * 146097;
-	int64_t of_era =
-		(left - left / 1460 + left / 36524 - left / 146096) / 365;
-	int64_t of_year = left - (365 * of_era + of_era / 4 - of_era / 100);
-	int64_t m = (5 * of_year + 2) / 153;
-
-	*day = (int)(of_year - (153 * m + 2) / 5 + 1);
-	*month = (int)(m < 10 ? m + 3 : m - 9);
-	*year = of_era + era * 400 + (*month <= 2);
-}
-
 static int modulo(int64_t value, int64_t by)
 {
 	return (int)((value % by + by) % by);
@@ -118,18 +90,17 @@ static int modulo(int64_t value, int64_t by)
 /* The registers of the time say what it is now. */
 static void latch(struct rtc *rtc)
 {
-	int64_t now = rtc->now_ns() / NS_PER_S + rtc->offset_s, year;
-	int seconds = modulo(now, DAY_S), month, day;
-	int64_t days = (now - seconds) / DAY_S;
+	int year;
+	struct tm tm;
 
-	date_of(days, &year, &month, &day);
-	rtc->regs[REG_SECONDS] = encode(rtc, seconds % 60);
-	rtc->regs[REG_MINUTES] = encode(rtc, seconds / 60 % 60);
-	rtc->regs[REG_HOURS] = encode_hours(rtc, seconds / 3600);
-	/* 1 is Sunday; 1970 began on a Thursday. */
-	rtc->regs[REG_WEEKDAY] = encode(rtc, modulo(days + 4, 7) + 1);
-	rtc->regs[REG_DAY] = encode(rtc, day);
-	rtc->regs[REG_MONTH] = encode(rtc, month);
+	clock_utc(rtc->now_ns() / NS_PER_S + rtc->offset_s, &tm);
+	year = tm.tm_year + 1900;
+	rtc->regs[REG_SECONDS] = encode(rtc, tm.tm_sec);
+	rtc->regs[REG_MINUTES] = encode(rtc, tm.tm_min);
+	rtc->regs[REG_HOURS] = encode_hours(rtc, tm.tm_hour);
+	rtc->regs[REG_WEEKDAY] = encode(rtc, tm.tm_wday + 1); /* 1: Sunday */
+	rtc->regs[REG_DAY] = encode(rtc, tm.tm_mday);
+	rtc->regs[REG_MONTH] = encode(rtc, tm.tm_mon + 1);
 	rtc->regs[REG_YEAR] = encode(rtc, modulo(year, 100));
 	rtc->regs[REG_CENTURY] =
 		encode(rtc, modulo((year - modulo(year, 100)) / 100, 100));
@@ -143,8 +114,8 @@ static void unlatch(struct rtc *rtc)
 	int64_t year = decode(rtc, regs[REG_CENTURY]) * INT64_C(100) +
 		       decode(rtc, regs[REG_YEAR]);
 	int64_t days =
-		days_of(year + (month - modulo(month, 12)) / 12,
-			modulo(month, 12) + 1, decode(rtc, regs[REG_DAY]));
+		clock_days(year + (month - modulo(month, 12)) / 12,
+			   modulo(month, 12) + 1, decode(rtc, regs[REG_DAY]));
 	int64_t seconds = decode_hours(rtc, regs[REG_HOURS]) * INT64_C(3600) +
 			  decode(rtc, regs[REG_MINUTES]) * INT64_C(60) +
 			  decode(rtc, regs[REG_SECONDS]);

@@ -21,6 +21,10 @@ static void assert_same_as_libc(int64_t seconds)
 			 (long long)seconds, got.tm_year, got.tm_mon,
 			 got.tm_mday, got.tm_hour, got.tm_min, got.tm_sec,
 			 got.tm_wday);
+	assert_int_equal(clock_days(got.tm_year + 1900, got.tm_mon + 1,
+				    got.tm_mday) *
+				 86400,
+			 seconds - (seconds % 86400 + 86400) % 86400);
 }
 
 /* Every day of 800 years before and after the epoch, at odd times of it. */
