@@ -12,9 +12,10 @@
 const char *const api_vm_states[] = {
 	[API_VM_CREATING] = "creating", [API_VM_STOPPED] = "stopped",
 	[API_VM_STARTING] = "starting", [API_VM_RUNNING] = "running",
-	[API_VM_READY] = "ready",	[API_VM_STOPPING] = "stopping",
-	[API_VM_FAILED] = "failed",	[API_VM_DELETING] = "deleting",
-	[API_VM_UNKNOWN] = "unknown",	[API_VM_STATE_COUNT] = NULL,
+	[API_VM_READY] = "ready",	[API_VM_PAUSED] = "paused",
+	[API_VM_STOPPING] = "stopping", [API_VM_FAILED] = "failed",
+	[API_VM_DELETING] = "deleting", [API_VM_UNKNOWN] = "unknown",
+	[API_VM_STATE_COUNT] = NULL,
 };
 
 const char *const api_op_states[] = {

@@ -11,6 +11,7 @@ enum api_vm_state {
 	API_VM_STARTING, /* processes are being made; no CPU has run */
 	API_VM_RUNNING, /* CPUs run; the agent has not said ready */
 	API_VM_READY, /* commands can be run */
+	API_VM_PAUSED, /* the host stopped its CPUs; `reason` says why */
 	API_VM_STOPPING,
 	API_VM_FAILED, /* see `error` */
 	API_VM_DELETING,

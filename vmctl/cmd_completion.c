@@ -20,7 +20,7 @@ static const struct {
 	{ WORD_ENGINE, "auto microvm qemu", NULL },
 	{ WORD_RECIPE, "tiny debian", NULL },
 	{ WORD_STATE,
-	  "creating stopped starting running ready stopping failed "
+	  "creating stopped starting running ready paused stopping failed "
 	  "deleting unknown exited deleted",
 	  NULL },
 	{ WORD_OUTPUT, "table json name", NULL },

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/buf.h"
 #include "base/cleanup.h"
@@ -18,6 +19,10 @@ static void cells(const json_t *vm, char (*out)[CELL_MAX])
 	(void)snprintf(out[1], CELL_MAX, "%.12s", text_of(vm, "id"));
 	(void)snprintf(out[2], CELL_MAX, "%.63s", text_of(vm, "image"));
 	(void)snprintf(out[3], CELL_MAX, "%.20s", text_of(vm, "state"));
+	/* Nothing on this side is wrong with it: what it waits for. */
+	if (strcmp(out[3], "paused") == 0)
+		(void)snprintf(out[3], CELL_MAX, "paused: %.20s",
+			       text_of(vm, "reason"));
 	(void)snprintf(out[4], CELL_MAX, "%.20s%s", text_of(vm, "engine"),
 		       json_is_true(json_object_get(vm, "emulated"))
 			       ? " (emulated)"

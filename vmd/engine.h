@@ -78,6 +78,10 @@ struct engine_events {
 	/* The VM goes on, but something of it is lost (its network). May be
 	 * NULL. */
 	void (*warning)(void *ctx, const struct err *e);
+	/* The host stopped the guest's CPUs, with nothing lost ("disk full":
+	 * what the guest was writing waits), until engine_ops.resume(); told
+	 * again when that did not help. why NULL: they run again. May be NULL. */
+	void (*paused)(void *ctx, const char *why);
 };
 
 struct engine_vm; /* opaque, one per running VM */
@@ -108,6 +112,9 @@ struct engine_ops {
 		     struct err *e);
 	/* Asks the guest to power off (ACPI button where there is one). */
 	int (*shutdown)(struct engine_vm *vm, struct err *e);
+	/* After paused(): tries again what the guest was writing; paused()
+	 * follows, with or without a reason. */
+	void (*resume)(struct engine_vm *vm);
 	/* Ends it now; ended() follows. */
 	void (*kill)(struct engine_vm *vm);
 	/* Input for the guest's console. Bytes taken (0: full), or -errno. */

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -20,6 +21,8 @@ enum {
 	PASST_LOST_MS = 500,
 	/* Nothing but a hanging disk keeps a killed process longer. */
 	ABORT_MS = 1000,
+	LOG_KEEP_BYTES = 128 << 10,
+	LOG_BLOCKS_BYTES = 512 << 10,
 	/* An agent is looked for after another fortieth of the time that passed
 	 * in vain: soon in a quick boot, seldom where there is none. */
 	AGENT_RETRY_PART = 40,
@@ -268,6 +271,15 @@ void engine_vm_running(struct engine_vm *vm)
 	vm->events->running(vm->ctx);
 }
 
+void engine_vm_paused(struct engine_vm *vm, const char *why)
+{
+	if (vm->decided || vm->released || (!why && !vm->paused))
+		return;
+	vm->paused = why;
+	if (vm->events->paused)
+		vm->events->paused(vm->ctx, why);
+}
+
 void engine_vm_decide(struct engine_vm *vm, enum vm_end end,
 		      const struct err *e)
 {
@@ -322,6 +334,23 @@ int engine_log_open(int dirfd, const char *name, int *ret_fd, struct err *e)
 			 O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
 			 0600);
 	return *ret_fd < 0 ? err_sys(e, errno, "cannot open %s", name) : 0;
+}
+
+void engine_log_bound(int dirfd, const char *name)
+{
+	AUTO(fd)
+	int fd = openat(dirfd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct stat st;
+	off_t cut;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    st.st_blocks * 512 < LOG_BLOCKS_BYTES)
+		return;
+	cut = (st.st_size - LOG_KEEP_BYTES) & ~(off_t)4095;
+	/* Where a file cannot have holes it is cut: appending goes on. */
+	if (cut > 0 && fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				 0, cut) < 0)
+		(void)!ftruncate(fd, 0);
 }
 
 void engine_log_tail(int dirfd, const char *name, char *out, size_t size)

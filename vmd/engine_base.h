@@ -46,6 +46,7 @@ struct engine_vm {
 	uint64_t agent_since_ms; /* of the first try that was in vain, or 0 */
 	struct console_link console;
 	bool running; /* running() was called */
+	bool paused; /* paused() was called */
 	bool killed; /* kill() was called */
 	bool decided; /* end and err are set */
 	bool main_gone, passt_gone;
@@ -80,6 +81,8 @@ void engine_vm_announce(struct engine_vm *vm, const char *role,
 
 /* The guest runs: once. */
 void engine_vm_running(struct engine_vm *vm);
+/* The guest's CPUs stopped for that reason; NULL: they run (again). */
+void engine_vm_paused(struct engine_vm *vm, const char *why);
 /* Decides the end (the first decision counts); e may be NULL. */
 void engine_vm_decide(struct engine_vm *vm, enum vm_end end,
 		      const struct err *e);
@@ -101,6 +104,9 @@ void engine_vm_agent_here(struct engine_vm *vm, int fd);
  * lines; "(no output)" when there are none.
  */
 void engine_log_tail(int dirfd, const char *name, char *out, size_t size);
+
+/* Gives the blocks of all but the end of a log back. */
+void engine_log_bound(int dirfd, const char *name);
 
 /* Opens (appending) the file that takes a program's stderr. */
 int engine_log_open(int dirfd, const char *name, int *ret_fd, struct err *e);

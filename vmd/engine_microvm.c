@@ -170,13 +170,17 @@ static void on_vsock(void *ctx, int fd)
 }
 
 /* The monitor answers: its vCPUs run. */
-static void on_control(void *ctx, const char *state)
+static void on_control(void *ctx, const char *state, const char *reason)
 {
 	struct engine_vm *vm = ctx;
 
 	engine_vm_enter(vm);
 	if (!strcmp(state, "running") || !strcmp(state, "paused"))
 		engine_vm_running(vm);
+	if (reason && !strcmp(reason, "disk_full"))
+		engine_vm_paused(vm, "disk full");
+	else if (!strcmp(state, "running"))
+		engine_vm_paused(vm, NULL);
 	engine_vm_leave(vm);
 }
 
@@ -459,6 +463,11 @@ static int microvm_shutdown(struct engine_vm *vm, struct err *e)
 	return monitor_control_shutdown(&microvm(vm)->control, e);
 }
 
+static void microvm_resume(struct engine_vm *vm)
+{
+	monitor_control_resume(&microvm(vm)->control);
+}
+
 static ssize_t microvm_console_write(struct engine_vm *vm, const void *data,
 				     size_t len)
 {
@@ -477,6 +486,7 @@ const struct engine_ops engine_microvm = {
 	.start = microvm_start,
 	.adopt = microvm_adopt,
 	.shutdown = microvm_shutdown,
+	.resume = microvm_resume,
 	.kill = engine_vm_kill,
 	.console_write = microvm_console_write,
 	.release = engine_vm_release,

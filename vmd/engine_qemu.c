@@ -52,7 +52,6 @@ static void main_exit(struct engine_vm *vm, const struct process_exit *x)
 		qmp_drain(q->qmp);
 	qemu_control_close(q);
 	loop_timer_disarm(&q->reconnect);
-	loop_timer_disarm(&q->resume);
 	if (vm->decided || vm->killed)
 		return;
 	if (qemu_logged_end(vm->dirfd, &end, &e)) {
@@ -74,7 +73,6 @@ static void done(struct engine_vm *vm)
 
 	qemu_control_close(q);
 	loop_timer_disarm(&q->reconnect);
-	loop_timer_disarm(&q->resume);
 }
 
 static const struct engine_hooks hooks = { main_exit, agent_open, done };
@@ -422,6 +420,15 @@ static int qemu_shutdown(struct engine_vm *vm, struct err *e)
 	return qmp_execute(q->qmp, "system_powerdown", NULL, NULL, e);
 }
 
+static void qemu_resume(struct engine_vm *vm)
+{
+	struct qemu_vm *q = qemu(vm);
+
+	/* What failed is tried again; if it fails again, the event comes again. */
+	if (q->qmp && q->qmp_ready && !vm->decided)
+		(void)qmp_execute(q->qmp, "cont", NULL, NULL, NULL);
+}
+
 static ssize_t qemu_console_write(struct engine_vm *vm, const void *data,
 				  size_t len)
 {
@@ -440,6 +447,7 @@ const struct engine_ops engine_qemu = {
 	.start = qemu_start,
 	.adopt = qemu_adopt,
 	.shutdown = qemu_shutdown,
+	.resume = qemu_resume,
 	.kill = engine_vm_kill,
 	.console_write = qemu_console_write,
 	.release = engine_vm_release,

@@ -12,7 +12,6 @@
 enum {
 	QEMU_EMULATED_FACTOR = 4,
 	QEMU_RECONNECT_MS = 500,
-	QEMU_DISK_FULL_RETRY_MS = 5000,
 	/* Of qmp.log: an end and what may follow it lie in here. */
 	QEMU_LOG_TAIL_BYTES = 65536,
 };
@@ -26,7 +25,8 @@ struct qemu_vm {
 	bool port_opened; /* the agent has had its port open */
 	uint64_t timeout_ms;
 	struct loop_timer reconnect;
-	struct loop_timer resume; /* the disk was full: try again */
+	const char *pause; /* why it is about to pause, or does */
+	unsigned events; /* since qmp.log was looked at */
 };
 
 /* Per command and for the greeting: 5 s; tests make it shorter. */

@@ -19,7 +19,9 @@ enum {
 	RETRY_MAX_MS = 500
 };
 
-static const char ask_status[] = "{\"action\":\"status\"}\n";
+static const char ask_watch[] = "{\"action\":\"watch\"}\n";
+static const char ask_resume[] = "{\"action\":\"resume\"}\n"
+				 "{\"action\":\"status\"}\n";
 static const char ask_shutdown[] = "{\"action\":\"shutdown\"}\n";
 
 static void retry_later(struct monitor_control *c)
@@ -59,7 +61,8 @@ static void take_line(struct monitor_control *c, const char *text, size_t len)
 		return;
 	state = json_string_value(json_object_get(j, "state"));
 	if (state)
-		c->fn(c->ctx, state);
+		c->fn(c->ctx, state,
+		      json_string_value(json_object_get(j, "reason")));
 }
 
 /* false: the owner or a broken peer has closed the connection. */
@@ -111,7 +114,7 @@ static void connect_now(struct monitor_control *c)
 	}
 	c->fd = fd;
 	c->tries = 0;
-	if (say(c, ask_status) < 0) {
+	if (say(c, ask_watch) < 0) {
 		disconnect(c);
 		retry_later(c);
 	}
@@ -149,6 +152,11 @@ int monitor_control_shutdown(struct monitor_control *c, struct err *e)
 				"the microVM monitor does not answer: the "
 				"power button cannot be pressed")
 		      : 0;
+}
+
+void monitor_control_resume(struct monitor_control *c)
+{
+	(void)say(c, ask_resume); /* or the next connection sees it paused */
 }
 
 void monitor_control_close(struct monitor_control *c)

@@ -21,6 +21,10 @@
 #include "base/sock.h"
 #include "vmd/engine_qemu.h"
 
+enum {
+	LOG_LOOK_EVENTS = 256
+};
+
 static void end_from_reason(const char *reason, enum vm_end *ret_end,
 			    struct err *ret_err)
 {
@@ -207,9 +211,14 @@ static void on_status(void *ctx, const json_t *ret, const struct err *e)
 		engine_vm_decide(&q->base, VM_END_CRASH, &wrong);
 		quit(q);
 	} else {
-		if (!strcmp(status, "io-error"))
-			loop_timer_arm(&q->resume, QEMU_DISK_FULL_RETRY_MS);
 		engine_vm_running(&q->base);
+		/* Of one that an earlier daemon has seen pause the reason is not
+		 * told: the likely one. */
+		if (!strcmp(status, "io-error"))
+			engine_vm_paused(&q->base,
+					 q->pause ? q->pause : "disk full");
+		else if (!strcmp(status, "running"))
+			engine_vm_paused(&q->base, NULL);
 	}
 }
 
@@ -242,6 +251,9 @@ static void on_event(void *ctx, const char *name, const json_t *data)
 {
 	struct qemu_vm *q = ctx;
 
+	/* A guest can bring events about for as long as it lives. */
+	if (++q->events % LOG_LOOK_EVENTS == 0)
+		engine_log_bound(q->base.dirfd, "qmp.log");
 	if (!strcmp(name, "SHUTDOWN")) {
 		if (!q->base.decided)
 			decide_and_quit(q, shutdown_reason(data));
@@ -252,12 +264,9 @@ static void on_event(void *ctx, const char *name, const json_t *data)
 	} else if (!strcmp(name, "BLOCK_IO_ERROR")) {
 		bool full = json_is_true(json_object_get(data, "nospace"));
 
-		log_vm(LOG_LEVEL_WARN, q->base.id,
-		       full ? "the VM waits: the host's disk is full"
-			    : "the VM waits: its disk file gives errors");
-		loop_timer_arm(&q->resume, QEMU_DISK_FULL_RETRY_MS);
-	} else if (!strcmp(name, "STOP") && q->base.running &&
-		   !q->base.decided) {
+		q->pause = full ? "disk full" : "disk error";
+	} else if ((!strcmp(name, "STOP") || !strcmp(name, "RESUME")) &&
+		   q->base.running && !q->base.decided) {
 		/* Stopped for an internal error of KVM? Then it stays so. */
 		(void)qmp_execute(q->qmp, "query-status", NULL, on_status,
 				  NULL);
@@ -312,17 +321,7 @@ static void on_reconnect(struct loop_timer *timer)
 		loop_timer_arm(&q->reconnect, QEMU_RECONNECT_MS);
 }
 
-static void on_resume(struct loop_timer *timer)
-{
-	struct qemu_vm *q = timer->data;
-
-	/* What failed is tried again; if it fails again, so do we. */
-	if (q->qmp && q->qmp_ready && !q->base.decided)
-		(void)qmp_execute(q->qmp, "cont", NULL, NULL, NULL);
-}
-
 void qemu_control_init(struct qemu_vm *q)
 {
 	loop_timer_init(q->base.loop, &q->reconnect, on_reconnect, q);
-	loop_timer_init(q->base.loop, &q->resume, on_resume, q);
 }

@@ -211,6 +211,7 @@ static void judge(struct vm *vm, bool same_boot)
 		break;
 	case API_VM_RUNNING:
 	case API_VM_READY:
+	case API_VM_PAUSED:
 	case API_VM_STOPPING:
 	case API_VM_UNKNOWN:
 	case API_VM_STATE_COUNT:

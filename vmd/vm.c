@@ -59,6 +59,7 @@ void vm_free(struct vm *vm)
 	loop_timer_disarm(&vm->deadline);
 	loop_timer_disarm(&vm->life);
 	loop_timer_disarm(&vm->reconnect);
+	loop_timer_disarm(&vm->room);
 	vm_ports_close(vm);
 	if (vm->session)
 		agent_session_free(take_ptr(vm->session));

@@ -78,6 +78,11 @@ struct vm {
 
 	struct loop_timer deadline; /* of the current step */
 	struct loop_timer reconnect; /* of the agent */
+	struct loop_timer room; /* of a paused VM: is there room now? */
+	bool paused; /* by its engine, for want of room on the disk */
+	uint64_t room_ms; /* until the next look */
+	uint64_t paused_since_ms, resumed_ms; /* monotonic */
+	uint64_t paused_ms; /* of this run, altogether */
 	struct loop_timer life; /* ttl or lease, whichever is sooner */
 	uint64_t lease_end_ms; /* monotonic, 0: no lease */
 	unsigned attached;
@@ -178,6 +183,10 @@ void vm_console_load(struct vm *vm);
 size_t vm_console_replay(const struct vm *vm, uint8_t *buf, size_t size);
 /* The newest printable text, for a person. */
 void vm_console_tail(const struct vm *vm, char *buf, size_t size);
+
+/* vm_pause.c: an engine's paused(); and the end of what was paused. */
+void vm_on_paused(void *ctx, const char *why);
+void vm_pause_over(struct vm *vm);
 
 /* vm_end.c */
 void vm_ended(struct vm *vm, enum vm_end end, const struct err *e);

@@ -254,6 +254,7 @@ void vm_ended(struct vm *vm, enum vm_end end, const struct err *e)
 	if (vm->handle)
 		vm->engine->release(take_ptr(vm->handle));
 	vm_forget_processes(vm);
+	vm_pause_over(vm);
 	vm->ending = false;
 	vm->killed = false;
 	LIST_FOREACH(u, &vm->console_users, link)

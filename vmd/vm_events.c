@@ -40,7 +40,7 @@ static void on_running(void *ctx)
 {
 	struct vm *vm = ctx;
 
-	if (vm->ending || vm->row.state == API_VM_READY)
+	if (vm->ending || vm->paused || vm->row.state == API_VM_READY)
 		return;
 	vm_set_state(vm, API_VM_RUNNING, "%s", "");
 	operation_progress(vm->op, 0, 0, "waiting for the guest's agent");
@@ -142,7 +142,9 @@ static void on_ready(void *ctx, const struct agent_info *info)
 		return;
 	if (!vm->row.ready_ms)
 		vm->row.ready_ms = clock_wall_ms();
-	vm_set_state(vm, API_VM_READY, "%s", "");
+	/* It had said so before it was paused. */
+	if (!vm->paused)
+		vm_set_state(vm, API_VM_READY, "%s", "");
 	(void)agent_session_set_time(vm->session,
 				     clock_wall_ms() * INT64_C(1000000),
 				     &time_ops, vm, NULL);
@@ -238,4 +240,5 @@ const struct engine_events vm_engine_events = {
 	.console = on_console,
 	.ended = on_ended,
 	.warning = on_warning,
+	.paused = vm_on_paused,
 };

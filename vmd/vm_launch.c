@@ -214,7 +214,8 @@ static void on_not_ready(struct loop_timer *timer)
 
 void vm_await_ready(struct vm *vm)
 {
-	int64_t since = clock_wall_ms() - vm->row.started_ms;
+	int64_t since = clock_wall_ms() - vm->row.started_ms -
+			(int64_t)vm->paused_ms;
 	uint64_t passed = since > 0 ? (uint64_t)since : 0;
 	uint64_t now = clock_mono_ms(), limit = vm_ready_timeout_ms(vm);
 
@@ -253,6 +254,7 @@ int vm_launch(struct vm *vm, struct err *e)
 		return rc;
 	launch.run_dirfd = vm->run_dirfd;
 	vm->row.started_ms = clock_wall_ms();
+	vm->paused_ms = 0;
 	vm->row.ready_ms = 0;
 	vm->row.has_exit = false;
 	vm->row.command_started = false;

@@ -39,7 +39,8 @@ struct engine_vm {
 
 enum fake_fault fake_fault;
 char fake_cmdline[2048];
-unsigned fake_starts, fake_shutdowns;
+unsigned fake_starts, fake_shutdowns, fake_resumes;
+bool fake_room;
 
 static struct world worlds[256];
 static char program[256] = "sleep";
@@ -267,6 +268,12 @@ static void fake_kill(struct engine_vm *vm)
 	finish(vm, VM_END_KILLED);
 }
 
+static void fake_resume(struct engine_vm *vm)
+{
+	fake_resumes++;
+	vm->events->paused(vm->ctx, fake_room ? NULL : "disk full");
+}
+
 static ssize_t fake_console_write(struct engine_vm *vm, const void *data,
 				  size_t len)
 {
@@ -294,6 +301,7 @@ const struct engine_ops fake_engine = {
 	.start = fake_start,
 	.adopt = fake_adopt,
 	.shutdown = fake_shutdown,
+	.resume = fake_resume,
 	.kill = fake_kill,
 	.console_write = fake_console_write,
 	.release = fake_release,
@@ -311,6 +319,14 @@ int fake_choose(const char *wanted, const struct vm_launch *launch,
 	*ret = &fake_engine;
 	(void)snprintf(ret_reason, 256, "it is a test, wanted was %s", wanted);
 	return 0;
+}
+
+void fake_pause(const char *id)
+{
+	struct world *w = world_find(id);
+
+	must(w && w->handle);
+	w->handle->events->paused(w->handle->ctx, "disk full");
 }
 
 unsigned fake_running(void)

@@ -23,8 +23,9 @@ enum fake_fault {
 extern enum fake_fault fake_fault;
 /* Bytes of stdin that agents have received. */
 extern uint64_t fake_stdin_bytes;
-extern unsigned fake_starts, fake_shutdowns;
 extern char fake_cmdline[2048]; /* of the last start */
+extern unsigned fake_starts, fake_shutdowns, fake_resumes;
+extern bool fake_room; /* on the disk: resuming helps */
 /* Detached commands that were started. */
 extern unsigned fake_detached;
 
@@ -37,6 +38,9 @@ int fake_choose(const char *wanted, const struct vm_launch *launch,
 /* VMs are processes of a program in dir that the daemon takes for an engine's,
  * NULL: of sleep, which it does not. */
 void fake_program(const char *dir);
+
+/* Its disk's write met a full disk. */
+void fake_pause(const char *id);
 
 /* VMs whose process lives, handle or not. */
 unsigned fake_running(void);

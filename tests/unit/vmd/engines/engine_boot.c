@@ -150,8 +150,11 @@ static void on_ended(void *ctx, enum vm_end end, const struct err *e)
 	loop_stop(b->loop, 0);
 }
 
-static const struct engine_events events = { on_process, on_running, on_agent,
-					     on_console, on_ended,   NULL };
+static const struct engine_events events = { .process = on_process,
+					     .running = on_running,
+					     .agent = on_agent,
+					     .console = on_console,
+					     .ended = on_ended };
 
 static void on_deadline(struct loop_timer *timer)
 {

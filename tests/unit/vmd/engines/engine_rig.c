@@ -61,8 +61,18 @@ static void on_warning(void *ctx, const struct err *e)
 	r->err = *e;
 }
 
+static void on_paused(void *ctx, const char *why)
+{
+	struct engine_rig *r = ctx;
+
+	r->pauses += why != NULL;
+	(void)snprintf(r->pause, sizeof(r->pause), "%s", why ? why : "");
+}
+
 static const struct engine_events events = {
-	on_process, on_running, on_agent, on_console, on_ended, on_warning
+	.process = on_process, .running = on_running, .agent = on_agent,
+	.console = on_console, .ended = on_ended,     .warning = on_warning,
+	.paused = on_paused
 };
 
 struct engine_rig *engine_rig_new(const struct engine_ops *engine)

@@ -32,6 +32,8 @@ struct engine_rig {
 	size_t console_len;
 	enum vm_end end;
 	struct err err; /* of the end or the warning */
+	unsigned int pauses;
+	char pause[32]; /* why it is paused, or "" */
 };
 
 /* For cmocka's setup, below one that knows the engine; and teardown. */
