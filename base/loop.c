@@ -47,19 +47,24 @@ struct loop {
 	struct loop_source wake_source;
 	void (*wake_fn)(void *data);
 	void *wake_data;
+	struct loop_meter meter;
 };
 
-int loop_add(struct loop *loop, struct loop_source *source, int fd,
-	     uint32_t events, loop_io_fn *fn, void *data)
+int loop_add_named(struct loop *loop, struct loop_source *source, int fd,
+		   uint32_t events, loop_io_fn *fn, void *data,
+		   const char *name)
 {
 	struct epoll_event ev = { .events = events, .data.ptr = source };
 
 	/* Else the first descriptor would go on calling a source that has
 	 * another one, or an owner that is gone. */
 	assert(source->loop != loop || source->fd < 0);
-	*source = (struct loop_source){
-		.fd = fd, .events = events, .fn = fn, .data = data, .loop = loop
-	};
+	*source = (struct loop_source){ .fd = fd,
+					.events = events,
+					.fn = fn,
+					.name = name,
+					.data = data,
+					.loop = loop };
 	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0) {
 		source->fd = -1;
 		return -errno;
@@ -115,6 +120,15 @@ static void timers_program(struct loop *loop)
 	loop->armed_ms = first;
 }
 
+static void fire(struct loop *loop, struct loop_timer *t)
+{
+	const char *name = t->name;
+
+	loop_meter_callback_begin(&loop->meter);
+	t->fn(t);
+	loop_meter_callback_end(&loop->meter, name);
+}
+
 static void timers_fire(struct loop_source *source, uint32_t events)
 {
 	struct loop *loop = source->data;
@@ -130,25 +144,28 @@ static void timers_fire(struct loop_source *source, uint32_t events)
 		loop->timers = t->next;
 		t->next = NULL;
 		t->deadline_ms = 0;
-		t->fn(t);
+		fire(loop, t);
 	}
 	/* armed_ms may have been set by a callback that armed a timer. */
 	timers_program(loop);
 }
 
-void loop_timer_init(struct loop *loop, struct loop_timer *timer,
-		     loop_timer_fn *fn, void *data)
+void loop_timer_init_named(struct loop *loop, struct loop_timer *timer,
+			   loop_timer_fn *fn, void *data, const char *name)
 {
 	/* Else it would stay in the list and be linked to itself when armed. */
 	assert(timer->loop != loop || !loop_timer_armed(timer));
-	*timer = (struct loop_timer){ .fn = fn, .data = data, .loop = loop };
+	*timer = (struct loop_timer){
+		.fn = fn, .name = name, .data = data, .loop = loop
+	};
 }
 
-void loop_timer_start(struct loop_timer *timer, loop_timer_fn *fn,
-		      uint64_t after_ms)
+void loop_timer_start_named(struct loop_timer *timer, loop_timer_fn *fn,
+			    uint64_t after_ms, const char *name)
 {
 	loop_timer_disarm(timer);
 	timer->fn = fn;
+	timer->name = name;
 	loop_timer_arm(timer, after_ms);
 }
 
@@ -216,7 +233,7 @@ static void soon_fire(struct loop_source *source, uint32_t events)
 		loop->firing = t->next;
 		t->next = NULL;
 		t->deadline_ms = 0;
-		t->fn(t);
+		fire(loop, t);
 	}
 }
 
@@ -239,10 +256,12 @@ void loop_timer_arm_soon(struct loop_timer *timer)
 	*at = timer;
 }
 
-void loop_timer_start_soon(struct loop_timer *timer, loop_timer_fn *fn)
+void loop_timer_start_soon_named(struct loop_timer *timer, loop_timer_fn *fn,
+				 const char *name)
 {
 	loop_timer_disarm(timer);
 	timer->fn = fn;
+	timer->name = name;
 	loop_timer_arm_soon(timer);
 }
 
@@ -306,6 +325,7 @@ struct loop *loop_new(struct err *e)
 		return NULL;
 	}
 	loop->signal_fd = loop->wake_fd = loop->timer_fd = loop->soon_fd = -1;
+	loop_meter_init(&loop->meter);
 	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	rc = loop->epoll_fd < 0 ? -errno : open_timers(loop);
 	if (rc < 0) {
@@ -320,12 +340,47 @@ void loop_free(struct loop *loop)
 {
 	if (!loop)
 		return;
+	loop_meter_done(&loop->meter);
 	close_fd(&loop->wake_fd);
 	close_fd(&loop->signal_fd);
 	close_fd(&loop->soon_fd);
 	close_fd(&loop->timer_fd);
 	close_fd(&loop->epoll_fd);
 	free(loop);
+}
+
+static void dispatch(struct loop *loop, struct loop_source *s, uint32_t events)
+{
+	const char *name = s->name;
+
+	/* Timers measure themselves, one by one. */
+	if (s == &loop->timer_source || s == &loop->soon_source) {
+		s->fn(s, events);
+		return;
+	}
+	loop_meter_callback_begin(&loop->meter);
+	s->fn(s, events);
+	loop_meter_callback_end(&loop->meter, name);
+}
+
+void loop_measure(struct loop *loop, bool exactly)
+{
+	loop_meter_start(&loop->meter, exactly);
+}
+
+struct loop_slow loop_worst_turn(const struct loop *loop)
+{
+	return loop->meter.worst;
+}
+
+void loop_measure_reset(struct loop *loop)
+{
+	loop->meter.worst = (struct loop_slow){ .source = NULL };
+}
+
+uint64_t loop_turns(const struct loop *loop)
+{
+	return loop->meter.turns;
 }
 
 int loop_run_once(struct loop *loop, int timeout_ms)
@@ -337,12 +392,14 @@ int loop_run_once(struct loop *loop, int timeout_ms)
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
 	loop->batch_len = n;
+	loop_meter_turn_begin(&loop->meter);
 	for (int i = 0; i < n; i++) {
 		struct loop_source *s = loop->batch[i].data.ptr;
 
 		if (s)
-			s->fn(s, loop->batch[i].events);
+			dispatch(loop, s, loop->batch[i].events);
 	}
+	loop_meter_turn_end(&loop->meter);
 	loop->batch_len = 0;
 	return n;
 }

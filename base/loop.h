@@ -17,6 +17,7 @@
 #include <sys/epoll.h>
 
 #include "base/err.h"
+#include "base/loop_measure.h"
 
 struct loop;
 struct loop_source;
@@ -31,6 +32,7 @@ struct loop_source {
 	int fd; /* not owned by the loop; -1 when not added */
 	uint32_t events;
 	loop_io_fn *fn;
+	const char *name; /* of fn, for whoever looks for a slow one */
 	void *data;
 	struct loop *loop;
 };
@@ -38,6 +40,7 @@ struct loop_source {
 struct loop_timer {
 	uint64_t deadline_ms; /* monotonic; 0 when not armed */
 	loop_timer_fn *fn;
+	const char *name;
 	void *data;
 	struct loop_timer *next; /* sorted by deadline, or as armed */
 	struct loop *loop;
@@ -65,8 +68,12 @@ int loop_fd(const struct loop *loop);
 
 /* Level-triggered. Any memory will do for source, but one that is added (its
  * descriptor closed or not) is removed first: asserted. 0 or -errno. */
-int loop_add(struct loop *loop, struct loop_source *source, int fd,
-	     uint32_t events, loop_io_fn *fn, void *data);
+int loop_add_named(struct loop *loop, struct loop_source *source, int fd,
+		   uint32_t events, loop_io_fn *fn, void *data,
+		   const char *name);
+#define loop_add(loop, source, fd, events, fn, data)                   \
+	loop_add_named((loop), (source), (fd), (events), (fn), (data), \
+		       __FILE__ ":" #fn)
 int loop_modify(struct loop_source *source, uint32_t events);
 /* Harmless on a source that is not added; does not close the fd. */
 void loop_remove(struct loop_source *source);
@@ -74,11 +81,15 @@ bool loop_source_active(const struct loop_source *source);
 
 /* Once, when its owner is made; fn may be NULL for one that is only ever begun by
  * loop_timer_start(). A timer that is armed must not be initialised: asserted. */
-void loop_timer_init(struct loop *loop, struct loop_timer *timer,
-		     loop_timer_fn *fn, void *data);
+void loop_timer_init_named(struct loop *loop, struct loop_timer *timer,
+			   loop_timer_fn *fn, void *data, const char *name);
+#define loop_timer_init(loop, timer, fn, data) \
+	loop_timer_init_named((loop), (timer), (fn), (data), __FILE__ ":" #fn)
 /* Another callback from now on: disarms, then arms to fire once. */
-void loop_timer_start(struct loop_timer *timer, loop_timer_fn *fn,
-		      uint64_t after_ms);
+void loop_timer_start_named(struct loop_timer *timer, loop_timer_fn *fn,
+			    uint64_t after_ms, const char *name);
+#define loop_timer_start(timer, fn, after_ms) \
+	loop_timer_start_named((timer), (fn), (after_ms), __FILE__ ":" #fn)
 /* Arms (or re-arms) to fire once, after_ms from now. */
 void loop_timer_arm(struct loop_timer *timer, uint64_t after_ms);
 /*
@@ -87,7 +98,10 @@ void loop_timer_arm(struct loop_timer *timer, uint64_t after_ms);
  * has to wait for the turn after.
  */
 void loop_timer_arm_soon(struct loop_timer *timer);
-void loop_timer_start_soon(struct loop_timer *timer, loop_timer_fn *fn);
+void loop_timer_start_soon_named(struct loop_timer *timer, loop_timer_fn *fn,
+				 const char *name);
+#define loop_timer_start_soon(timer, fn) \
+	loop_timer_start_soon_named((timer), (fn), __FILE__ ":" #fn)
 void loop_timer_disarm(struct loop_timer *timer);
 bool loop_timer_armed(const struct loop_timer *timer);
 /*

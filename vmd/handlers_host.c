@@ -111,6 +111,22 @@ static void put(struct buf *b, const char *type, const char *name,
 			 name, type, name, (unsigned long long)value);
 }
 
+/* What kept all others waiting longest, and for how long. */
+static void put_slowest(struct buf *b, const struct loop *loop)
+{
+	struct loop_slow s = loop_worst_turn(loop);
+
+	(void)buf_printf(b,
+			 "# HELP vmd_loop_slowest_turn_microseconds The "
+			 "longest turn of the event loop, computed and waited, "
+			 "if it took 5 ms\n"
+			 "# TYPE vmd_loop_slowest_turn_microseconds gauge\n"
+			 "vmd_loop_slowest_turn_microseconds{source=\"%s\"} "
+			 "%llu\n",
+			 s.source ? s.source : "",
+			 (unsigned long long)(s.cpu_us + s.blocked_us));
+}
+
 void handle_metrics(struct request *r)
 {
 	struct daemon *d = r->daemon;
@@ -158,6 +174,9 @@ void handle_metrics(struct request *r)
 	    d->count.http_requests);
 	put(&b, "counter", "vmd_http_refused_total", "Connections refused",
 	    d->count.http_refused);
+	put(&b, "counter", "vmd_loop_turns_total", "Turns of the event loop",
+	    loop_turns(d->loop));
+	put_slowest(&b, d->loop);
 	put(&b, "counter", "vmd_swept_total", "Orphans removed at start",
 	    d->count.swept);
 	text = buf_to_string(&b);

@@ -128,6 +128,8 @@ static int serve(const struct options *o, bool separated, struct daemon *d,
 	log_info("vmd %s serves %s: %zu VMs, %llu taken over", VMD_VERSION,
 		 o->socket_path, d->vm_count,
 		 (unsigned long long)d->count.vms_adopted);
+	/* With the debug log one that was only not scheduled is told apart. */
+	loop_measure(d->loop, o->log_level == LOG_LEVEL_DEBUG);
 	(void)loop_run(d->loop);
 	sd_stopping();
 	d->stopping = true;

@@ -29,10 +29,12 @@ int __real_process_spawn(const struct process_spec *spec, struct process *ret,
 			 struct err *e);
 int __wrap_process_spawn(const struct process_spec *spec, struct process *ret,
 			 struct err *e);
-int __real_loop_add(struct loop *loop, struct loop_source *source, int fd,
-		    uint32_t events, loop_io_fn *fn, void *data);
-int __wrap_loop_add(struct loop *loop, struct loop_source *source, int fd,
-		    uint32_t events, loop_io_fn *fn, void *data);
+int __real_loop_add_named(struct loop *loop, struct loop_source *source, int fd,
+			  uint32_t events, loop_io_fn *fn, void *data,
+			  const char *name);
+int __wrap_loop_add_named(struct loop *loop, struct loop_source *source, int fd,
+			  uint32_t events, loop_io_fn *fn, void *data,
+			  const char *name);
 
 int __wrap_process_spawn(const struct process_spec *spec, struct process *ret,
 			 struct err *e)
@@ -42,14 +44,15 @@ int __wrap_process_spawn(const struct process_spec *spec, struct process *ret,
 	return __real_process_spawn(spec, ret, e);
 }
 
-int __wrap_loop_add(struct loop *loop, struct loop_source *source, int fd,
-		    uint32_t events, loop_io_fn *fn, void *data)
+int __wrap_loop_add_named(struct loop *loop, struct loop_source *source, int fd,
+			  uint32_t events, loop_io_fn *fn, void *data,
+			  const char *name)
 {
 	if (add_left && --add_left == 0) {
 		source->fd = -1;
 		return -ENOSPC;
 	}
-	return __real_loop_add(loop, source, fd, events, fn, data);
+	return __real_loop_add_named(loop, source, fd, events, fn, data, name);
 }
 /* NOLINTEND(bugprone-reserved-identifier) */
 
