@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/log.h"
 
 enum {
 	DISK_ALIGN = 4096
@@ -128,16 +129,82 @@ static int prepare(const struct publish *p, enum artifact_kind kind,
 	return 0;
 }
 
-/* Gives a hashed file its name as a blob; the lock is held. */
-static int place(const struct publish *p, const char *file,
-		 const struct image_blob *blob, struct err *e)
+/* What the store has under a digest. */
+enum there {
+	THERE_NOT,
+	THERE_GOOD,
+	THERE_BAD /* size or content is not what its name says */
+};
+
+static enum there look_at_blob(const struct publish *p, enum artifact_kind kind,
+			       const struct image_blob *blob)
 {
+	AUTO(fd)
+	int fd = openat(p->store->blobs_fd, blob->digest,
+			O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	struct hashing h = { .p = p, .total = blob->size_bytes };
+	char hex[IMAGE_DIGEST_LEN + 1];
+	uint64_t size = 0;
 	struct stat st;
 
+	if (fd < 0)
+		return errno == ENOENT ? THERE_NOT : THERE_BAD;
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    (uint64_t)st.st_size != blob->size_bytes)
+		return THERE_BAD;
+	(void)snprintf(h.step, sizeof(h.step),
+		       "checking the %s that is there already",
+		       artifact_names[kind]);
+	hash_progress(0, &h);
+	return digest_file(fd, hex, &size, hash_progress, &h, NULL) == 0 &&
+			       strcmp(hex, blob->digest) == 0
+		       ? THERE_GOOD
+		       : THERE_BAD;
+}
+
+/* Out of the way, for whoever wants to know what happened to it. */
+static int quarantine(const struct publish *p, const struct image_blob *blob,
+		      struct err *e)
+{
+	char path[96];
+
+	(void)snprintf(path, sizeof(path), IMAGE_QUARANTINE "/%s",
+		       blob->digest);
+	if (mkdirat(p->store->blobs_fd, IMAGE_QUARANTINE, 0700) < 0 &&
+	    errno != EEXIST)
+		return err_sys(e, errno,
+			       "make the quarantine of the image "
+			       "store");
+	if (renameat(p->store->blobs_fd, blob->digest, p->store->blobs_fd,
+		     path) < 0)
+		return err_sys(e, errno, "put blob %.12s aside", blob->digest);
+	log_warn("blob %.12s of the image store was damaged: it is in "
+		 "quarantine/ now, and replaced",
+		 blob->digest);
+	return 0;
+}
+
+/*
+ * Gives a hashed file its name as a blob; the lock is held. One that is there
+ * already (another image has it) stays, if it is what its name says.
+ */
+static int place(const struct publish *p, enum artifact_kind kind,
+		 const struct image_blob *blob, enum there there, struct err *e)
+{
+	const char *file = p->files[kind];
+	struct stat st;
+	int rc = 0;
+
 	if (fstatat(p->store->blobs_fd, blob->digest, &st,
-		    AT_SYMLINK_NOFOLLOW) == 0 &&
-	    S_ISREG(st.st_mode) && (uint64_t)st.st_size == blob->size_bytes)
-		return 0; /* another image has it already */
+		    AT_SYMLINK_NOFOLLOW) == 0) {
+		if (there == THERE_NOT) /* it came meanwhile */
+			there = look_at_blob(p, kind, blob);
+		if (there == THERE_GOOD)
+			return 0;
+		rc = quarantine(p, blob, e);
+	}
+	if (rc < 0)
+		return rc;
 	if (renameat(p->staging_fd, file, p->store->blobs_fd, blob->digest) < 0)
 		return err_sys(e, errno, "move %s into the image store", file);
 	return 0;
@@ -197,6 +264,7 @@ int image_publish(const struct publish *p, struct image *img, struct err *e)
 		[ARTIFACT_INITRD] = &img->initrd,
 		[ARTIFACT_ROOT] = &img->root,
 	};
+	enum there there[ARTIFACT_COUNT] = { THERE_NOT };
 	AUTO(fd) int lock = -1;
 	int rc = 0;
 
@@ -211,12 +279,18 @@ int image_publish(const struct publish *p, struct image *img, struct err *e)
 	rc = write_manifest(p, img, e);
 	if (rc < 0)
 		return rc;
+	/* Before the lock: it takes as long as reading the blob. */
+	for (unsigned k = 0; k < ARTIFACT_COUNT; k++)
+		if (p->files[k][0])
+			there[k] = look_at_blob(p, (enum artifact_kind)k,
+						blobs[k]);
 	lock = image_store_lock(p->store, true, e);
 	if (lock < 0)
 		return lock;
 	for (unsigned k = 0; !rc && k < ARTIFACT_COUNT; k++) {
 		if (p->files[k][0])
-			rc = place(p, p->files[k], blobs[k], e);
+			rc = place(p, (enum artifact_kind)k, blobs[k], there[k],
+				   e);
 	}
 	return rc < 0 ? rc : give_name(p, img, e);
 }

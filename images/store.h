@@ -4,6 +4,7 @@
  *
  *   DIR/blobs/sha256/<hex>      read-only, named by the SHA-256 of the content
  *   DIR/manifests/<name>.json   what an image is made of; replaced atomically
+ *   DIR/quarantine/<hex>        damaged blobs that a build has replaced; for people
  *   DIR/staging/<id>/           a build in progress; swept when its owner is gone
  *
  * Reading manifests and removing an image are quick and run in vmd. Building,

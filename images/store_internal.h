@@ -10,6 +10,9 @@ enum {
 	MANIFEST_FORMAT = 1
 };
 
+/* Where damaged blobs go when good ones replace them; from blobs/sha256. */
+#define IMAGE_QUARANTINE "../../quarantine"
+
 /* Descriptors stay open: a store that is moved or replaced is not mixed up. */
 struct image_store {
 	char *dir; /* absolute */

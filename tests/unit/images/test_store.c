@@ -161,6 +161,40 @@ static void test_store_remove_keeps_shared_blobs(void **state)
 	assert_int_equal(fixture_count(f, "blobs/sha256"), 0);
 }
 
+/* A disk that lost some bits: building again mends it. */
+static void test_store_rebuild_replaces_a_damaged_blob(void **state)
+{
+	struct fixture *f = *state;
+	struct err e = ERR_INIT;
+	struct image one, again;
+	char path[128], aside[128], text[8] = "";
+	int fd;
+
+	fixture_publish(f, "one", KERNEL, "root one", &one);
+	blob_name(&one.root, path);
+	(void)snprintf(aside, sizeof(aside), "quarantine/%s", one.root.digest);
+	fd = openat(f->store->blobs_fd, one.root.digest, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(fchmod(fd, 0600), 0);
+	close(fd);
+	fd = openat(f->store->blobs_fd, one.root.digest, O_RDWR | O_CLOEXEC);
+	assert_int_equal(pwrite(fd, "ROOT", 4, 0), 4); /* the same size */
+	close(fd);
+	assert_int_equal(image_store_remove(f->store, "one", &e), 0);
+	fixture_publish(f, "one", KERNEL, "root one", &again);
+	assert_string_equal(again.root.digest, one.root.digest);
+	assert_true(fixture_exists(f, aside));
+	fd = openat(f->store->blobs_fd, again.root.digest,
+		    O_RDONLY | O_CLOEXEC);
+	assert_int_equal(pread(fd, text, 4, 0), 4);
+	assert_string_equal(text, "root");
+	close(fd);
+	/* A good one is used again. */
+	fixture_publish(f, "two", KERNEL, "root one", &again);
+	assert_int_equal(fixture_count(f, "blobs/sha256"), 2);
+	assert_int_equal(fixture_count(f, "quarantine"), 1);
+}
+
 static void test_store_sweep_during_publish_leaves_blobs_alone(void **state)
 {
 	struct fixture *f = *state;
@@ -342,6 +376,7 @@ int main(void)
 		STORE_TEST(
 			test_store_manifest_of_other_name_or_huge_is_corrupt),
 		STORE_TEST(test_store_remove_keeps_shared_blobs),
+		STORE_TEST(test_store_rebuild_replaces_a_damaged_blob),
 		STORE_TEST(test_store_sweep_during_publish_leaves_blobs_alone),
 		STORE_TEST(test_store_sweep_spares_the_living),
 		STORE_TEST(test_store_sweep_spares_a_build_that_begins),
