@@ -31,6 +31,7 @@
 #include "vmd/engine_base.h"
 #include "vmd/host.h"
 #include "vmd/microvm_config.h"
+#include "vmd/microvm_end.h"
 #include "vmd/monitor_control.h"
 #include "vmd/passt.h"
 #include "vmd/privops.h"
@@ -38,7 +39,6 @@
 
 enum {
 	MICROVM_VCPUS_MAX = 32,
-	STATUS_MAX = 16384
 };
 
 struct microvm {
@@ -50,70 +50,6 @@ struct microvm {
 static struct microvm *microvm(struct engine_vm *vm)
 {
 	return (struct microvm *)vm;
-}
-
-static enum vm_end end_of_reason(const char *reason)
-{
-	static const struct {
-		const char *reason;
-		enum vm_end end;
-	} known[] = {
-		{ "poweroff", VM_END_POWEROFF },
-		{ "reset", VM_END_RESET },
-		{ "crash", VM_END_CRASH },
-		{ "killed", VM_END_KILLED },
-	};
-
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-		if (!strcmp(known[i].reason, reason))
-			return known[i].end;
-	}
-	return VM_END_FAILED;
-}
-
-static void copy_text(char *out, size_t size, const char *raw)
-{
-	size_t n = strnlen(raw, size - 1);
-
-	for (size_t i = 0; i < n; i++)
-		out[i] = raw[i] >= 0x20 && raw[i] < 0x7f ? raw[i] : '?';
-	out[n] = '\0';
-}
-
-/* The monitor's own record of the end; false: there is none. */
-static bool recorded_end(int dirfd, enum vm_end *ret_end, struct err *ret_err)
-{
-	AUTO(free) char *text = NULL;
-	AUTO(json) json_t *j = NULL;
-	const json_t *error;
-	const char *reason, *code, *message;
-	char clean_code[48], clean[512];
-	size_t len = 0;
-
-	if (file_read(dirfd, "status.json", STATUS_MAX, &text, &len, NULL) <
-		    0 ||
-	    json_parse_strict(text, len, "status.json", &j, NULL) < 0)
-		return false;
-	reason = json_string_value(json_object_get(j, "reason"));
-	if (!reason)
-		return false;
-	*ret_end = end_of_reason(reason);
-	error = json_object_get(j, "error");
-	code = json_string_value(json_object_get(error, "code"));
-	message = json_string_value(json_object_get(error, "message"));
-	copy_text(clean_code, sizeof(clean_code), code ? code : "");
-	copy_text(clean, sizeof(clean), message ? message : "");
-	if (*ret_end == VM_END_FAILED)
-		(void)err_set(ret_err, ERR_UNAVAILABLE,
-			      clean_code[0] ? clean_code : "monitor_failed", 0,
-			      "the microVM monitor gave up: %s",
-			      clean[0] ? clean : "no reason given");
-	else if (*ret_end == VM_END_CRASH)
-		(void)err_set(ret_err, ERR_INTERNAL, "guest_crashed", 0, "%s",
-			      clean[0] ? clean
-				       : "the guest crashed (triple fault or "
-					 "KVM error)");
-	return true;
 }
 
 static void set_died(struct err *e, int dirfd, const struct process_exit *x)
@@ -137,7 +73,7 @@ static void main_exit(struct engine_vm *vm, const struct process_exit *x)
 	vsock_link_close(&m->vsock);
 	if (vm->decided || vm->killed)
 		return;
-	if (!recorded_end(vm->dirfd, &end, &e)) {
+	if (!microvm_recorded_end(vm->dirfd, &end, &e)) {
 		end = VM_END_FAILED;
 		set_died(&e, vm->dirfd, x);
 	}
@@ -441,7 +377,7 @@ static int microvm_adopt(struct loop *loop, const char *id, int run_dirfd,
 	if (engine_vm_adopt_process("monitor", processes, process_count,
 				    &vm->main) < 0) {
 		(void)privops_signal(&vm->passt, SIGKILL);
-		if (!recorded_end(run_dirfd, ret_end, e)) {
+		if (!microvm_recorded_end(run_dirfd, ret_end, e)) {
 			*ret_end = VM_END_FAILED;
 			set_died(e, run_dirfd, NULL);
 		}

@@ -335,6 +335,8 @@ static void test_agent_is_called_and_never_calls(void **state)
 static void test_running_comes_from_the_control_socket(void **state)
 {
 	static const char answer[] = "{\"state\":\"running\",\"vcpus\":2}\n";
+	static const char full[] =
+		"{\"state\":\"paused\",\"reason\":\"disk_full\"}\n";
 	struct engine_rig *f = *state;
 	AUTO(fd) int listen_fd = -1;
 	AUTO(fd) int control = -1;
@@ -345,7 +347,7 @@ static void test_running_comes_from_the_control_socket(void **state)
 	listen_fd = monitor_fd(f, MICROVM_FD_CONTROL);
 	RUN_UNTIL(f, sock_accept(listen_fd, &control) == 0);
 	RUN_UNTIL(f, recv(control, text, sizeof(text) - 1, MSG_DONTWAIT) > 0);
-	assert_string_equal(text, "{\"action\":\"status\"}\n");
+	assert_string_equal(text, "{\"action\":\"watch\"}\n");
 	assert_int_equal(f->running, 0);
 	assert_int_equal(send(control, answer, sizeof(answer) - 1, 0),
 			 sizeof(answer) - 1);
@@ -354,6 +356,20 @@ static void test_running_comes_from_the_control_socket(void **state)
 	assert_int_equal(engine_microvm.shutdown(f->vm, NULL), 0);
 	RUN_UNTIL(f, recv(control, text, sizeof(text) - 1, MSG_DONTWAIT) > 0);
 	assert_string_equal(text, "{\"action\":\"shutdown\"}\n");
+	/* The monitor pauses by itself, and goes on when it is asked to. */
+	assert_int_equal(f->pauses, 0);
+	assert_int_equal(send(control, full, sizeof(full) - 1, 0),
+			 sizeof(full) - 1);
+	RUN_UNTIL(f, f->pauses == 1);
+	assert_string_equal(f->pause, "disk full");
+	memset(text, 0, sizeof(text));
+	engine_microvm.resume(f->vm);
+	RUN_UNTIL(f, recv(control, text, sizeof(text) - 1, MSG_DONTWAIT) > 0);
+	assert_string_equal(text, "{\"action\":\"resume\"}\n"
+				  "{\"action\":\"status\"}\n");
+	assert_int_equal(send(control, answer, sizeof(answer) - 1, 0),
+			 sizeof(answer) - 1);
+	RUN_UNTIL(f, !f->pause[0]);
 }
 
 /* The network of a VM that runs is lost: it is told, and the VM goes on. */
