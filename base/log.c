@@ -3,7 +3,10 @@
 #include "base/log.h"
 
 #include <jansson.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +20,8 @@ enum {
 
 /* Set once by log_init() before threads start, then read only. */
 static const char *log_program = "";
+static bool may_lose;
+static atomic_uint lost;
 static enum log_level log_max = LOG_LEVEL_INFO;
 static bool log_as_json;
 static log_sink_fn *log_sink;
@@ -52,8 +57,37 @@ bool log_level_from_name(const char *name, enum log_level *ret_level)
 	return false;
 }
 
+void log_never_wait(void)
+{
+	may_lose = true;
+}
+
+/* Writable means room for PIPE_BUF: what is longer is lost where it counts. */
+static bool room_for(size_t len)
+{
+	struct pollfd out = { .fd = STDERR_FILENO, .events = POLLOUT };
+
+	return len <= PIPE_BUF && poll(&out, 1, 0) != 0;
+}
+
 static void write_line(const char *line, size_t len)
 {
+	char told[96];
+	unsigned n_lost;
+
+	if (may_lose && !room_for(len + sizeof(told))) {
+		(void)atomic_fetch_add(&lost, 1);
+		return;
+	}
+	n_lost = may_lose ? atomic_exchange(&lost, 0) : 0;
+	if (n_lost) {
+		int n_told = snprintf(told, sizeof(told),
+				      "%s: %u records were lost: nobody read "
+				      "them\n",
+				      log_program, n_lost);
+
+		(void)!write(STDERR_FILENO, told, (size_t)n_told);
+	}
 	/* One write per record keeps records of several threads apart; when
 	 * stderr is gone there is nobody left to tell. */
 	ssize_t n = write(STDERR_FILENO, line, len);

@@ -32,6 +32,11 @@ typedef void log_sink_fn(enum log_level level, const char *vm,
 void log_init(const char *program, enum log_level level,
 	      enum log_format format);
 void log_set_sink(log_sink_fn *sink);
+/*
+ * For a loop that must not wait: a record for which a pipe or terminal that nobody
+ * reads has no room is lost; how many is said before the next one.
+ */
+void log_never_wait(void);
 bool log_enabled(enum log_level level);
 
 /* "error", "warn", "info", "debug" to a level; false for anything else. */

@@ -15,6 +15,7 @@
 #include <sys/sysinfo.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/parse.h"
 #include "base/process.h"
@@ -23,6 +24,12 @@
 #include "vmd/vm_ports.h"
 
 #define MIB (UINT64_C(1) << 20)
+
+/* Reading it of thousands would keep the loop: so many at a time, not often. */
+enum {
+	RESIDENT_MS = 1000,
+	RESIDENT_VMS = 256
+};
 
 int host_memory_available(uint64_t *ret_bytes, struct err *e)
 {
@@ -51,22 +58,44 @@ static uint64_t overhead_bytes(const struct vm *vm)
 	return vm->row.emulated ? 192 * MIB : 64 * MIB;
 }
 
+/* What the processes of a VM have touched, read again when that is long ago. */
+static uint64_t touched(struct vm *vm, uint64_t now_ms, unsigned *left)
+{
+	if (*left && now_ms - vm->resident_ms >= RESIDENT_MS) {
+		vm->resident_ms = now_ms;
+		vm->resident_bytes = 0;
+		for (size_t i = 0; i < vm->process_count; i++)
+			vm->resident_bytes +=
+				process_resident_bytes(vm->processes[i].pid);
+		(*left)--;
+	}
+	return vm->resident_bytes;
+}
+
 uint64_t memory_promised(struct daemon *d, const struct vm *except)
 {
-	uint64_t sum = 0;
+	uint64_t sum = 0, now = clock_mono_ms();
+	unsigned left = RESIDENT_VMS;
 	struct vm *vm;
+	size_t at = 0;
 
 	LIST_FOREACH(vm, &d->vms, link)
 	{
-		uint64_t promised, used = 0;
+		uint64_t promised, used;
+		/* The next look begins where this one had to leave off. */
+		bool turn = at++ >= d->resident_next;
+		unsigned none = 0;
 
 		if (vm == except || !vm_is_active(vm))
 			continue;
 		promised = vm->row.memory_bytes + overhead_bytes(vm);
-		for (size_t i = 0; i < vm->process_count; i++)
-			used += process_resident_bytes(vm->processes[i].pid);
+		if (turn && left == 1)
+			d->resident_next = at;
+		used = touched(vm, now, turn ? &left : &none);
 		sum += promised > used ? promised - used : 0;
 	}
+	if (left)
+		d->resident_next = 0;
 	return sum;
 }
 

@@ -108,6 +108,7 @@ struct daemon {
 	struct task *emptying; /* the trash, while it runs */
 	bool empty_wanted;
 	uint64_t trash_count;
+	size_t resident_next; /* see memory_promised() */
 	struct loop_timer empty_again;
 	struct store_waiter trash_waiter;
 	struct task *sweep; /* of the image store, while it runs */

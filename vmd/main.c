@@ -209,6 +209,7 @@ int main(int argc, char **argv)
 	(void)umask(0077);
 	(void)signal(SIGPIPE, SIG_IGN);
 	log_init("vmd", options.log_level, options.log_format);
+	log_never_wait();
 	sd_log_to_journal();
 	rc = separate(&separation, &options, &e);
 	if (rc == 0)

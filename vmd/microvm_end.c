@@ -41,8 +41,7 @@ static void copy_text(char *out, size_t size, const char *raw)
 	out[n] = '\0';
 }
 
-bool microvm_recorded_end(int dirfd, enum vm_end *ret_end,
-			  struct err *ret_err)
+bool microvm_recorded_end(int dirfd, enum vm_end *ret_end, struct err *ret_err)
 {
 	AUTO(free) char *text = NULL;
 	AUTO(json) json_t *j = NULL;

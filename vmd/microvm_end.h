@@ -7,7 +7,6 @@
 
 /* The monitor's own record of the end; false: there is none. It may be taken over
  * by its guest: texts are bounded and made printable. */
-bool microvm_recorded_end(int dirfd, enum vm_end *ret_end,
-			  struct err *ret_err);
+bool microvm_recorded_end(int dirfd, enum vm_end *ret_end, struct err *ret_err);
 
 #endif

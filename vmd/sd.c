@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmd/sd.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <syslog.h>
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-journal.h>
 
+#include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
 
@@ -33,12 +36,36 @@ int sd_listen_socket(void)
 	return -1;
 }
 
+/* Connected as libsystemd's own socket is: full when the journal stands still. */
+static int journal_fd = -1;
+
+static bool journal_has_room(void)
+{
+	struct pollfd out = { .fd = journal_fd, .events = POLLOUT };
+
+	return journal_fd < 0 || poll(&out, 1, 0) != 0;
+}
+
+static void open_journal(void)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX,
+				  .sun_path = "/run/systemd/journal/socket" };
+
+	journal_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (journal_fd >= 0 &&
+	    connect(journal_fd, (struct sockaddr *)&at, sizeof(at)) < 0)
+		close_fd(&journal_fd);
+}
+
 static void to_journal(enum log_level level, const char *vm,
 		       const char *message)
 {
 	/* syslog's numbers */
 	static const int priority[] = { 3, 4, 6, 7 };
 
+	/* The loop does not wait: the record is lost. */
+	if (!journal_has_room())
+		return;
 	if (vm)
 		(void)sd_journal_send("MESSAGE=%s", message, "PRIORITY=%i",
 				      priority[level], "VMD_VM=%s", vm,
@@ -58,6 +85,7 @@ void sd_log_to_journal(void)
 	if (!stream || sscanf(stream, "%llu:%llu", &dev, &ino) != 2 ||
 	    fstat(2, &st) < 0 || st.st_dev != dev || st.st_ino != ino)
 		return;
+	open_journal();
 	log_set_sink(to_journal);
 }
 

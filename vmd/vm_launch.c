@@ -264,6 +264,7 @@ int vm_launch(struct vm *vm, struct err *e)
 	vm->ending = false;
 	vm->killed = false;
 	vm->process_count = 0;
+	vm->resident_bytes = vm->resident_ms = 0;
 	vm_set_state(vm, API_VM_STARTING, "%s", "");
 	operation_progress(vm->op, 0, 0, "starting with %s", vm->engine->name);
 	rc = vm->engine->start(vm->daemon->loop, &launch, &vm_engine_events, vm,

@@ -89,6 +89,33 @@ static void test_log_rate_drops_and_counts(void **state)
 	assert_int_equal(rate.dropped, 10 - passed);
 }
 
+/* Last: from here on records may be lost. */
+static void test_log_nobody_reads_never_waits(void **state)
+{
+	int pipe_fds[2], saved = dup(STDERR_FILENO);
+	char text[65536];
+	ssize_t n;
+
+	(void)state;
+	log_init("test", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+	log_never_wait();
+	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
+	(void)dup2(pipe_fds[1], STDERR_FILENO);
+	/* More than a pipe holds: without an end if one of them waited. */
+	for (int i = 0; i < 5000; i++)
+		log_info("a record that nobody reads, number %d", i);
+	assert_true(read(pipe_fds[0], text, sizeof(text)) > 0);
+	log_info("somebody reads again");
+	(void)dup2(saved, STDERR_FILENO);
+	(void)close(saved);
+	(void)close(pipe_fds[1]);
+	n = read(pipe_fds[0], text, sizeof(text) - 1);
+	text[n > 0 ? n : 0] = '\0';
+	assert_non_null(strstr(text, "records were lost"));
+	assert_non_null(strstr(text, "somebody reads again"));
+	(void)close(pipe_fds[0]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -96,6 +123,7 @@ int main(void)
 		cmocka_unit_test(test_log_survives_bytes_that_are_not_text),
 		cmocka_unit_test(test_log_level_filters),
 		cmocka_unit_test(test_log_rate_drops_and_counts),
+		cmocka_unit_test(test_log_nobody_reads_never_waits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

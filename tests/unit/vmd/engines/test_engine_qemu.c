@@ -3,8 +3,11 @@
 #include "engine_rig.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "vmd/engine_qemu.h"
@@ -196,6 +199,36 @@ static void test_adopting_what_is_gone_tells_the_end(void **state)
 	assert_non_null(strstr(e.msg, "out of memory"));
 }
 
+/* A guest can bring about events for ever: the log takes no more than so much of
+ * the disk, and its end stays, where the reason of an end is looked for. */
+static void test_log_takes_so_much_of_the_disk(void **state)
+{
+	static const char end[] = "{\"event\":\"SHUTDOWN\"}\n";
+	struct engine_rig *f = *state;
+	char block[4096], tail[sizeof(end)] = "";
+	struct stat st;
+	int fd = openat(f->dir.fd, "qmp.log",
+			O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	memset(block, '\n', sizeof(block));
+	for (int i = 0; i < 1024; i++) {
+		assert_int_equal(write(fd, block, sizeof(block)),
+				 sizeof(block));
+		if (i % 64 == 0)
+			engine_log_bound(f->dir.fd, "qmp.log");
+	}
+	assert_int_equal(write(fd, end, sizeof(end) - 1), sizeof(end) - 1);
+	engine_log_bound(f->dir.fd, "qmp.log");
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_true(st.st_blocks * 512 <= 1 << 20);
+	assert_int_equal(pread(fd, tail, sizeof(end) - 1,
+			       st.st_size - (off_t)(sizeof(end) - 1)),
+			 sizeof(end) - 1);
+	assert_string_equal(tail, end);
+	(void)close(fd);
+}
+
 #define TEST(name) \
 	cmocka_unit_test_setup_teardown(name, setup, engine_rig_teardown)
 
@@ -213,6 +246,7 @@ int main(void)
 		TEST(test_reason_is_found_in_the_log),
 		TEST(test_command_line_says_what_it_must),
 		TEST(test_adopting_what_is_gone_tells_the_end),
+		TEST(test_log_takes_so_much_of_the_disk),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
