@@ -71,6 +71,7 @@ int loop_fd(const struct loop *loop);
 int loop_add_named(struct loop *loop, struct loop_source *source, int fd,
 		   uint32_t events, loop_io_fn *fn, void *data,
 		   const char *name);
+/* NOLINTNEXTLINE(readability-identifier-naming): a function to its users */
 #define loop_add(loop, source, fd, events, fn, data)                   \
 	loop_add_named((loop), (source), (fd), (events), (fn), (data), \
 		       __FILE__ ":" #fn)
@@ -83,11 +84,13 @@ bool loop_source_active(const struct loop_source *source);
  * loop_timer_start(). A timer that is armed must not be initialised: asserted. */
 void loop_timer_init_named(struct loop *loop, struct loop_timer *timer,
 			   loop_timer_fn *fn, void *data, const char *name);
+/* NOLINTNEXTLINE(readability-identifier-naming): a function to its users */
 #define loop_timer_init(loop, timer, fn, data) \
 	loop_timer_init_named((loop), (timer), (fn), (data), __FILE__ ":" #fn)
 /* Another callback from now on: disarms, then arms to fire once. */
 void loop_timer_start_named(struct loop_timer *timer, loop_timer_fn *fn,
 			    uint64_t after_ms, const char *name);
+/* NOLINTNEXTLINE(readability-identifier-naming): a function to its users */
 #define loop_timer_start(timer, fn, after_ms) \
 	loop_timer_start_named((timer), (fn), (after_ms), __FILE__ ":" #fn)
 /* Arms (or re-arms) to fire once, after_ms from now. */
@@ -100,6 +103,7 @@ void loop_timer_arm(struct loop_timer *timer, uint64_t after_ms);
 void loop_timer_arm_soon(struct loop_timer *timer);
 void loop_timer_start_soon_named(struct loop_timer *timer, loop_timer_fn *fn,
 				 const char *name);
+/* NOLINTNEXTLINE(readability-identifier-naming): a function to its users */
 #define loop_timer_start_soon(timer, fn) \
 	loop_timer_start_soon_named((timer), (fn), __FILE__ ":" #fn)
 void loop_timer_disarm(struct loop_timer *timer);

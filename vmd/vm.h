@@ -64,7 +64,8 @@ struct vm {
 	struct vm_ports *ports; /* listened on; NULL: none are published */
 	struct vm_process processes[VM_PROCESSES_MAX];
 	size_t process_count;
-	uint64_t resident_bytes, resident_ms; /* of them, and when it was read */
+	uint64_t resident_bytes; /* of them */
+	uint64_t resident_ms; /* when it was read; monotonic */
 	uint32_t uid_slot; /* of its processes, in the range of privops.h */
 	uint64_t launch_ms; /* monotonic */
 	int run_dirfd;

@@ -214,8 +214,8 @@ static void on_not_ready(struct loop_timer *timer)
 
 void vm_await_ready(struct vm *vm)
 {
-	int64_t since = clock_wall_ms() - vm->row.started_ms -
-			(int64_t)vm->paused_ms;
+	int64_t since =
+		clock_wall_ms() - vm->row.started_ms - (int64_t)vm->paused_ms;
 	uint64_t passed = since > 0 ? (uint64_t)since : 0;
 	uint64_t now = clock_mono_ms(), limit = vm_ready_timeout_ms(vm);
 

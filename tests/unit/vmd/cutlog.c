@@ -132,6 +132,7 @@ static bool below_root(int fd, struct stat *st)
 	if (inside || !root || !root[0] || fstat(fd, st) < 0)
 		return false;
 	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	/* NOLINTNEXTLINE(readability-suspicious-call-argument) */
 	n = readlink(self, path, sizeof(path) - 1);
 	path[n > 0 ? n : 0] = '\0';
 	return strncmp(path, root, strlen(root)) == 0 ||
@@ -226,6 +227,8 @@ static int synced(int fd, int (*real)(int))
 	return rc;
 }
 
+/* In the place of the C library's.
+ * NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
 int fsync(int fd)
 {
 	REAL(fsync);
@@ -267,3 +270,4 @@ int mkdirat(int fd, const char *name, mode_t mode)
 	REAL(mkdirat);
 	return changed(real(fd, name, mode));
 }
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */

@@ -18,7 +18,7 @@
 
 enum {
 	ROUNDS = 6,
-	TRIES = 3,
+	TRIES = 5,
 	TURN_US = 50000,
 	EXTENTS = 60000
 };

@@ -150,7 +150,7 @@ static void test_disk_that_refuses_is_told(void **state)
 
 	rig_settle(r);
 	saved = fcntl(r->d.store->wal_fd, F_DUPFD_CLOEXEC, 0);
-	assert_int_equal(pipe(pipes), 0);
+	assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
 	/* fdatasync() of a pipe is an error. */
 	assert_true(dup2(pipes[0], r->d.store->wal_fd) >= 0);
 	rig_expect(r, "POST", "/v1/vms", "{\"image\":\"tiny\",\"start\":false}",

@@ -69,11 +69,13 @@ static void on_paused(void *ctx, const char *why)
 	(void)snprintf(r->pause, sizeof(r->pause), "%s", why ? why : "");
 }
 
-static const struct engine_events events = {
-	.process = on_process, .running = on_running, .agent = on_agent,
-	.console = on_console, .ended = on_ended,     .warning = on_warning,
-	.paused = on_paused
-};
+static const struct engine_events events = { .process = on_process,
+					     .running = on_running,
+					     .agent = on_agent,
+					     .console = on_console,
+					     .ended = on_ended,
+					     .warning = on_warning,
+					     .paused = on_paused };
 
 struct engine_rig *engine_rig_new(const struct engine_ops *engine)
 {
