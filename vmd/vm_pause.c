@@ -68,8 +68,7 @@ static void end(struct vm *vm)
 	vm_pause_over(vm);
 	vm->resumed_ms = now;
 	vm->paused_ms += now - vm->paused_since_ms;
-	vm_set_state(vm, ready && !vm->starting ? API_VM_READY : API_VM_RUNNING,
-		     "%s", "");
+	vm_set_state(vm, ready ? API_VM_READY : API_VM_RUNNING, "%s", "");
 	if (vm->starting)
 		vm_await_ready(vm);
 }
