@@ -332,7 +332,7 @@ bool dial_is_self(int fd);
 void net_loopback(void);
 /*
  * Address, route, MTU, resolv.conf. false with *f set. window: the largest one
- * that TCP announces through the gateway, in bytes; 0: the kernel's choice.
+ * that TCP announces, in bytes; 0: the kernel's choice.
  */
 bool net_setup(const struct wire_net *n, uint32_t window, struct failure *f);
 /* IFACE,ADDR/PREFIX,GATEWAY,DNS[,MTU] */

@@ -22,7 +22,7 @@ enum {
 	ROOT_WAIT_MS = 10000,
 	/* What TCP knows how to announce, from one small segment on. */
 	WINDOW_MIN = 536,
-	WINDOW_MAX = 1 << 30,
+	WINDOW_MAX = 1 << 29,
 };
 
 /* Copies a value that must fit whole; otherwise it is told and left out. */

@@ -22,6 +22,10 @@
 
 #include "agent/agent.h"
 
+enum {
+	RCVBUF_DEFAULT = 131072 /* Linux's own */
+};
+
 struct request {
 	struct nlmsghdr head;
 	uint8_t body[256];
@@ -151,8 +155,7 @@ static int add_address(unsigned int index, const struct address *at)
 	return transact(&r);
 }
 
-static int add_default_route(unsigned int index, const struct address *gateway,
-			     uint32_t window)
+static int add_default_route(unsigned int index, const struct address *gateway)
 {
 	const struct rtmsg body = { .rtm_family = gateway->family,
 				    .rtm_table = RT_TABLE_MAIN,
@@ -167,16 +170,26 @@ static int add_default_route(unsigned int index, const struct address *gateway,
 	      sizeof(body));
 	put_attribute(&r, RTA_GATEWAY, gateway->bytes, gateway->len);
 	put_attribute(&r, RTA_OIF, &index, sizeof(index));
-	if (window) {
-		/* An attribute in an attribute. */
-		const struct {
-			uint16_t len, type;
-			uint32_t value;
-		} metric = { sizeof(metric), RTAX_WINDOW, window };
-
-		put_attribute(&r, RTA_METRICS, &metric, sizeof(metric));
-	}
 	return transact(&r);
+}
+
+/*
+ * TCP's buffers, of which half is window. Not as the metric of a route: buffers
+ * that grow leave that behind, the field in the header is full, and what is meant
+ * as a larger window looks like a duplicate acknowledgement.
+ */
+static void limit_window(uint32_t window)
+{
+	char text[64];
+	uint32_t most = 2 * window;
+	int n = snprintf(text, sizeof(text), "4096 %u %u\n",
+			 most < RCVBUF_DEFAULT ? most : RCVBUF_DEFAULT, most);
+	int fd = open("/proc/sys/net/ipv4/tcp_rmem", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, text, (size_t)n) != n)
+		say("cannot limit the TCP window: %s", strerror(errno));
+	if (fd >= 0)
+		(void)close(fd);
 }
 
 /*
@@ -291,8 +304,10 @@ bool net_setup(const struct wire_net *n, uint32_t window, struct failure *f)
 	if (!sys && (sys = add_address(index, &at)) != 0)
 		failure_set(f, sys, WIRE_CODE_IO, "cannot set the address");
 	if (!sys && n->gateway.len &&
-	    (sys = add_default_route(index, &gateway, window)) != 0)
+	    (sys = add_default_route(index, &gateway)) != 0)
 		failure_set(f, sys, WIRE_CODE_IO, "cannot set the route");
+	if (!sys && window)
+		limit_window(window);
 	if (!sys && n->gateway.len)
 		announce(&gateway);
 	if (!sys && n->dns.len && !write_resolver(n->dns)) {

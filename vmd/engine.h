@@ -59,7 +59,7 @@ enum vm_end {
 struct engine_events {
 	/*
 	 * A process exists: journal it now, before the VM runs. Called once per
-	 * process during start().
+	 * process during start(), and again when another one takes its role.
 	 */
 	void (*process)(void *ctx, const struct vm_process *p);
 	/* The guest's CPUs run. */
@@ -82,6 +82,11 @@ struct engine_events {
 	 * what the guest was writing waits), until engine_ops.resume(); told
 	 * again when that did not help. why NULL: they run again. May be NULL. */
 	void (*paused)(void *ctx, const char *why);
+	/* What warning() told of is there again. May be NULL. */
+	void (*recovered)(void *ctx);
+	/* How a process that joins a running VM is shut up: sets jailed and
+	 * uid_slot as for start(). May be NULL: not at all. */
+	void (*jail)(void *ctx, struct vm_launch *ret);
 };
 
 struct engine_vm; /* opaque, one per running VM */

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,6 +13,8 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/log.h"
+#include "vmd/passt.h"
 #include "vmd/privops.h"
 
 enum {
@@ -19,6 +22,10 @@ enum {
 	PASST_END_MS = 1000,
 	/* Both end together: the one that is reaped first says nothing. */
 	PASST_LOST_MS = 500,
+	/* One that was started again and still lives gives a network. */
+	PASST_SETTLED_MS = 1000,
+	/* Who lived that long did not end for what his predecessor ended for. */
+	PASST_LASTED_MS = 60 * 1000,
 	/* Nothing but a hanging disk keeps a killed process longer. */
 	ABORT_MS = 1000,
 	LOG_KEEP_BYTES = 128 << 10,
@@ -85,27 +92,112 @@ static void on_passt(struct loop_source *source, uint32_t events)
 			      tail);
 		engine_vm_finish(vm, VM_END_FAILED, &e);
 	} else if (!vm->decided && !vm->main_gone && !vm->killed) {
-		loop_timer_arm(&vm->passt_timer, PASST_LOST_MS);
+		unsigned int doubled;
+
+		if (clock_mono_ms() - vm->passt_since_ms > PASST_LASTED_MS)
+			vm->passt_tries = 0;
+		doubled = vm->passt_tries < 7 ? vm->passt_tries : 7;
+		loop_timer_arm(&vm->passt_timer,
+			       (uint64_t)PASST_LOST_MS << doubled);
 	}
 	deliver_end(vm);
 	engine_vm_leave(vm);
 }
 
-static void on_passt_lost(struct loop_timer *timer)
+static int watch_passt(struct engine_vm *vm)
 {
-	struct engine_vm *vm = timer->data;
+	vm->passt_gone = false;
+	vm->passt_since_ms = clock_mono_ms();
+	return loop_add(vm->loop, &vm->passt_source, vm->passt.pidfd, EPOLLIN,
+			on_passt, vm);
+}
+
+int engine_vm_start_passt(struct engine_vm *vm, const struct vm_launch *launch,
+			  struct err *e)
+{
+	AUTO(fd) int fd = -1;
+	int rc = passt_connect(vm->dirfd, &fd, e);
+
+	if (rc == 0)
+		rc = passt_start(launch, fd, &vm->passt, e);
+	if (rc == 0)
+		engine_vm_announce(vm, "passt", &vm->passt);
+	return rc;
+}
+
+static int restart_passt(struct engine_vm *vm, struct err *e)
+{
+	struct vm_launch launch = { .id = vm->id,
+				    .run_dirfd = vm->dirfd,
+				    .run_path = vm->run_path };
+	int rc;
+
+	if (vm->events->jail)
+		vm->events->jail(vm->ctx, &launch);
+	process_close(&vm->passt);
+	vm->passt = (struct process)PROCESS_INIT;
+	rc = engine_vm_start_passt(vm, &launch, e);
+	if (rc == 0)
+		rc = watch_passt(vm);
+	if (rc < 0 && vm->passt.pid) {
+		struct process_exit x;
+
+		(void)privops_signal(&vm->passt, SIGKILL);
+		(void)privops_wait(&vm->passt, ABORT_MS, &x);
+		vm->passt_gone = true;
+	}
+	return rc;
+}
+
+static void tell_network_lost(struct engine_vm *vm)
+{
 	struct err e = ERR_INIT;
 	char tail[300];
 
-	if (vm->decided || vm->main_gone || vm->killed || !vm->events->warning)
+	vm->network_lost = true;
+	if (!vm->events->warning)
 		return;
 	engine_log_tail(vm->dirfd, "passt.log", tail, sizeof(tail));
 	(void)err_set(&e, ERR_UNAVAILABLE, "network_lost", 0,
-		      "the VM has no network any more: passt ended; restart "
-		      "the VM to get it back; passt said: %s",
+		      "the VM has no network: passt ended and is started "
+		      "again; it said: %s",
 		      tail);
-	engine_vm_enter(vm);
 	vm->events->warning(vm->ctx, &e);
+}
+
+/* After another half second, then a whole one, up to a minute. */
+static void try_passt_again(struct engine_vm *vm)
+{
+	unsigned int doubled = vm->passt_tries < 7 ? vm->passt_tries : 7;
+	struct err e = ERR_INIT;
+
+	vm->passt_tries++;
+	if (restart_passt(vm, &e) < 0) {
+		log_vm(LOG_LEVEL_WARN, vm->id, "passt is not back: %s", e.msg);
+		loop_timer_arm(&vm->passt_timer,
+			       (uint64_t)PASST_LOST_MS << doubled);
+		return;
+	}
+	loop_timer_arm(&vm->passt_timer, PASST_SETTLED_MS);
+}
+
+static void on_passt_timer(struct loop_timer *timer)
+{
+	struct engine_vm *vm = timer->data;
+
+	if (vm->decided || vm->main_gone || vm->killed)
+		return;
+	engine_vm_enter(vm);
+	if (vm->passt_gone) {
+		if (!vm->network_lost)
+			tell_network_lost(vm);
+		if (!vm->released)
+			try_passt_again(vm);
+	} else if (vm->network_lost) {
+		vm->network_lost = false;
+		if (vm->events->recovered)
+			vm->events->recovered(vm->ctx);
+	}
 	engine_vm_leave(vm);
 }
 
@@ -196,7 +288,7 @@ int engine_vm_init(struct engine_vm *vm, struct loop *loop, const char *id,
 	console_link_init(&vm->console);
 	loop_timer_init(loop, &vm->end_timer, on_end_timer, vm);
 	loop_timer_init(loop, &vm->agent_timer, on_agent_timer, vm);
-	loop_timer_init(loop, &vm->passt_timer, on_passt_lost, vm);
+	loop_timer_init(loop, &vm->passt_timer, on_passt_timer, vm);
 	vm->dirfd = fcntl(run_dirfd, F_DUPFD_CLOEXEC, 3);
 	if (vm->dirfd < 0)
 		return err_sys(e, errno, "run directory %s", run_path);
@@ -212,11 +304,8 @@ int engine_vm_watch(struct engine_vm *vm, struct err *e)
 
 	rc = loop_add(vm->loop, &vm->main_source, vm->main.pidfd, EPOLLIN,
 		      on_main, vm);
-	if (rc == 0 && vm->passt.pid) {
-		vm->passt_gone = false;
-		rc = loop_add(vm->loop, &vm->passt_source, vm->passt.pidfd,
-			      EPOLLIN, on_passt, vm);
-	}
+	if (rc == 0 && vm->passt.pid)
+		rc = watch_passt(vm);
 	return rc < 0 ? err_sys(e, -rc, "cannot watch the VM's processes") : 0;
 }
 

@@ -42,7 +42,9 @@ struct engine_vm {
 	struct loop_source main_source, passt_source;
 	struct loop_timer end_timer; /* what was asked to end and did not */
 	struct loop_timer agent_timer;
-	struct loop_timer passt_timer; /* passt is gone: is the VM, too? */
+	struct loop_timer passt_timer; /* passt is gone, or came again */
+	uint64_t passt_since_ms; /* clock_mono_ms() of its start */
+	unsigned int passt_tries; /* to start it again, in a row */
 	uint64_t agent_since_ms; /* of the first try that was in vain, or 0 */
 	struct console_link console;
 	bool running; /* running() was called */
@@ -50,6 +52,7 @@ struct engine_vm {
 	bool killed; /* kill() was called */
 	bool decided; /* end and err are set */
 	bool main_gone, passt_gone;
+	bool network_lost; /* warning() was called, recovered() not yet */
 	bool ended, released;
 	unsigned int busy;
 	enum vm_end end;
@@ -69,6 +72,9 @@ void engine_vm_leave(struct engine_vm *vm);
 int engine_vm_watch(struct engine_vm *vm, struct err *e);
 /* They cannot be watched: ends and reaps both before start() fails. */
 void engine_vm_abort(struct engine_vm *vm);
+/* Starts passt on the VM's network socket and tells of it; not yet watched. */
+int engine_vm_start_passt(struct engine_vm *vm, const struct vm_launch *launch,
+			  struct err *e);
 /* Takes over passt if there was one; a lost one is told soon. */
 void engine_vm_adopt_passt(struct engine_vm *vm, const struct vm_process *list,
 			   size_t count);

@@ -176,7 +176,8 @@ static int open_file(int *slot, int dirfd, const char *path, int flags,
 	return *slot < 0 ? err_sys(e, errno, "cannot open %s", path) : 0;
 }
 
-static int open_sockets(int dirfd, struct monitor_fds *f, struct err *e)
+static int open_sockets(int dirfd, bool network, struct monitor_fds *f,
+			struct err *e)
 {
 	static const struct {
 		enum microvm_fd fd;
@@ -185,12 +186,14 @@ static int open_sockets(int dirfd, struct monitor_fds *f, struct err *e)
 		{ MICROVM_FD_CONTROL, "control.sock" },
 		{ MICROVM_FD_SERIAL, "serial.sock" },
 		{ MICROVM_FD_VSOCK, "vsock.sock" },
+		{ MICROVM_FD_NET, PASST_SOCKET },
 	};
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(sockets); i++)
-		rc = sock_listen_unix(dirfd, sockets[i].name, 0600,
-				      &f->fd[sockets[i].fd], e);
+		if (network || sockets[i].fd != MICROVM_FD_NET)
+			rc = sock_listen_unix(dirfd, sockets[i].name, 0600,
+					      &f->fd[sockets[i].fd], e);
 	return rc;
 }
 
@@ -220,7 +223,7 @@ static int open_fds(int dirfd, const struct vm_launch *launch,
 			       files[i].path, files[i].flags, e);
 	/* Without it the monitor says why there is none. */
 	f->fd[MICROVM_FD_KVM] = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	return rc < 0 ? rc : open_sockets(dirfd, f, e);
+	return rc < 0 ? rc : open_sockets(dirfd, launch->network, f, e);
 }
 
 static int spawn_with(struct microvm *m, const struct vm_launch *launch,
@@ -246,7 +249,7 @@ static int spawn_with(struct microvm *m, const struct vm_launch *launch,
 }
 
 static int spawn_monitor(struct microvm *m, const struct vm_launch *launch,
-			 int net_fd, struct err *e)
+			 struct err *e)
 {
 	struct monitor_fds f;
 	int rc;
@@ -254,10 +257,8 @@ static int spawn_monitor(struct microvm *m, const struct vm_launch *launch,
 	for (size_t i = 0; i < ARRAY_LEN(f.fd); i++)
 		f.fd[i] = -1;
 	rc = open_fds(m->base.dirfd, launch, &f, e);
-	f.fd[MICROVM_FD_NET] = net_fd;
 	if (rc == 0)
 		rc = spawn_with(m, launch, &f, e);
-	f.fd[MICROVM_FD_NET] = -1; /* the caller's */
 	for (size_t i = 0; i < ARRAY_LEN(f.fd); i++)
 		close_fd(&f.fd[i]);
 	return rc;
@@ -286,7 +287,7 @@ static struct microvm *new_vm(struct loop *loop, const char *id, int run_dirfd,
 
 /* Everything up to a running monitor. */
 static int launch_monitor(struct microvm *m, const struct vm_launch *launch,
-			  int net[2], struct err *e)
+			  struct err *e)
 {
 	static const char *const stale[] = { "status.json", "monitor.log",
 					     "passt.log" };
@@ -295,12 +296,10 @@ static int launch_monitor(struct microvm *m, const struct vm_launch *launch,
 
 	for (size_t i = 0; i < sizeof(stale) / sizeof(stale[0]); i++)
 		(void)unlinkat(vm->dirfd, stale[i], 0);
-	if (rc == 0 && launch->network)
-		rc = passt_socketpair(net, e);
 	if (rc == 0)
 		rc = microvm_config_write(launch, vm->dirfd, e);
 	if (rc == 0)
-		rc = spawn_monitor(m, launch, net[0], e);
+		rc = spawn_monitor(m, launch, e);
 	return rc;
 }
 
@@ -319,7 +318,6 @@ static int microvm_start(struct loop *loop, const struct vm_launch *launch,
 			 struct engine_vm **ret, struct err *e)
 {
 	struct err later = ERR_INIT;
-	int net[2] = { -1, -1 };
 	struct engine_vm *vm;
 	struct microvm *m;
 	int rc = microvm_can_run(launch, e);
@@ -331,20 +329,14 @@ static int microvm_start(struct loop *loop, const struct vm_launch *launch,
 	if (!m)
 		return -ENOMEM;
 	vm = &m->base;
-	rc = launch_monitor(m, launch, net, e);
+	rc = launch_monitor(m, launch, e);
 	if (rc < 0) {
-		close_fd(&net[0]);
-		close_fd(&net[1]);
 		engine_vm_release(vm);
 		return rc;
 	}
-	close_fd(&net[0]);
 	engine_vm_announce(vm, "monitor", &vm->main);
 	if (launch->network)
-		rc = passt_start(launch, net[1], &vm->passt, &later);
-	close_fd(&net[1]);
-	if (rc == 0 && launch->network)
-		engine_vm_announce(vm, "passt", &vm->passt);
+		rc = engine_vm_start_passt(vm, launch, &later);
 	attach(m);
 	if (engine_vm_watch(vm, e) < 0) {
 		engine_vm_abort(vm);

@@ -258,12 +258,13 @@ static int spawn_qemu(struct qemu_vm *q, const struct qemu_args *args,
 
 /* After this QEMU runs (paused); what fails later is told by ended(). */
 static int launch_qemu(struct qemu_vm *q, const struct vm_launch *launch,
-		       int ret_net[2], struct err *e)
+		       struct err *e)
 {
 	struct qemu_args args = { .launch = launch,
 				  .program = host_qemu()->path,
 				  .kvm = q->kvm };
 	int listening[3] = { -1, -1, -1 };
+	AUTO(fd) int net_fd = -1;
 	int rc;
 
 	unlink_stale(q->base.dirfd);
@@ -272,13 +273,14 @@ static int launch_qemu(struct qemu_vm *q, const struct vm_launch *launch,
 	if (rc == 0)
 		rc = qemu_control_open(q, e);
 	if (rc == 0 && launch->network)
-		rc = passt_socketpair(ret_net, e);
+		rc = sock_listen_unix(q->base.dirfd, PASST_SOCKET, 0600,
+				      &net_fd, e);
 	if (rc == 0)
 		rc = qemu_args_build(&args, e);
 	if (rc == 0) {
 		rc = save_argv(q->base.dirfd, &args, e);
 		if (rc == 0)
-			rc = spawn_qemu(q, &args, listening, ret_net[0], e);
+			rc = spawn_qemu(q, &args, listening, net_fd, e);
 		qemu_args_done(&args);
 	}
 	for (size_t i = 0; i < 3; i++)
@@ -288,15 +290,13 @@ static int launch_qemu(struct qemu_vm *q, const struct vm_launch *launch,
 
 /* QEMU exists: connect everything. An error here fails the VM. */
 static int connect_all(struct qemu_vm *q, const struct vm_launch *launch,
-		       int passt_fd, struct err *e)
+		       struct err *e)
 {
 	struct engine_vm *vm = &q->base;
 	int rc = 0;
 
 	if (launch->network)
-		rc = passt_start(launch, passt_fd, &vm->passt, e);
-	if (rc == 0 && vm->passt.pid)
-		engine_vm_announce(vm, "passt", &vm->passt);
+		rc = engine_vm_start_passt(vm, launch, e);
 	console_link_open(&vm->console, vm->loop, vm->dirfd, true, console_data,
 			  vm);
 	engine_vm_agent_soon(vm, 0);
@@ -330,7 +330,6 @@ static int qemu_start(struct loop *loop, const struct vm_launch *launch,
 		      const struct engine_events *events, void *ctx,
 		      struct engine_vm **ret, struct err *e)
 {
-	int net[2] = { -1, -1 };
 	struct qemu_vm *q;
 	struct err later = ERR_INIT;
 	int rc = qemu_can_run(launch, e);
@@ -344,17 +343,13 @@ static int qemu_start(struct loop *loop, const struct vm_launch *launch,
 	q->kvm = host_kvm()->usable && !launch->emulate;
 	if (q->kvm)
 		q->timeout_ms = qemu_timeout_ms;
-	rc = launch_qemu(q, launch, net, e);
+	rc = launch_qemu(q, launch, e);
 	if (rc < 0) {
-		close_fd(&net[0]);
-		close_fd(&net[1]);
 		engine_vm_release(&q->base);
 		return rc;
 	}
-	close_fd(&net[0]);
 	engine_vm_announce(&q->base, "qemu", &q->base.main);
-	rc = connect_all(q, launch, net[1], &later);
-	close_fd(&net[1]);
+	rc = connect_all(q, launch, &later);
 	if (engine_vm_watch(&q->base, e) < 0) {
 		engine_vm_abort(&q->base);
 		engine_vm_release(&q->base);

@@ -33,7 +33,8 @@ static const struct jail_spec rows[] = {
 			.devices = JAIL_DEV_NULL | JAIL_DEV_URANDOM,
 			.limits = { .files = 2048, .processes = 512 } },
 	/* The network of the host is its work. It makes another jail inside:
-	 * /proc for its user namespace, /tmp for its root, both gone then. */
+	 * /proc for its user namespace, /tmp for its root, both gone then. The
+	 * threads of the VM's other process count as its own: one user. */
 	[JAIL_PASST] = { .keep_net = true,
 			 .libraries = true,
 			 .proc = true,
@@ -41,7 +42,7 @@ static const struct jail_spec rows[] = {
 			 .binds = passt_binds,
 			 .bind_count = ARRAY_LEN(passt_binds),
 			 .devices = JAIL_DEV_NULL | JAIL_DEV_URANDOM,
-			 .limits = { .files = 65536, .processes = 8 } },
+			 .limits = { .files = 65536, .processes = 512 } },
 };
 
 void jail_of(enum jail_kind kind, const char *name, uid_t uid,

@@ -3,12 +3,14 @@
 #include "vmd/passt.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
+#include "base/sock.h"
 #include "vmd/engine_base.h"
 #include "vmd/privops.h"
 
@@ -19,18 +21,22 @@ enum {
 	ARGS_MAX = 40
 };
 
-int passt_socketpair(int ret_fds[2], struct err *e)
+int passt_connect(int run_dirfd, int *ret_fd, struct err *e)
 {
 	const int room = PASST_ROOM;
+	AUTO(fd) int fd = -1;
+	int rc = sock_connect_unix(run_dirfd, PASST_SOCKET, &fd, e);
 
-	/* Blocking on purpose: each program sets its own end as it likes. */
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ret_fds) < 0)
-		return err_sys(e, errno, "socket pair for passt");
+	if (rc < 0)
+		return err_wrap(e, rc, "network socket of the VM");
+	/* Blocking on purpose: passt sends the rest of a frame so. */
+	if (fcntl(fd, F_SETFL, 0) < 0)
+		return err_sys(e, errno, "network socket of the VM");
 	/* Beyond the system's limit with CAP_NET_ADMIN, else up to it. */
-	if (setsockopt(ret_fds[1], SOL_SOCKET, SO_SNDBUFFORCE, &room,
-		       sizeof(room)) < 0)
-		(void)setsockopt(ret_fds[1], SOL_SOCKET, SO_SNDBUF, &room,
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)) < 0)
+		(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room,
 				 sizeof(room));
+	*ret_fd = take_fd(&fd);
 	return 0;
 }
 

@@ -31,11 +31,14 @@
 /* Same for every VM: each has a network of its own. */
 #define PASST_GUEST_MAC "52:54:00:12:34:56"
 
+/* Where the VM's process listens for passt, in the run directory. */
+#define PASST_SOCKET "net.sock"
+
 /*
- * A connected pair: [0] for the VM, [1] for passt. Stream, close-on-exec. passt's
- * end has room for the windows of many connections, as far as we may.
+ * A connection to the VM for passt, close-on-exec, with room for the windows of
+ * many connections as far as we may.
  */
-int passt_socketpair(int ret_fds[2], struct err *e);
+int passt_connect(int run_dirfd, int *ret_fd, struct err *e);
 
 /* Starts passt on socket_fd (borrowed); its stderr goes to passt.log. */
 int passt_start(const struct vm_launch *launch, int socket_fd,

@@ -172,7 +172,8 @@ static const struct row {
 	  "{\"driver\":\"virtio-blk-pci\",\"drive\":\"root\","
 	  "\"serial\":\"root\",\"werror\":\"stop\"}",
 	  NULL },
-	{ with_net, "-netdev", "stream,id=net,addr.type=fd,addr.str=6", NULL },
+	{ with_net, "-netdev",
+	  "stream,id=net,server=on,addr.type=fd,addr.str=6", NULL },
 	{ with_net, "-device",
 	  "{\"driver\":\"virtio-net-pci\",\"netdev\":\"net\",\"mac\":"
 	  "\"" PASST_GUEST_MAC "\",\"romfile\":\"\"}",

@@ -18,7 +18,7 @@ enum qemu_fd {
 	QEMU_FD_QMP = 3, /* listening */
 	QEMU_FD_SERIAL = 4, /* listening */
 	QEMU_FD_AGENT = 5, /* listening */
-	QEMU_FD_NET = 6, /* connected to passt */
+	QEMU_FD_NET = 6, /* listens for passt */
 	QEMU_FD_QMP_LOG = 7,
 	QEMU_FD_CONSOLE_LOG = 8,
 	QEMU_FD_DISK = 9,

@@ -247,6 +247,16 @@ static void on_port_change(struct qemu_vm *q, const json_t *data)
 	q->port_opened = true;
 }
 
+/* passt came or went: the guest sees its link go up or down. */
+static void set_link(struct qemu_vm *q, bool up)
+{
+	if (q->qmp_ready)
+		(void)qmp_execute(q->qmp, "set_link",
+				  json_pack("{s:s, s:b}", "name", "net", "up",
+					    (int)up),
+				  NULL, NULL);
+}
+
 static void on_event(void *ctx, const char *name, const json_t *data)
 {
 	struct qemu_vm *q = ctx;
@@ -261,6 +271,10 @@ static void on_event(void *ctx, const char *name, const json_t *data)
 		decide_and_quit(q, "guest-panic");
 	} else if (!strcmp(name, "VSERPORT_CHANGE")) {
 		on_port_change(q, data);
+	} else if (!strcmp(name, "NETDEV_STREAM_CONNECTED")) {
+		set_link(q, true);
+	} else if (!strcmp(name, "NETDEV_STREAM_DISCONNECTED")) {
+		set_link(q, false);
 	} else if (!strcmp(name, "BLOCK_IO_ERROR")) {
 		bool full = json_is_true(json_object_get(data, "nospace"));
 

@@ -27,12 +27,22 @@ static void on_process(void *ctx, const struct vm_process *p)
 		.pid = p->pid,
 		.start_time = p->start_time,
 	};
+	struct vm_process *old = NULL;
 
 	memcpy(row.owner, vm->row.id, sizeof(row.owner));
 	(void)snprintf(row.name, sizeof(row.name), "%s", p->role);
+	for (size_t i = 0; i < vm->process_count; i++)
+		if (strcmp(vm->processes[i].role, p->role) == 0)
+			old = &vm->processes[i];
+	/* Its role has another one now. */
+	if (old && store_journal_remove(vm->daemon->store, vm->row.id,
+					JOURNAL_PROCESS, p->role, &vm->why) < 0)
+		log_vm(LOG_LEVEL_ERROR, vm->row.id, "%s", vm->why.msg);
 	if (store_journal_add(vm->daemon->store, &row, &vm->why) < 0)
 		log_vm(LOG_LEVEL_ERROR, vm->row.id, "%s", vm->why.msg);
-	if (vm->process_count < ARRAY_LEN(vm->processes))
+	if (old)
+		*old = *p;
+	else if (vm->process_count < ARRAY_LEN(vm->processes))
 		vm->processes[vm->process_count++] = *p;
 }
 
@@ -233,6 +243,24 @@ static void on_warning(void *ctx, const struct err *e)
 		vm_set_state(vm, vm->row.state, "%.250s", e->msg);
 }
 
+static void on_recovered(void *ctx)
+{
+	struct vm *vm = ctx;
+
+	log_vm(LOG_LEVEL_INFO, vm->row.id, "%s: its network is back",
+	       vm->row.name);
+	if (!vm->ending)
+		vm_set_state(vm, vm->row.state, "%s", "");
+}
+
+static void on_jail(void *ctx, struct vm_launch *ret)
+{
+	const struct vm *vm = ctx;
+
+	ret->jailed = vm->daemon->config->jailed;
+	ret->uid_slot = vm->uid_slot;
+}
+
 const struct engine_events vm_engine_events = {
 	.process = on_process,
 	.running = on_running,
@@ -241,4 +269,6 @@ const struct engine_events vm_engine_events = {
 	.ended = on_ended,
 	.warning = on_warning,
 	.paused = vm_on_paused,
+	.recovered = on_recovered,
+	.jail = on_jail,
 };

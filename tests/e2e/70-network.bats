@@ -84,6 +84,11 @@ teardown_file() {
 	[ "$output" = "$(sha256sum <"$BATS_FILE_TMPDIR/www/data" | cut -d' ' -f1)" ]
 }
 
+@test "a guest announces no more than its network can hold" {
+	run -0 vmctl exec net -- cat /proc/sys/net/ipv4/tcp_rmem
+	[ "$(echo $output)" = "4096 131072 262144" ]
+}
+
 @test "names are resolved by the host's name server" {
 	run -0 vmctl exec net -- wget -q -O - http://far.test:8000/secret
 	[ "$output" = secret ]
@@ -109,4 +114,16 @@ teardown_file() {
 	[ "$output" = inside ]
 	run ip netns exec $FAR curl -sf --max-time 5 http://10.99.0.1:8080/
 	[ "$status" != 0 ]
+}
+
+@test "a network whose passt ended comes again, also under a new daemon" {
+	passt_comes_again net timeout 10 wget -q -O /dev/null http://10.99.0.2:8000/secret
+	run -0 vmctl exec net -- wget -q -O - http://far.test:8000/secret
+	[ "$output" = secret ]
+	daemon_kill
+	daemon_start ip netns exec $NEAR sh -c \
+		'mount --bind "$0" /etc/resolv.conf && exec "$@"' \
+		"$BATS_FILE_TMPDIR/resolv.conf"
+	vmctl wait net --for ready --timeout $BOOT_S
+	passt_comes_again net timeout 10 wget -q -O /dev/null http://10.99.0.2:8000/secret
 }

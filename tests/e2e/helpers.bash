@@ -125,3 +125,41 @@ no_leftovers() {
 	left=$(leftovers)
 	[ -z "$left" ] || { echo "left behind: $left"; return 1; }
 }
+
+# The process that gives a VM its network, by the mark that it was started with.
+passt_of() {
+	local pid id
+	id=$(vmctl inspect "$1" | jq -r .id)
+	for pid in $(pgrep -x 'passt|passt.avx2'); do
+		tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null |
+			grep -qx "VMD_RUN=$VMD_E2E/run/vms/$id" && echo "$pid"
+	done
+	return 0
+}
+
+# A VM's passt is killed; another one comes, and the guest is told nothing that
+# stays. usage: passt_comes_again VM COMMAND... (in the guest, needs the network)
+passt_comes_again() {
+	local vm=$1 old
+	shift
+	old=$(passt_of "$vm")
+	[ -n "$old" ]
+	kill -9 "$old"
+	wait_until 30 has_other_passt "$vm" "$old"
+	wait_until 60 vmctl exec "$vm" -- "$@"
+	wait_until 30 has_no_reason "$vm" || {
+		vmctl inspect "$vm" >&2
+		return 1
+	}
+}
+
+has_other_passt() {
+	local now
+	now=$(passt_of "$1")
+	[ -n "$now" ] && [ "$now" != "$2" ]
+}
+
+has_no_reason() {
+	vmctl inspect "$1" |
+		jq -e '.state == "ready" and (.reason // "") == ""'
+}

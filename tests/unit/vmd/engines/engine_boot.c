@@ -150,11 +150,13 @@ static void on_ended(void *ctx, enum vm_end end, const struct err *e)
 	loop_stop(b->loop, 0);
 }
 
-static const struct engine_events events = { .process = on_process,
-					     .running = on_running,
-					     .agent = on_agent,
-					     .console = on_console,
-					     .ended = on_ended };
+static const struct engine_events events = {
+	.process = on_process,
+	.running = on_running,
+	.agent = on_agent,
+	.console = on_console,
+	.ended = on_ended,
+};
 
 static void on_deadline(struct loop_timer *timer)
 {

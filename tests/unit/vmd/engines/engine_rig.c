@@ -13,6 +13,11 @@ static void on_process(void *ctx, const struct vm_process *p)
 {
 	struct engine_rig *r = ctx;
 
+	for (size_t i = 0; i < r->process_count; i++)
+		if (strcmp(r->processes[i].role, p->role) == 0) {
+			r->processes[i] = *p;
+			return;
+		}
 	assert_true(r->process_count < VM_PROCESSES_MAX);
 	r->processes[r->process_count++] = *p;
 }
@@ -69,13 +74,30 @@ static void on_paused(void *ctx, const char *why)
 	(void)snprintf(r->pause, sizeof(r->pause), "%s", why ? why : "");
 }
 
-static const struct engine_events events = { .process = on_process,
-					     .running = on_running,
-					     .agent = on_agent,
-					     .console = on_console,
-					     .ended = on_ended,
-					     .warning = on_warning,
-					     .paused = on_paused };
+static void on_recovered(void *ctx)
+{
+	((struct engine_rig *)ctx)->recovered++;
+}
+
+static void on_jail(void *ctx, struct vm_launch *ret)
+{
+	const struct engine_rig *r = ctx;
+
+	ret->jailed = r->launch.jailed;
+	ret->uid_slot = r->launch.uid_slot;
+}
+
+static const struct engine_events events = {
+	.process = on_process,
+	.running = on_running,
+	.agent = on_agent,
+	.console = on_console,
+	.ended = on_ended,
+	.warning = on_warning,
+	.paused = on_paused,
+	.recovered = on_recovered,
+	.jail = on_jail,
+};
 
 struct engine_rig *engine_rig_new(const struct engine_ops *engine)
 {

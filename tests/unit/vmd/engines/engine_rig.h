@@ -26,7 +26,7 @@ struct engine_rig {
 	/* What was told. */
 	struct vm_process processes[VM_PROCESSES_MAX];
 	size_t process_count;
-	unsigned int running, agents, ended, warnings;
+	unsigned int running, agents, ended, warnings, recovered;
 	int agent_fd; /* of the last agent */
 	char console[256];
 	size_t console_len;

@@ -382,26 +382,41 @@ static void test_passt_has_room_for_the_windows_of_the_guest(void **state)
 	static const uint8_t frame[1518];
 	const char *word = strstr(PASST_CMDLINE, "vmd.window=");
 	size_t windows = geteuid() == 0 ? 8 : 1, window, sent = 0;
-	int fds[2];
+	struct engine_rig *f = *state;
+	AUTO(fd) int listen_fd = -1;
+	AUTO(fd) int fd = -1;
 
-	(void)state;
 	assert_non_null(word);
 	window = strtoul(word + strlen("vmd.window="), NULL, 10);
-	assert_int_equal(passt_socketpair(fds, NULL), 0);
+	assert_int_equal(sock_listen_unix(f->dir.fd, PASST_SOCKET, 0600,
+					  &listen_fd, NULL),
+			 0);
+	assert_int_equal(passt_connect(f->dir.fd, &fd, NULL), 0);
 	while (sent < windows * window &&
-	       send(fds[1], frame, sizeof(frame), MSG_DONTWAIT) > 0)
+	       send(fd, frame, sizeof(frame), MSG_DONTWAIT) > 0)
 		sent += sizeof(frame);
 	assert_true(sent >= windows * window);
-	(void)close(fds[0]);
-	(void)close(fds[1]);
 }
 
-static void test_lost_passt_is_told(void **state)
+/* Whether passt's log has these words. */
+static bool said(const struct engine_rig *f, const char *words)
+{
+	AUTO(free) char *text = NULL;
+	size_t len;
+
+	return file_read(f->dir.fd, "passt.log", 65536, &text, &len, NULL) ==
+		       0 &&
+	       strstr(text, words);
+}
+
+/* Ends, is told, comes again by itself, and again. */
+static void test_lost_passt_comes_again(void **state)
 {
 	static const char answer[] = "{\"state\":\"running\",\"vcpus\":2}\n";
 	struct engine_rig *f = *state;
 	AUTO(fd) int listen_fd = -1;
 	AUTO(fd) int control = -1;
+	pid_t last = 0;
 
 	engine_rig_program(f, "passt", "echo last words\nexec sleep 100");
 	fake_monitor(f, GOOD, "exec sleep 100");
@@ -412,14 +427,23 @@ static void test_lost_passt_is_told(void **state)
 	assert_int_equal(send(control, answer, sizeof(answer) - 1, 0),
 			 sizeof(answer) - 1);
 	RUN_UNTIL(f, f->running);
-	assert_int_equal(kill(engine_rig_process(f, "passt")->pid, SIGKILL), 0);
-	RUN_UNTIL(f, f->warnings);
-	assert_string_equal(f->err.code, "network_lost");
-	assert_int_equal(f->ended, 0);
+	for (unsigned i = 1; i <= 2; i++) {
+		const struct vm_process *passt = engine_rig_process(f, "passt");
+
+		assert_int_not_equal(passt->pid, last);
+		last = passt->pid;
+		RUN_UNTIL(f, said(f, "last words"));
+		assert_int_equal(kill(last, SIGKILL), 0);
+		RUN_UNTIL(f, f->warnings == i);
+		assert_string_equal(f->err.code, "network_lost");
+		assert_non_null(strstr(f->err.msg, "last words"));
+		RUN_UNTIL(f, f->recovered == i);
+		assert_int_equal(f->ended, 0);
+	}
 	/* With the VM it ends as usual, and nothing is said. */
 	engine_microvm.kill(f->vm);
 	RUN_UNTIL(f, f->ended);
-	assert_int_equal(f->warnings, 1);
+	assert_int_equal(f->warnings, 2);
 }
 
 #define TEST(name) \
@@ -439,7 +463,7 @@ int main(void)
 		TEST(test_agent_is_called_and_never_calls),
 		TEST(test_running_comes_from_the_control_socket),
 		TEST(test_passt_has_room_for_the_windows_of_the_guest),
-		TEST(test_lost_passt_is_told),
+		TEST(test_lost_passt_comes_again),
 	};
 
 	if (access("/dev/kvm", R_OK | W_OK) < 0) {
