@@ -34,7 +34,7 @@ int store_journal_list(struct store *s, const char *owner,
 {
 	AUTO(stmt) sqlite3_stmt *stmt = NULL;
 	AUTO(free) struct journal_row *rows = NULL;
-	size_t count = 0;
+	size_t count = 0, room = 0;
 	int rc = store_prepare(
 		s,
 		"SELECT owner,kind,name,pid,start_time FROM journal "
@@ -49,10 +49,14 @@ int store_journal_list(struct store *s, const char *owner,
 		rc = store_step(s, stmt, e);
 		if (rc <= 0)
 			break;
-		grown = reallocarray(rows, count + 1, sizeof(*rows));
-		if (!grown)
-			return err_sys(e, ENOMEM, "reading the journal");
-		rows = grown;
+		if (count == room) {
+			room = room ? 2 * room : 64;
+			grown = reallocarray(rows, room, sizeof(*rows));
+			if (!grown)
+				return err_sys(e, ENOMEM,
+					       "reading the journal");
+			rows = grown;
+		}
 		r = &rows[count++];
 		*r = (struct journal_row){ 0 };
 		store_column_text(stmt, 0, r->owner, sizeof(r->owner));

@@ -27,7 +27,7 @@ api() { curl -s --max-time 60 --unix-socket "$VMD_SOCKET" "$@"; }
 @test "a body that is too long is refused for good" {
 	head -c 300000 /dev/zero >"$BATS_TEST_TMPDIR/big"
 	code=$(api -o "$BATS_TEST_TMPDIR/out" -w '%{http_code}' --json "@$BATS_TEST_TMPDIR/big" \
-		http://vmd/v1/vms)
+		http://vmd/v1/images)
 	[ "$code" = 413 ]
 	jq -e '.code == "body_too_large" and .retryable == false' "$BATS_TEST_TMPDIR/out"
 }
