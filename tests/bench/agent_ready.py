@@ -97,6 +97,12 @@ def ready_by_serial(directory, end):
                 raise RuntimeError("the agent's channel closed")
 
 
+# What vmd opens itself and passes on.
+FILES = [("serial", "socket_path", "serial.sock"), ("serial", "log_path", "console.log"),
+         ("control", "socket_path", "control.sock"), ("vsock", "uds_path", "vsock.sock"),
+         ("status", "path", "status.json")]
+
+
 class Machine:
     """What vmd boots: its vm.json, with files instead of its descriptors."""
 
@@ -116,6 +122,9 @@ class Machine:
     def monitor(self, directory, net):
         config = json.loads(json.dumps(self.config))
         config["boot-source"].update(kernel_image_path=self.kernel, initrd_path=self.initrd)
+        for section, field, name in FILES:
+            if field in config.get(section, {}):
+                config[section][field] = name
         for drive in config.get("drives", []):
             drive["path_on_host"] = self.disk(directory)
         for interface in config.get("network-interfaces", []):
