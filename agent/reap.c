@@ -43,9 +43,14 @@ int signals_open(void)
 
 void signals_reset(void)
 {
+	/* What whoever started us may have left ignored: it is inherited. */
+	static const int reset[] = { SIGHUP,  SIGINT,  SIGQUIT, SIGPIPE,
+				     SIGTERM, SIGCHLD, SIGTSTP, SIGTTIN,
+				     SIGTTOU };
 	sigset_t none;
 
-	(void)signal(SIGPIPE, SIG_DFL);
+	for (size_t i = 0; i < sizeof(reset) / sizeof(reset[0]); i++)
+		(void)signal(reset[i], SIG_DFL);
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
