@@ -81,7 +81,8 @@ int spec_port_read(const char *what, const char *text, const char *address,
 	    parse_u64(guest, 1, 65535, "port", &guest_port, e) < 0)
 		return bad_port(what, text,
 				"a port is a number from 1 to 65535", e);
-	(void)strcpy(ret->host_address, address);
+	(void)snprintf(ret->host_address, sizeof(ret->host_address), "%s",
+		       address);
 	ret->host_port = (uint16_t)host_port;
 	ret->guest_port = (uint16_t)guest_port;
 	return 0;

@@ -124,7 +124,7 @@ static void put_slowest(struct buf *b, const struct loop *loop)
 			 "vmd_loop_slowest_turn_microseconds{source=\"%s\"} "
 			 "%llu\n",
 			 s.source ? s.source : "",
-			 (unsigned long long)(s.cpu_us + s.blocked_us));
+			 (unsigned long long)s.cpu_us + s.blocked_us);
 }
 
 void handle_metrics(struct request *r)

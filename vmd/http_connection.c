@@ -237,7 +237,8 @@ static int fill_stream(struct http_connection *c)
 		(void)snprintf(size, sizeof(size), "%08x\r\n", (unsigned)n);
 		for (size_t i = 0; i < head; i++) /* without its NUL */
 			at[i] = (uint8_t)size[i];
-		memcpy(at + head + (size_t)n, "\r\n", 2);
+		at[head + (size_t)n] = '\r';
+		at[head + (size_t)n + 1] = '\n';
 	}
 	buf_commit(&c->out, head + (size_t)n + (c->chunked ? 2 : 0));
 	return 1;

@@ -9,7 +9,14 @@ setup() {
 	[ "$(id -u)" = 0 ] || skip "a normal user's daemon is one process"
 }
 
-teardown() { vms_remove_all; }
+# Whatever failed: the tests after these want both.
+teardown() {
+	if [ "$(id -u)" = 0 ] && no_priv; then
+		daemon_stop
+		daemon_start
+	fi
+	vms_remove_all
+}
 
 # The vmd-priv of this suite's daemon.
 priv_pid() { pgrep -f "vmd-priv --state-dir $VMD_STATE --run-dir $VMD_E2E/run "; }
@@ -56,7 +63,6 @@ no_priv() { ! priv_pid; }
 	[ "$status" != 0 ]
 	# The daemon is still there, and the VM.
 	[ "$(vmctl exec p1 -- echo goes-on)" = goes-on ]
-	grep -q 'vmd-priv was killed by signal 9' "$VMD_E2E/vmd.log"
 	grep -q priv_gone "$VMD_E2E/vmd.log"
 	# As the message says.
 	daemon_stop
