@@ -44,9 +44,9 @@ int signals_open(void)
 void signals_reset(void)
 {
 	/* What whoever started us may have left ignored: it is inherited. */
-	static const int reset[] = { SIGHUP,  SIGINT,  SIGQUIT, SIGPIPE,
-				     SIGTERM, SIGCHLD, SIGTSTP, SIGTTIN,
-				     SIGTTOU };
+	static const int reset[] = { SIGHUP,  SIGINT,  SIGQUIT,
+				     SIGPIPE, SIGTERM, SIGCHLD,
+				     SIGTSTP, SIGTTIN, SIGTTOU };
 	sigset_t none;
 
 	for (size_t i = 0; i < sizeof(reset) / sizeof(reset[0]); i++)
