@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/sock.h"
 #include "vmd/priv/client.h"
 #include "vmd/priv/user.h"
 
@@ -48,6 +49,20 @@ int privops_join(int run_dirfd, const struct priv_hello *hello, struct err *e)
 	client.hello = *hello;
 	client.remote = true;
 	return priv_client_join(&client, e);
+}
+
+int privops_process(struct process *ret)
+{
+	uint64_t start_time;
+	uid_t uid;
+	gid_t gid;
+	pid_t pid;
+	int rc = client.fd < 0 ? -ENOTCONN
+			       : sock_peer(client.fd, &uid, &gid, &pid);
+
+	if (rc == 0)
+		rc = process_start_time(pid, &start_time);
+	return rc < 0 ? rc : process_adopt(pid, start_time, ret, NULL);
 }
 
 uint32_t privops_uid_first(void)

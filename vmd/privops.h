@@ -30,6 +30,8 @@ void privops_within(int run_vms_fd, const char *image_program,
 /* By vmd-priv, reached through run_dirfd (borrowed), from here on: 0, or why it
  * cannot be reached or is not the right one. */
 int privops_join(int run_dirfd, const struct priv_hello *hello, struct err *e);
+/* The vmd-priv that we talk to, to be watched: 0, or -errno. */
+int privops_process(struct process *ret);
 /* Tells vmd-priv to end; waits for that. */
 void privops_quit(void);
 /* First of the PRIV_RANGE users that VMs and image builds have. */

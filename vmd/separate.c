@@ -226,6 +226,9 @@ static void on_priv_end(struct loop_source *source, uint32_t events)
 
 void separate_watch(struct separation *s, struct loop *loop)
 {
+	/* Found, not started: not our child, but it can be watched. */
+	if (s->by_hand && s->priv.pidfd < 0)
+		(void)privops_process(&s->priv);
 	if (s->priv.pidfd >= 0)
 		(void)loop_add(loop, &s->priv_end, s->priv.pidfd, EPOLLIN,
 			       on_priv_end, s);

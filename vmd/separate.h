@@ -26,7 +26,7 @@ struct separation {
  * good. Without one, as root, it gives up the capabilities that nothing needs.
  */
 int separate(struct separation *s, const struct options *o, struct err *e);
-/* Tells in the log when the vmd-priv that we started ends. */
+/* Tells in the log when the vmd-priv of a start by hand ends. */
 void separate_watch(struct separation *s, struct loop *loop);
 /* The vmd-priv of a vmd that root started ends with it, unless another vmd is
  * connected. After every separate(). */

@@ -7,9 +7,24 @@ load helpers
 
 teardown() { vms_remove_all; }
 
-daemon_fds() { find "/proc/$(daemon_pid)/fd" -mindepth 1 -maxdepth 1 | wc -l; }
+# Of both parts of the daemon, where there are two.
+daemon_pids() {
+	daemon_pid
+	priv_pid || :
+}
+daemon_fds() {
+	local pid
+	for pid in $(daemon_pids); do
+		find "/proc/$pid/fd" -mindepth 1 -maxdepth 1
+	done | wc -l
+}
 daemon_fds_are() { [ "$(daemon_fds)" = "$1" ]; }
-daemon_childless() { [ -z "$(pgrep -P "$(daemon_pid)")" ]; }
+daemon_childless() {
+	local priv children
+	priv=$(priv_pid) || :
+	children=$(pgrep -P "$(daemon_pids | paste -sd,)") || :
+	! grep -vxq -e "${priv:-none}" -e "" <<<"$children"
+}
 daemon_files() { find "$VMD_E2E/run" "$VMD_STATE" ! -name 'vmd.db*' | sort; }
 
 # One life: made and dropped, dropped while it boots, or used first.
@@ -34,7 +49,7 @@ cycle() {
 	wait_until 20 daemon_childless
 	wait_until 20 daemon_fds_are "$fds" || {
 		echo "descriptors: $fds before, $(daemon_fds) after"
-		ls -l "/proc/$(daemon_pid)/fd"
+		for pid in $(daemon_pids); do ls -l "/proc/$pid/fd"; done
 		false
 	}
 	daemon_files | diff "$BATS_TEST_TMPDIR/before" -

@@ -18,6 +18,9 @@ daemon_start() {
 
 daemon_pid() { cat "$VMD_E2E/vmd.pid"; }
 
+# The part of the suite's daemon that is root; none where a normal user runs it.
+priv_pid() { pgrep -f "vmd-priv --state-dir $VMD_STATE --run-dir $VMD_E2E/run "; }
+
 daemon_stop() {
 	local pid
 	pid=$(daemon_pid)
