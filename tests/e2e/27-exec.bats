@@ -77,11 +77,18 @@ big() { head -c "$1" /dev/zero | tr '\0' a; }
 }
 
 @test "with all commands open a stop is graceful all the same" {
+	# Again when the look whether all are taken had the place.
+	fill() {
+		until [ -e "$BATS_TEST_TMPDIR/full" ]; do
+			vmctl exec exec -- sleep 1000 || :
+		done
+	}
 	for _ in {1..62}; do
-		vmctl exec exec -- sleep 1000 >/dev/null 2>&1 3>&- &
+		fill >/dev/null 2>&1 3>&- &
 	done
 	busy() { vmctl exec exec -- true 2>&1 | grep -q "62 commands"; }
 	wait_until 60 busy
+	touch "$BATS_TEST_TMPDIR/full"
 	vmctl stop exec
 	run ! grep 'exec: the guest did not power off in time' "$VMD_E2E/vmd.log"
 	vm_state_is exec stopped
