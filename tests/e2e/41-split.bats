@@ -9,11 +9,7 @@ setup() {
 	[ "$(id -u)" = 0 ] || skip "a normal user's daemon is one process"
 }
 
-<<<<<<< HEAD
 # Whatever failed: the tests after these want both.
-=======
-# Whatever failed, what follows has both processes again.
->>>>>>> bf9a60c (vmd, tests: see the end of a vmd-priv that was found running)
 teardown() {
 	if [ "$(id -u)" = 0 ] && no_priv; then
 		daemon_stop
@@ -65,10 +61,7 @@ no_priv() { ! priv_pid; }
 	[ "$status" != 0 ]
 	# The daemon is still there, and the VM.
 	[ "$(vmctl exec p1 -- echo goes-on)" = goes-on ]
-<<<<<<< HEAD
-=======
 	grep -q 'vmd-priv .*: VMs go on' "$VMD_E2E/vmd.log"
->>>>>>> bf9a60c (vmd, tests: see the end of a vmd-priv that was found running)
 	grep -q priv_gone "$VMD_E2E/vmd.log"
 	# As the message says.
 	daemon_stop
