@@ -18,7 +18,8 @@
 #include "monitor/layout.h"
 
 enum {
-	HUGE_PAGE = 2 * 1024 * 1024
+	HUGE_PAGE = 2 * 1024 * 1024,
+	HUGE_FROM = 16 * 1024 * 1024,
 };
 
 static int no_memory(uint64_t asked, int sys, struct err *e)
@@ -101,8 +102,12 @@ static int map_memory(struct vm *vm, uint64_t bytes, enum vm_backing backing,
 		return no_memory(bytes, errno, e);
 	/* A crash dump of ours must not hold the guest's memory. */
 	(void)madvise(vm->map, bytes, MADV_DONTDUMP);
-	/* Of a memfd: only where the administrator lets shared memory. */
-	(void)madvise(vm->map, bytes, MADV_HUGEPAGE);
+	/* Of a memfd: only where the administrator lets shared memory. Not
+	 * where tiny guests live whole: Linux begins at 16 MiB, and to zero one
+	 * of 2 MiB is a tenth of the time to their first instruction. */
+	if (bytes > HUGE_FROM)
+		(void)madvise((uint8_t *)vm->map + HUGE_FROM, bytes - HUGE_FROM,
+			      MADV_HUGEPAGE);
 	return 0;
 }
 
