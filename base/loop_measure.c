@@ -3,7 +3,7 @@
 #include "base/loop_measure.h"
 
 #include <fcntl.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,16 +26,15 @@ static uint64_t now_ns(clockid_t clock)
 /* Time on the run queue: the second number of the scheduler's account. */
 static uint64_t queued_ns(const struct loop_meter *m)
 {
-	unsigned long long ran, waited;
-	char text[96];
+	char text[96], *at;
 	ssize_t n;
 
 	if (m->schedstat_fd < 0)
 		return 0;
 	n = pread(m->schedstat_fd, text, sizeof(text) - 1, 0);
 	text[n > 0 ? n : 0] = '\0';
-	/* NOLINTNEXTLINE(cert-err34-c): numbers of the kernel */
-	return sscanf(text, "%llu %llu", &ran, &waited) == 2 ? waited : 0;
+	at = strchr(text, ' ');
+	return at ? strtoull(at + 1, NULL, 10) : 0;
 }
 
 void loop_meter_init(struct loop_meter *m)
