@@ -53,7 +53,7 @@ int privops_join(int run_dirfd, const struct priv_hello *hello, struct err *e)
 
 int privops_process(struct process *ret)
 {
-	uint64_t start_time;
+	uint64_t start_time = 0;
 	uid_t uid;
 	gid_t gid;
 	pid_t pid;

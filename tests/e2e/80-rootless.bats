@@ -25,16 +25,17 @@ teardown() {
 }
 
 # as_user COMMAND...: as the user nobody, or as whoever we are if that is not root.
+# With BY=exec in place of the shell, so that $! is the command's own pid.
 as_user() {
 	local become=
 	[ "$(id -u)" != 0 ] ||
 		become="setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all"
 	# shellcheck disable=SC2086 # words
-	$become env HOME="$ROOTLESS" XDG_RUNTIME_DIR= XDG_STATE_HOME= "$@"
+	${BY:-} $become env HOME="$ROOTLESS" XDG_RUNTIME_DIR= XDG_STATE_HOME= "$@"
 }
 
 @test "a normal user runs guests with a daemon of their own" {
-	as_user vmd --socket "$VMD_SOCKET" >"$ROOTLESS.log" 2>&1 3>&- &
+	BY=exec as_user vmd --socket "$VMD_SOCKET" >"$ROOTLESS.log" 2>&1 3>&- &
 	echo $! >"$ROOTLESS/pid"
 	wait_until 20 as_user vmctl version
 	rm -f "$ROOTLESS.log"
