@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/checked.h"
+#include "base/filter_print.h"
 #include "monitor/lockdown.h"
 #include "monitor/lockdown_self.h"
 
@@ -163,20 +164,11 @@ static int add_row(scmp_filter_ctx filter, const struct row *row)
 /* The filter in fd as an array of struct sock_filter. */
 static int print_filter(int fd, const char *name)
 {
-	struct sock_filter op;
-	int count = 0;
+	int rc;
 
-	if (lseek(fd, 0, SEEK_SET) != 0)
-		return -1;
 	(void)printf("static const struct sock_filter filter_%s[] = {\n", name);
-	while (read(fd, &op, sizeof(op)) == sizeof(op)) {
-		count++;
-		if (printf("{ %#x, %u, %u, %#x },\n", op.code, op.jt, op.jf,
-			   op.k) < 0)
-			return -1;
-	}
-	(void)puts("};");
-	return count <= LOCKDOWN_FILTER_MAX ? fflush(stdout) : -1;
+	rc = filter_print(fd, LOCKDOWN_FILTER_MAX);
+	return puts("};") < 0 ? -1 : rc;
 }
 
 static int make(enum lockdown_role role, const char *name)

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/checked.h"
+#include "base/filter_print.h"
 
 enum {
 	QEMU = 1,
@@ -283,20 +284,11 @@ static int add_rules(scmp_filter_ctx filter, unsigned who)
 /* The filter in fd as an array of struct sock_filter. */
 static int print_filter(int fd, const char *name)
 {
-	struct sock_filter op;
-	int count = 0;
+	int rc;
 
-	if (lseek(fd, 0, SEEK_SET) != 0)
-		return -1;
 	(void)printf("static const struct sock_filter filter_%s[] = {\n", name);
-	while (read(fd, &op, sizeof(op)) == sizeof(op)) {
-		count++;
-		if (printf("{ %#x, %u, %u, %#x },\n", op.code, op.jt, op.jf,
-			   op.k) < 0)
-			return -1;
-	}
-	(void)puts("};");
-	return count < OPS_MAX ? fflush(stdout) : -1;
+	rc = filter_print(fd, OPS_MAX - 1);
+	return puts("};") < 0 ? -1 : rc;
 }
 
 static int make(unsigned who, const char *name)

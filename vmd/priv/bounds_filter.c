@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/checked.h"
+#include "base/filter_print.h"
 
 static const int forbidden[] = {
 	/* another kernel, other modules, the end of this one */
@@ -65,19 +66,6 @@ static const int forbidden[] = {
 	SCMP_SYS(sysfs),
 };
 
-static int print_filter(int fd)
-{
-	struct sock_filter op;
-
-	if (lseek(fd, 0, SEEK_SET) != 0)
-		return -1;
-	while (read(fd, &op, sizeof(op)) == sizeof(op))
-		if (printf("{ %#x, %u, %u, %#x },\n", op.code, op.jt, op.jf,
-			   op.k) < 0)
-			return -1;
-	return fflush(stdout);
-}
-
 int main(void)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
@@ -94,7 +82,8 @@ int main(void)
 	    seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH,
 			     SCMP_ACT_ERRNO(ENOSYS)) != 0 ||
 	    seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2) != 0 ||
-	    seccomp_export_bpf(filter, fd) != 0 || print_filter(fd) != 0)
+	    seccomp_export_bpf(filter, fd) != 0 ||
+	    filter_print(fd, BPF_MAXINSNS) != 0)
 		return EXIT_FAILURE;
 	seccomp_release(filter);
 	(void)close(fd);
