@@ -26,7 +26,7 @@
 
 #include "base/buf.h"
 #include "base/listener.h"
-#include "monitor/config.h"
+#include "monitor/config/config.h"
 
 enum {
 	BACKEND_GATHER = 4096,

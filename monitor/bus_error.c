@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "monitor/config.h"
+#include "monitor/config/config.h"
 #include "monitor/layout.h"
 #include "monitor/status.h"
 

@@ -23,7 +23,7 @@
 #define MONITOR_CONTROL_H
 
 #include "base/listener.h"
-#include "monitor/machine.h"
+#include "monitor/machine/machine.h"
 
 enum {
 	CONTROL_CLIENTS_MAX = 8,

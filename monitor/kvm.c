@@ -13,7 +13,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/file.h"
-#include "monitor/config.h"
+#include "monitor/config/config.h"
 
 int kvm_ioctl(int fd, unsigned long request, void *arg)
 {

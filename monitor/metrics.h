@@ -10,7 +10,7 @@
 #define MONITOR_METRICS_H
 
 #include "base/err.h"
-#include "monitor/machine.h"
+#include "monitor/machine/machine.h"
 
 struct metrics;
 

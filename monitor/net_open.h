@@ -3,7 +3,7 @@
 #ifndef MONITOR_NET_OPEN_H
 #define MONITOR_NET_OPEN_H
 
-#include "monitor/config.h"
+#include "monitor/config/config.h"
 
 /* *ret is owned by the caller. Code net_failed. Before lock-down only. */
 int net_open(const struct config_net *net, int *ret, struct err *e);

@@ -9,7 +9,7 @@
 
 #include <jansson.h>
 
-#include "monitor/machine.h"
+#include "monitor/machine/machine.h"
 
 /*
  * {"exits":{"io":N,...},"reads":{"serial":N,...},"writes":{...},"messages":N},

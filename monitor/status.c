@@ -12,7 +12,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "monitor/config.h"
+#include "monitor/config/config.h"
 
 static int cannot(const char *path, int sys, struct err *e)
 {

@@ -16,8 +16,8 @@
 
 #include "base/err.h"
 #include "base/state.h"
-#include "monitor/boot.h"
-#include "monitor/cpuid.h"
+#include "monitor/boot/boot.h"
+#include "monitor/x86/cpuid.h"
 #include "monitor/kvm.h"
 
 /* Why a vCPU left the guest for good. */

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "api/client.h"
+#include "api/client/client.h"
 #include "base/err.h"
 #include "vmctl/args.h"
 

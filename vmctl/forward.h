@@ -8,7 +8,7 @@
 
 #include <sys/queue.h>
 
-#include "api/ws.h"
+#include "api/client/ws.h"
 #include "base/listener.h"
 #include "base/port_bind.h"
 #include "vmctl/ctx.h"

@@ -17,7 +17,7 @@
 #include "api/names.h"
 #include "api/problem.h"
 #include "api/schema.h"
-#include "api/ws.h"
+#include "api/client/ws.h"
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "vmctl/stream_out.h"

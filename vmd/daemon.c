@@ -15,9 +15,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
-#include "vmd/privops.h"
-#include "vmd/trash.h"
-#include "vmd/vm.h"
+#include "vmd/priv/privops.h"
+#include "vmd/vm/trash.h"
+#include "vmd/vm/vm.h"
 
 enum {
 	DAEMON_WORKERS = 2

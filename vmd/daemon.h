@@ -18,8 +18,8 @@
 #include "base/err.h"
 #include "base/loop.h"
 #include "images/store.h"
-#include "vmd/engine.h"
-#include "vmd/store.h"
+#include "vmd/engines/engine.h"
+#include "vmd/store/store.h"
 
 struct daemon;
 struct vm;

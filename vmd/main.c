@@ -19,10 +19,10 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "base/sock.h"
-#include "vmd/host.h"
-#include "vmd/http.h"
+#include "vmd/engines/host.h"
+#include "vmd/http/http.h"
 #include "vmd/options.h"
-#include "vmd/privops.h"
+#include "vmd/priv/privops.h"
 #include "vmd/sd.h"
 #include "vmd/separate.h"
 

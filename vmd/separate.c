@@ -17,7 +17,7 @@
 #include "base/process_identity.h"
 #include "vmd/priv/identity.h"
 #include "vmd/priv/user.h"
-#include "vmd/privops.h"
+#include "vmd/priv/privops.h"
 
 /* Image builds need most file capabilities; these nobody here needs. */
 static const unsigned unwanted[] = {

@@ -14,7 +14,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/process.h"
-#include "vmd/privops.h"
+#include "vmd/priv/privops.h"
 
 enum {
 	LINE_MAX_BYTES = 65536,

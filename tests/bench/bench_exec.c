@@ -25,7 +25,7 @@
 
 #include "base/clock.h"
 #include "base/process.h"
-#include "vmd/jails.h"
+#include "vmd/priv/jails.h"
 #include "vmd/priv/user.h"
 
 enum {

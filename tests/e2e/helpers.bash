@@ -106,7 +106,7 @@ rss_kib() { awk '/^VmRSS/ {print $2}' "/proc/$1/status"; }
 
 # Programs that this suite's daemons started for VMs and images, wherever they
 # hide: those of VMs have no environment but the mark of their run directory
-# (vmd/jails.h), those of images inherit ours.
+# (vmd/priv/jails.h), those of images inherit ours.
 vm_processes() {
 	local pid
 	for pid in $(pgrep -x 'vmd-monitor|qemu-system-x86|passt|passt.avx2|vmd-image'); do

@@ -184,7 +184,7 @@ systemd_guest() {
 	wait_until 60 sh -c "[ \"\$(curl -sf --max-time 20 http://127.0.0.1:$port/f)\" = served ]"
 	cgroup_procs vmd-priv.service | grep -x "$(engine)"
 	# The OOM killer spares the daemon, where it may be told so, and takes
-	# guests first (vmd/jails.c).
+	# guests first (vmd/priv/jails.c).
 	[ "$(cat "/proc/$(engine)/oom_score_adj")" = 300 ]
 	fails sh -c 'echo -500 >/proc/self/oom_score_adj' ||
 		[ "$(cat "/proc/$(show MainPID)/oom_score_adj")" = -500 ]

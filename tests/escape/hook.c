@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "attacks.h"
-#include "monitor/lockdown.h"
+#include "monitor/lockdown/lockdown.h"
 
 void lockdown_hook(enum lockdown_role role);
 

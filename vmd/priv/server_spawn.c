@@ -16,7 +16,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "vmd/jails.h"
+#include "vmd/priv/jails.h"
 #include "vmd/priv/mark.h"
 #include "vmd/priv/server_internal.h"
 

@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "api/ws.h"
+#include "api/client/ws.h"
 #include "base/sock.h"
 #include "tests/must.h"
 

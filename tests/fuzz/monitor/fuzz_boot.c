@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "monitor/boot.h"
+#include "monitor/boot/boot.h"
 #include "monitor/layout.h"
 #include "tests/must.h"
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "monitor/config.h"
+#include "monitor/config/config.h"
 #include "tests/must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -11,7 +11,7 @@
 
 #include "tests/fuzz/input.h"
 #include "victim.h"
-#include "virtio/blk.h"
+#include "virtio/blk/blk.h"
 #include "virtio/console.h"
 
 enum {

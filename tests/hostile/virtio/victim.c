@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "tests/must.h"
-#include "virtio/blk.h"
+#include "virtio/blk/blk.h"
 #include "virtio/console.h"
 #include "virtio/rng.h"
 

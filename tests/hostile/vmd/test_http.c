@@ -21,7 +21,7 @@
 #include "base/clock.h"
 #include "base/sock.h"
 #include "rig.h"
-#include "vmd/http_share.h"
+#include "vmd/http/http_share.h"
 
 static void assert_alive(struct rig *r)
 {

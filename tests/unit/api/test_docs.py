@@ -35,7 +35,7 @@ for name in set(re.findall(r"[?&`]\??([a-z_]+)=", page)) - {"kernel"}:
 
 # ---- codes: raised with that kind, and with a status of that row
 source = "".join(f.read_text(encoding="utf-8") for part in ("api", "base", "images", "vmd")
-                 for f in sorted((top / part).glob("*.c")))
+                 for f in sorted((top / part).rglob("*.c")))
 names = (top / "api/names.h").read_text(encoding="utf-8")
 macros = dict(re.findall(r'#define (API_CODE_\w+)\s+"(\w+)"', names))
 raised = {}

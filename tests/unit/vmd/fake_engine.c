@@ -14,7 +14,7 @@
 #include "base/process.h"
 #include "fake_agent.h"
 #include "tests/must.h"
-#include "vmd/jails.h"
+#include "vmd/priv/jails.h"
 
 /* What the host would have: outlives the daemon's handle. */
 struct world {

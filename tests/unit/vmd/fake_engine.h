@@ -8,7 +8,7 @@
 #ifndef FAKE_ENGINE_H
 #define FAKE_ENGINE_H
 
-#include "vmd/engine.h"
+#include "vmd/engines/engine.h"
 
 enum fake_fault {
 	FAKE_OK,

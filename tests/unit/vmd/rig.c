@@ -26,7 +26,7 @@
 #include "base/log.h"
 #include "base/sock.h"
 #include "vmd/priv/user.h"
-#include "vmd/store_sql.h"
+#include "vmd/store/store_sql.h"
 
 uint64_t rig_memory;
 

@@ -11,8 +11,8 @@
 #include "api/schema.h"
 #include "fake_engine.h"
 #include "tests/unit/until.h"
-#include "vmd/http.h"
-#include "vmd/vm.h"
+#include "vmd/http/http.h"
+#include "vmd/vm/vm.h"
 
 struct rig {
 	char dir[64], state[96], run[96], script[96];

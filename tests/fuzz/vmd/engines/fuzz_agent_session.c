@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bytes that a hostile guest may send to vmd/agent_session.c after an honest
+ * Bytes that a hostile guest may send to vmd/guest/agent_session.c after an honest
  * handshake (the nonce cannot be guessed, so the target plays it).
  */
 #include <stdint.h>
@@ -10,7 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/sock.h"
-#include "vmd/agent_session.h"
+#include "vmd/guest/agent_session.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bytes that a QEMU in the hands of its guest may send to vmd/qmp.c. */
+/* Bytes that a QEMU in the hands of its guest may send to vmd/engines/qemu/qmp.c. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
 #include "base/sock.h"
-#include "vmd/qmp.h"
+#include "vmd/engines/qemu/qmp.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

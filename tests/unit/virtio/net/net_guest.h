@@ -8,8 +8,8 @@
 
 #include "base/loop.h"
 #include "fake_driver.h"
-#include "virtio/net.h"
-#include "virtio/net_wire.h"
+#include "virtio/net/net.h"
+#include "virtio/net/net_wire.h"
 
 enum {
 	NET_GUEST_BUFS = 64,

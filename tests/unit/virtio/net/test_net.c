@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "net_guest.h"
-#include "virtio/net_csum.h"
+#include "virtio/net/net_csum.h"
 
 static const struct net_hdr no_hdr;
 static uint8_t frame[NET_FRAME_MAX], got[NET_FRAME_MAX];

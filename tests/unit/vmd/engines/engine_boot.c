@@ -18,8 +18,8 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/loop.h"
-#include "vmd/agent_session.h"
-#include "vmd/engine.h"
+#include "vmd/guest/agent_session.h"
+#include "vmd/engines/engine.h"
 
 struct boot {
 	struct loop *loop;

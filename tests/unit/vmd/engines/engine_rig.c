@@ -7,7 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/process.h"
-#include "vmd/host.h"
+#include "vmd/engines/host.h"
 
 static void on_process(void *ctx, const struct vm_process *p)
 {

@@ -8,7 +8,7 @@
 
 #include "tests/unit/tmpdir.h"
 #include "tests/unit/until.h"
-#include "vmd/engine.h"
+#include "vmd/engines/engine.h"
 
 enum {
 	ENGINE_DEADLINE_MS = 60000,

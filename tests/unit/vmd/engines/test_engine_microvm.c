@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmd/engine_microvm.c with scripts in vmd-monitor's place, and the choice
+ * vmd/engines/microvm/engine_microvm.c with scripts in vmd-monitor's place, and the choice
  * between the engines by what the probe says.
  */
 #include "engine_rig.h"
@@ -20,9 +20,9 @@
 #include "base/json.h"
 #include "base/process.h"
 #include "base/sock.h"
-#include "vmd/host.h"
-#include "vmd/microvm_config.h"
-#include "vmd/passt.h"
+#include "vmd/engines/host.h"
+#include "vmd/engines/microvm/microvm_config.h"
+#include "vmd/engines/passt.h"
 
 #define GOOD "{\"usable\":true,\"mips\":900.5,\"api\":12,\"reason\":\"\"}"
 

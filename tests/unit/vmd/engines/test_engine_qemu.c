@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmd/engine_qemu.c with programs in QEMU's place that fail in every way. */
+/* vmd/engines/qemu/engine_qemu.c with programs in QEMU's place that fail in every way. */
 #include "engine_rig.h"
 
 #include <errno.h>
@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "vmd/engine_qemu.h"
-#include "vmd/host.h"
+#include "vmd/engines/qemu/engine_qemu.h"
+#include "vmd/engines/host.h"
 
 /* What stands in QEMU's place does `body`, in the run directory. */
 static void fake_qemu(const struct engine_rig *f, const char *body)

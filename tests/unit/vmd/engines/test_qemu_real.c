@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmd/engine_qemu.c with the real QEMU and a guest of 86 bytes: it says "hi" on
+ * vmd/engines/qemu/engine_qemu.c with the real QEMU and a guest of 86 bytes: it says "hi" on
  * the serial port, echoes what it gets, powers off on 'p' and resets on 'r'.
  */
 #include "engine_rig.h"
@@ -12,7 +12,7 @@
 #include "base/cleanup.h"
 #include "base/process.h"
 #include "base/sock.h"
-#include "vmd/host.h"
+#include "vmd/engines/host.h"
 
 /* A multiboot image (Multiboot 0.6.96, section 3.1, address fields), 32-bit. */
 static const uint8_t guest[] = {

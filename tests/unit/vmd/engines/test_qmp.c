@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmd/qmp.c against a fake QEMU on a socket pair. */
+/* vmd/engines/qemu/qmp.c against a fake QEMU on a socket pair. */
 #include "tests/unit/until.h"
 
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/sock.h"
-#include "vmd/qmp.h"
+#include "vmd/engines/qemu/qmp.h"
 
 #define GREETING "{\"QMP\":{\"version\":{},\"capabilities\":[]}}\r\n"
 

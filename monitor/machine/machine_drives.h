@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The drives of the machine: their files, their threads, a full host disk. */
+#ifndef MONITOR_MACHINE_DRIVES_H
+#define MONITOR_MACHINE_DRIVES_H
+
+#include "monitor/machine/machine.h"
+
+/* Plugs all of them, the root device first: it is /dev/vda. */
+int machine_add_drives(struct machine *m, struct err *e);
+/* The drives' threads; lock not held. */
+int machine_start_drives(struct machine *m, struct err *e);
+/*
+ * Lock held, but released while they wait: for the requests under way, and for
+ * those that drives have kept, which are tried again.
+ */
+void machine_pause_drives(struct machine *m);
+void machine_resume_drives(struct machine *m);
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmd/routes/handlers.h"
+
+handler_fn *const handlers[API_ROUTE_COUNT] = {
+	[API_GET_VERSION] = handle_version,
+	[API_GET_HOST] = handle_host,
+	[API_POST_VMS] = handle_vm_create,
+	[API_GET_VMS] = handle_vm_list,
+	[API_GET_VM] = handle_vm_get,
+	[API_DELETE_VM] = handle_vm_delete,
+	[API_START_VM] = handle_vm_start,
+	[API_STOP_VM] = handle_vm_stop,
+	[API_RESTART_VM] = handle_vm_restart,
+	[API_WAIT_VM] = handle_vm_wait,
+	[API_EXEC_VM] = handle_vm_exec,
+	[API_DIAL_VM] = handle_vm_dial,
+	[API_CONSOLE_VM] = handle_vm_console,
+	[API_LOGS_VM] = handle_vm_logs,
+	[API_GET_FILES] = handle_files_get,
+	[API_PUT_FILES] = handle_files_put,
+	[API_GET_IMAGES] = handle_image_list,
+	[API_POST_IMAGES] = handle_image_create,
+	[API_GET_IMAGE] = handle_image_get,
+	[API_DELETE_IMAGE] = handle_image_delete,
+	[API_GET_OPERATIONS] = handle_operation_list,
+	[API_GET_OPERATION] = handle_operation_get,
+	[API_CANCEL_OPERATION] = handle_operation_cancel,
+	[API_WAIT_OPERATION] = handle_operation_wait,
+	[API_GET_OPENAPI] = handle_openapi,
+	[API_GET_METRICS] = handle_metrics,
+};

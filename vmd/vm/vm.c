@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The VM object, its list and its durable row. */
+#include "vmd/vm/vm.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/lookup.h"
+#include "vmd/ports/vm_ports.h"
+
+struct vm *vm_new(struct daemon *d, struct err *e)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+
+	if (!vm) {
+		(void)err_sys(e, ENOMEM, "making a VM");
+		return NULL;
+	}
+	vm->daemon = d;
+	vm->run_dirfd = -1;
+	LIST_INIT(&vm->console_users);
+	loop_timer_init(d->loop, &vm->deadline, NULL, vm);
+	loop_timer_init(d->loop, &vm->reconnect, NULL, vm);
+	loop_timer_init(d->loop, &vm->life, NULL, vm);
+	loop_timer_init(d->loop, &vm->turn_end, NULL, vm);
+	LIST_INSERT_HEAD(&d->vms, vm, link);
+	d->vm_count++;
+	return vm;
+}
+
+static struct vm_bucket *bucket(struct daemon *d, const char *id)
+{
+	uint32_t hash = 2166136261u; /* FNV-1a */
+
+	for (; *id; id++)
+		hash = (hash ^ (uint8_t)*id) * 16777619u;
+	return &d->vms_by_id[hash % VM_BUCKETS];
+}
+
+void vm_index(struct vm *vm)
+{
+	LIST_INSERT_HEAD(bucket(vm->daemon, vm->row.id), vm, by_id);
+	vm->indexed = true;
+}
+
+void vm_free(struct vm *vm)
+{
+	struct vm_console_user *u;
+
+	while ((u = LIST_FIRST(&vm->console_users))) {
+		LIST_REMOVE(u, link);
+		u->gone(u);
+	}
+	vm_turn_leave(vm);
+	loop_timer_disarm(&vm->deadline);
+	loop_timer_disarm(&vm->life);
+	loop_timer_disarm(&vm->reconnect);
+	loop_timer_disarm(&vm->room);
+	vm_ports_close(vm);
+	if (vm->session)
+		agent_session_free(take_ptr(vm->session));
+	if (vm->handle)
+		vm->engine->release(take_ptr(vm->handle));
+	close_fd(&vm->run_dirfd);
+	vm_stop_making(vm);
+	vm_console_end(vm);
+	LIST_REMOVE(vm, link);
+	if (vm->indexed)
+		LIST_REMOVE(vm, by_id);
+	vm->daemon->vm_count--;
+	json_decref(vm->spec);
+	vm_row_done(&vm->row);
+	free(vm);
+}
+
+struct vm *vm_find_id(struct daemon *d, const char *id)
+{
+	struct vm *vm;
+
+	LIST_FOREACH(vm, bucket(d, id), by_id)
+	if (strcmp(vm->row.id, id) == 0)
+		return vm;
+	return NULL;
+}
+
+struct vm *vm_find(struct daemon *d, const char *ref, struct err *e)
+{
+	struct vm *vm = vm_find_id(d, ref);
+	const struct vm *found;
+	struct lookup l;
+
+	if (vm)
+		return vm;
+	lookup_begin(&l, ref);
+	LIST_FOREACH(vm, &d->vms, link)
+	lookup_offer(&l, vm->row.id, vm->row.name, vm);
+	found = lookup_end(&l, "vm", "VM", e);
+	return (struct vm *)(uintptr_t)found;
+}
+
+int vm_save(struct vm *vm, struct err *e)
+{
+	vm->row.revision++;
+	daemon_changed(vm->daemon);
+	return store_vm_update(vm->daemon->store, &vm->row, e);
+}
+
+void vm_set_state(struct vm *vm, enum api_vm_state state, const char *fmt, ...)
+{
+	struct err e = ERR_INIT;
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(vm->row.reason, sizeof(vm->row.reason), fmt, ap);
+	va_end(ap);
+	log_vm(LOG_LEVEL_INFO, vm->row.id, "%s: %s%s%s", vm->row.name,
+	       api_vm_state_name(state), vm->row.reason[0] ? ": " : "",
+	       vm->row.reason);
+	vm->row.state = state;
+	if (state != API_VM_CREATING && state != API_VM_STARTING &&
+	    state != API_VM_RUNNING)
+		vm_turn_leave(vm);
+	/* What only a VM that runs needs. */
+	if (state == API_VM_STOPPED || state == API_VM_FAILED)
+		vm_console_end(vm);
+	if (vm_save(vm, &e) < 0)
+		log_vm(LOG_LEVEL_ERROR, vm->row.id, "%s", e.msg);
+}
+
+void vm_finish(struct vm *vm, const struct err *why)
+{
+	loop_timer_disarm(&vm->deadline);
+	if (vm->op)
+		operation_finish(take_ptr(vm->op), why);
+}
+
+int vm_idle(const struct vm *vm, struct err *e)
+{
+	if (!vm->op)
+		return 0;
+	return err_set(e, ERR_CONFLICT, "operation_running", 0,
+		       "%s of VM '%s' is under way (operation %s): wait for it "
+		       "or cancel it",
+		       vm->op->row.kind, vm->row.name, vm->op->row.id);
+}
+
+bool vm_is_active(const struct vm *vm)
+{
+	return vm->handle || vm->clone || vm->files ||
+	       (vm->op && (vm->row.state == API_VM_CREATING ||
+			   vm->row.state == API_VM_STARTING));
+}

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From a stopped VM to the engine, and the wait for its agent. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "vmd/priv/privops.h"
+#include "vmd/vm/trash.h"
+#include "vmd/vm/vm.h"
+#include "vmd/ports/vm_ports.h"
+
+enum {
+	HEARING_MS = 2000, /* the least that a wait for the agent lasts */
+	MANIFEST_MAX = 65536,
+	PATH_LEN = 4096
+};
+
+/* Owns the strings that a vm_launch points to. */
+struct launch_parts {
+	char kernel[PATH_LEN], initrd[PATH_LEN], root[PATH_LEN], run[PATH_LEN];
+	char cmdline[2048];
+};
+
+static void fill_launch(const struct vm *vm, const struct image *image,
+			struct launch_parts *parts, struct vm_launch *ret)
+{
+	const char *state = vm->daemon->config->state_dir;
+	const char *mode = json_string_value(
+		json_object_get(json_object_get(vm->spec, "network"), "mode"));
+	const char *args =
+		json_string_value(json_object_get(vm->spec, "kernel_args"));
+
+	(void)snprintf(parts->kernel, PATH_LEN, "%s/vms/%s/kernel", state,
+		       vm->row.id);
+	(void)snprintf(parts->initrd, PATH_LEN, "%s/vms/%s/initrd", state,
+		       vm->row.id);
+	(void)snprintf(parts->root, PATH_LEN, "%s/vms/%s/root.raw", state,
+		       vm->row.id);
+	(void)snprintf(parts->run, PATH_LEN, "%s/vms/%s",
+		       vm->daemon->config->run_dir, vm->row.id);
+	(void)snprintf(parts->cmdline, sizeof(parts->cmdline), "%s%s%s",
+		       image->cmdline, args && args[0] ? " " : "",
+		       args ? args : "");
+	*ret = (struct vm_launch){
+		.id = vm->row.id,
+		.name = vm->row.name,
+		.vcpus = (uint32_t)json_integer_value(
+			json_object_get(vm->spec, "vcpus")),
+		.memory_bytes = vm->row.memory_bytes,
+		.kernel_path = parts->kernel,
+		.initrd_path = image->initrd.digest[0] ? parts->initrd : NULL,
+		.root_path = image->root.digest[0] ? parts->root : NULL,
+		.cmdline = parts->cmdline,
+		.network = mode && strcmp(mode, "none") != 0,
+		.run_dirfd = vm->run_dirfd,
+		.run_path = parts->run,
+		.jailed = vm->daemon->config->jailed,
+		.uid_slot = vm->uid_slot,
+	};
+}
+
+static int choose(struct vm *vm, const struct vm_launch *launch, struct err *e)
+{
+	const char *wanted =
+		json_string_value(json_object_get(vm->spec, "engine"));
+	struct daemon *d = vm->daemon;
+	char reason[256] = "";
+	int rc = d->config->engine_choose(wanted, launch, &vm->engine, reason,
+					  e);
+
+	if (rc < 0)
+		return rc;
+	(void)snprintf(vm->row.engine, sizeof(vm->row.engine), "%s",
+		       vm->engine->name);
+	(void)snprintf(vm->row.engine_reason, sizeof(vm->row.engine_reason),
+		       "%s", reason);
+	vm->row.emulated = d->config->engine_emulates &&
+			   d->config->engine_emulates(vm->engine);
+	return 0;
+}
+
+int vm_choose_engine(struct vm *vm, const struct image *image, struct err *e)
+{
+	struct launch_parts parts;
+	struct vm_launch launch;
+	AUTO(free)
+	char *kernel =
+		image_store_blob_path(vm->daemon->images, &image->kernel);
+	int rc;
+
+	if (!kernel)
+		return err_sys(e, ENOMEM, "choosing an engine");
+	fill_launch(vm, image, &parts, &launch);
+	/* Its own link of the kernel does not exist yet. */
+	launch.kernel_path = kernel;
+	rc = admit_kernel(image, kernel, e);
+	return rc < 0 ? rc : choose(vm, &launch, e);
+}
+
+int vm_read_manifest(struct vm *vm, struct image *ret, struct err *e)
+{
+	AUTO(fd) int dirfd = -1;
+	AUTO(free) char *text = NULL;
+	AUTO(json) json_t *manifest = NULL;
+	size_t len;
+	int rc = privops_vm_dir_open(vm->daemon->state_vms_fd, vm->row.id,
+				     &dirfd, e);
+
+	if (rc == 0)
+		rc = file_read(dirfd, "image.json", MANIFEST_MAX, &text, &len,
+			       e);
+	if (rc == 0)
+		rc = json_parse_strict(text, len, "image.json", &manifest, e);
+	if (rc == 0)
+		rc = image_from_json(manifest, ret, e);
+	return rc < 0 ? err_wrap(e, rc, "VM '%s'", vm->row.name) : 0;
+}
+
+/* A new directory: nothing of an earlier run may be mistaken for this one. The
+ * old one waits in the trash until the engine has started. */
+static int make_run_dir(struct vm *vm, char ret_old[96], struct err *e)
+{
+	struct daemon *d = vm->daemon;
+	int rc;
+
+	close_fd(&vm->run_dirfd);
+	rc = trash_dir(d, true, vm->row.id, ret_old, e);
+	if (rc == 0)
+		rc = privops_vm_dir_open(d->run_vms_fd, vm->row.id,
+					 &vm->run_dirfd, e);
+	return rc;
+}
+
+static bool slot_is_taken(const struct daemon *d, uint32_t slot)
+{
+	const struct vm *vm;
+
+	LIST_FOREACH(vm, &d->vms, link)
+	if (vm->handle && vm->uid_slot == slot)
+		return true;
+	/* Another daemon on this host may have the same range. */
+	errno = 0;
+	return getpriority(PRIO_USER, privops_uid_first() + slot) != -1 ||
+	       errno != ESRCH;
+}
+
+/*
+ * A user that no other running VM is. Nothing on the host belongs to it, so that
+ * nothing need be remembered: a VM that is taken over has that of its process.
+ * One after the other, so that a number does not come back soon.
+ */
+static void choose_slot(struct vm *vm)
+{
+	struct daemon *d = vm->daemon;
+
+	do {
+		vm->uid_slot = 1 + d->slot_next;
+		d->slot_next = (d->slot_next + 1) % PRIV_SLOT_LAST;
+	} while (slot_is_taken(d, vm->uid_slot));
+}
+
+/* A start that was refused: the log of the last run is still of use. */
+static void restore_run_dir(struct vm *vm, const char *old)
+{
+	struct err e = ERR_INIT;
+
+	if (!old[0])
+		return;
+	close_fd(&vm->run_dirfd);
+	if (trash_dir(vm->daemon, true, vm->row.id, NULL, &e) < 0)
+		log_vm(LOG_LEVEL_WARN, vm->row.id, "%s", e.msg);
+	else
+		(void)trash_take_back(vm->daemon, old, vm->row.id);
+}
+
+uint64_t vm_ready_timeout_ms(const struct vm *vm)
+{
+	json_int_t asked = json_integer_value(
+		json_object_get(vm->spec, "ready_timeout_seconds"));
+
+	if (asked > 0)
+		return (uint64_t)asked * 1000;
+	return UINT64_C(1000) * READY_TIMEOUT_S *
+	       (vm->row.emulated ? READY_EMULATED_FACTOR : 1);
+}
+
+static void on_not_ready(struct loop_timer *timer)
+{
+	struct vm *vm = timer->data;
+	struct err why = ERR_INIT;
+	char tail[420];
+
+	vm_console_tail(vm, tail, sizeof(tail));
+	(void)err_set(
+		&why, ERR_TIMEOUT, "guest_not_ready", ETIMEDOUT,
+		"the guest of VM '%s' was not ready after %llu s (step: "
+		"%s); last on its console: %s",
+		vm->row.name,
+		(unsigned long long)((clock_mono_ms() - vm->launch_ms) / 1000),
+		vm->row.state == API_VM_STARTING
+			? "the engine starts it"
+			: "it runs, its agent has not answered",
+		tail[0] ? tail : "(nothing)");
+	vm_start_failed(vm, &why);
+}
+
+void vm_await_ready(struct vm *vm)
+{
+	int64_t since =
+		clock_wall_ms() - vm->row.started_ms - (int64_t)vm->paused_ms;
+	uint64_t passed = since > 0 ? (uint64_t)since : 0;
+	uint64_t now = clock_mono_ms(), limit = vm_ready_timeout_ms(vm);
+
+	vm->starting = true;
+	vm_turn_begin_boot(vm);
+	vm->launch_ms = passed < now ? now - passed : 0;
+	loop_timer_start(&vm->deadline, on_not_ready,
+			 passed + HEARING_MS < limit ? limit - passed
+						     : HEARING_MS);
+}
+
+int vm_launch(struct vm *vm, struct err *e)
+{
+	struct launch_parts parts;
+	struct vm_launch launch;
+	struct image image;
+	char old[96] = "";
+	int rc = vm_read_manifest(vm, &image, e);
+
+	if (rc < 0)
+		return rc;
+	choose_slot(vm);
+	fill_launch(vm, &image, &parts, &launch);
+	rc = admit_kernel(&image, launch.kernel_path, e);
+	if (rc == 0)
+		rc = choose(vm, &launch, e);
+	if (rc == 0)
+		rc = admit_memory(vm->daemon, vm, e);
+	if (rc == 0)
+		rc = vm_ports_open(vm, e);
+	if (rc == 0)
+		rc = vm_console_begin(vm, e);
+	if (rc == 0)
+		rc = make_run_dir(vm, old, e);
+	if (rc < 0)
+		return rc;
+	launch.run_dirfd = vm->run_dirfd;
+	vm->row.started_ms = clock_wall_ms();
+	vm->paused_ms = 0;
+	vm->row.ready_ms = 0;
+	vm->row.has_exit = false;
+	vm->row.command_started = false;
+	err_clear(&vm->row.error);
+	err_clear(&vm->why);
+	vm->after = AFTER_STOPPED;
+	vm->ending = false;
+	vm->killed = false;
+	vm->process_count = 0;
+	vm->resident_bytes = vm->resident_ms = 0;
+	vm_set_state(vm, API_VM_STARTING, "%s", "");
+	operation_progress(vm->op, 0, 0, "starting with %s", vm->engine->name);
+	rc = vm->engine->start(vm->daemon->loop, &launch, &vm_engine_events, vm,
+			       &vm->handle, e);
+	if (rc < 0)
+		restore_run_dir(vm, old);
+	if (old[0])
+		trash_empty(vm->daemon);
+	if (rc < 0)
+		return rc;
+	vm->daemon->count.vms_started++;
+	vm_await_ready(vm);
+	/* A process that could not be journalled must not go on. */
+	if (vm->why.kind != ERR_NONE) {
+		struct err why = vm->why;
+
+		vm_start_failed(vm, &why);
+	}
+	return 0;
+}
+
+static void on_turn(struct loop_timer *timer)
+{
+	struct vm *vm = timer->data;
+	struct err e = ERR_INIT;
+
+	if (vm_launch(vm, &e) < 0)
+		vm_start_failed(vm, &e);
+}
+
+void vm_launch_in_turn(struct vm *vm)
+{
+	vm_turn_take(vm, on_turn);
+}
