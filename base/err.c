@@ -128,10 +128,10 @@ int err_sys(struct err *e, int sys, const char *fmt, ...)
 	va_end(args);
 	if (e) {
 		size_t used = strlen(e->msg);
-		char text[128];
 
+		/* Safe in all threads: glibc since 2.32, musl always. */
 		(void)snprintf(e->msg + used, sizeof(e->msg) - used, ": %s",
-			       strerror_r(sys, text, sizeof(text)));
+			       strerror(sys));
 	}
 	return sys > 0 ? -sys : -EIO;
 }

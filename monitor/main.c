@@ -309,9 +309,11 @@ int main(int argc, char **argv)
 	if (code >= 0)
 		return code;
 	log_init("vmd-monitor", options.level, options.format);
-	/* One heap for all threads: device code runs under one lock, and the C
-	 * library counts CPUs, by a call that lock-down forbids, to make more. */
+#ifdef M_ARENA_MAX
+	/* One heap for all threads: device code runs under one lock, and glibc
+	 * counts CPUs, by a call that lock-down forbids, to make more. */
 	(void)mallopt(M_ARENA_MAX, 1);
+#endif
 	if (options.probe)
 		return probe_print();
 	rc = config_load(options.config, &config, &e);

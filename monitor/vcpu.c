@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -300,6 +301,7 @@ static bool enter(struct vcpu *vcpu)
 
 	(void)pthread_mutex_lock(&vcpu->lock);
 	vcpu->entered = true;
+	vcpu->tid = gettid();
 	vcpu->enter_rc = rc;
 	vcpu->enter_err = e;
 	(void)pthread_cond_broadcast(&vcpu->changed);
@@ -356,8 +358,11 @@ static void want(struct vcpu *vcpu, enum vcpu_want what)
 		/* Pairs with the reset in wait_turn(). */
 		__atomic_store_n(&vcpu->run->immediate_exit, 1,
 				 __ATOMIC_SEQ_CST);
-		if (vcpu->started)
-			(void)pthread_kill(vcpu->thread, KICK_SIGNAL);
+		/* Not pthread_kill(): by its process's id, too, lock-down lets
+		 * nobody reach another process. */
+		if (vcpu->tid > 0)
+			(void)syscall(SYS_tgkill, getpid(), vcpu->tid,
+				      KICK_SIGNAL);
 	}
 	(void)pthread_cond_broadcast(&vcpu->changed);
 	(void)pthread_mutex_unlock(&vcpu->lock);

@@ -67,6 +67,7 @@ struct vcpu {
 	pthread_cond_t changed;
 	enum vcpu_want want;
 	bool paused; /* the thread waits, or has ended */
+	pid_t tid; /* once entered: before, nothing has to be interrupted */
 	bool entered; /* ops->enter has returned this: */
 	int enter_rc;
 	struct err enter_err;

@@ -181,9 +181,9 @@ static int fd_reopen(const struct escape_target *t)
 
 static int fd_by_handle(const struct escape_target *t)
 {
-	struct {
+	union {
 		struct file_handle head;
-		char bytes[128];
+		char room[sizeof(struct file_handle) + 128];
 	} handle = { .head = { .handle_bytes = 128 } };
 	int mount_id;
 
