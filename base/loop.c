@@ -2,53 +2,18 @@
 /*
  * See loop.h. Events are fetched in batches; removing a source clears its
  * entries in the batch being dispatched, so that no callback sees a source after
- * its removal. Timers are a list sorted by deadline behind one timerfd; those
- * for the next turn are a list behind an eventfd that is set while it has any.
+ * its removal. Timers are in loop_timers.c.
  */
-#include "base/loop.h"
-
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/clock.h"
-
-enum {
-	LOOP_BATCH = 32
-};
-
-/* deadline_ms of a timer that waits for the next turn. */
-#define NEXT_TURN UINT64_MAX
-
-struct loop {
-	int epoll_fd;
-	bool stopped;
-	int status;
-	struct epoll_event batch[LOOP_BATCH];
-	int batch_len;
-	struct loop_timer *timers; /* soonest first */
-	uint64_t armed_ms; /* what timer_fd is set to; 0: nothing */
-	int timer_fd;
-	struct loop_source timer_source;
-	struct loop_timer *soon, *firing; /* for the next turn; for this one */
-	int soon_fd;
-	struct loop_source soon_source;
-	int signal_fd;
-	struct loop_source signal_source;
-	loop_signal_fn *signal_fn;
-	void *signal_data;
-	int wake_fd;
-	struct loop_source wake_source;
-	void (*wake_fn)(void *data);
-	void *wake_data;
-	struct loop_meter meter;
-};
+#include "base/loop_private.h"
 
 int loop_add_named(struct loop *loop, struct loop_source *source, int fd,
 		   uint32_t events, loop_io_fn *fn, void *data,
@@ -106,215 +71,6 @@ bool loop_source_active(const struct loop_source *source)
 	return source->loop && source->fd >= 0;
 }
 
-/* Sets the timerfd to the first deadline, if that is not what it is set to. */
-static void timers_program(struct loop *loop)
-{
-	uint64_t first = loop->timers ? loop->timers->deadline_ms : 0;
-	struct itimerspec when = { 0 };
-
-	if (first == loop->armed_ms)
-		return;
-	when.it_value.tv_sec = (time_t)(first / 1000);
-	when.it_value.tv_nsec = (long)(first % 1000) * 1000000;
-	(void)timerfd_settime(loop->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
-	loop->armed_ms = first;
-}
-
-static void fire(struct loop *loop, struct loop_timer *t)
-{
-	const char *name = t->name;
-
-	loop_meter_callback_begin(&loop->meter);
-	t->fn(t);
-	loop_meter_callback_end(&loop->meter, name);
-}
-
-static void timers_fire(struct loop_source *source, uint32_t events)
-{
-	struct loop *loop = source->data;
-	uint64_t now = clock_mono_ms(), count;
-
-	(void)events;
-	if (read(source->fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
-		return;
-	loop->armed_ms = 0;
-	while (loop->timers && loop->timers->deadline_ms <= now) {
-		struct loop_timer *t = loop->timers;
-
-		loop->timers = t->next;
-		t->next = NULL;
-		t->deadline_ms = 0;
-		fire(loop, t);
-	}
-	/* armed_ms may have been set by a callback that armed a timer. */
-	timers_program(loop);
-}
-
-void loop_timer_init_named(struct loop *loop, struct loop_timer *timer,
-			   loop_timer_fn *fn, void *data, const char *name)
-{
-	/* Else it would stay in the list and be linked to itself when armed. */
-	assert(timer->loop != loop || !loop_timer_armed(timer));
-	*timer = (struct loop_timer){
-		.fn = fn, .name = name, .data = data, .loop = loop
-	};
-}
-
-void loop_timer_start_named(struct loop_timer *timer, loop_timer_fn *fn,
-			    uint64_t after_ms, const char *name)
-{
-	loop_timer_disarm(timer);
-	timer->fn = fn;
-	timer->name = name;
-	loop_timer_arm(timer, after_ms);
-}
-
-void loop_timer_arm(struct loop_timer *timer, uint64_t after_ms)
-{
-	struct loop *loop = timer->loop;
-	struct loop_timer **at;
-	uint64_t deadline;
-
-	assert(loop && timer->fn);
-	at = &loop->timers;
-	loop_timer_disarm(timer);
-	if (__builtin_add_overflow(clock_mono_ms(), after_ms, &deadline) ||
-	    deadline > INT64_MAX / 1000)
-		deadline = INT64_MAX / 1000;
-	/* A clock in whole ms is up to 1 ms behind: never fire early. */
-	timer->deadline_ms = deadline + 1;
-	while (*at && (*at)->deadline_ms <= timer->deadline_ms)
-		at = &(*at)->next;
-	timer->next = *at;
-	*at = timer;
-	timers_program(loop);
-}
-
-/* True when it was there. */
-static bool unlink_timer(struct loop_timer **at, struct loop_timer *timer)
-{
-	for (; *at; at = &(*at)->next) {
-		if (*at == timer) {
-			*at = timer->next;
-			timer->next = NULL;
-			return true;
-		}
-	}
-	return false;
-}
-
-static void soon_clear(struct loop *loop)
-{
-	uint64_t count;
-	ssize_t n = read(loop->soon_fd, &count, sizeof(count));
-
-	(void)n; /* it may have been clear */
-}
-
-static void soon_set(struct loop *loop)
-{
-	uint64_t one = 1;
-	ssize_t n = write(loop->soon_fd, &one, sizeof(one));
-
-	(void)n; /* cannot fail: the count is small */
-}
-
-static void soon_fire(struct loop_source *source, uint32_t events)
-{
-	struct loop *loop = source->data;
-
-	(void)events;
-	soon_clear(loop);
-	loop->firing = loop->soon;
-	loop->soon = NULL;
-	while (loop->firing) {
-		struct loop_timer *t = loop->firing;
-
-		loop->firing = t->next;
-		t->next = NULL;
-		t->deadline_ms = 0;
-		fire(loop, t);
-	}
-}
-
-void loop_timer_arm_soon(struct loop_timer *timer)
-{
-	struct loop *loop = timer->loop;
-	struct loop_timer **at;
-
-	assert(loop && timer->fn);
-	at = &loop->soon;
-	if (timer->deadline_ms == NEXT_TURN)
-		return;
-	loop_timer_disarm(timer);
-	if (!loop->soon)
-		soon_set(loop);
-	while (*at)
-		at = &(*at)->next;
-	timer->deadline_ms = NEXT_TURN;
-	timer->next = NULL;
-	*at = timer;
-}
-
-void loop_timer_start_soon_named(struct loop_timer *timer, loop_timer_fn *fn,
-				 const char *name)
-{
-	loop_timer_disarm(timer);
-	timer->fn = fn;
-	timer->name = name;
-	loop_timer_arm_soon(timer);
-}
-
-void loop_timer_disarm(struct loop_timer *timer)
-{
-	struct loop *loop = timer->loop;
-
-	if (!loop || !timer->deadline_ms)
-		return;
-	if (timer->deadline_ms != NEXT_TURN) {
-		(void)unlink_timer(&loop->timers, timer);
-		timers_program(loop);
-	} else if (!unlink_timer(&loop->firing, timer) &&
-		   unlink_timer(&loop->soon, timer) && !loop->soon) {
-		soon_clear(loop);
-	}
-	timer->deadline_ms = 0;
-}
-
-bool loop_timer_armed(const struct loop_timer *timer)
-{
-	return timer->deadline_ms != 0;
-}
-
-void loop_timers_postpone(struct loop *loop, uint64_t by_ms)
-{
-	/* All by the same: they stay sorted. */
-	for (struct loop_timer *t = loop->timers; t; t = t->next)
-		if (__builtin_add_overflow(t->deadline_ms, by_ms,
-					   &t->deadline_ms) ||
-		    t->deadline_ms > INT64_MAX / 1000)
-			t->deadline_ms = INT64_MAX / 1000;
-	timers_program(loop);
-}
-
-static int open_timers(struct loop *loop)
-{
-	int rc;
-
-	loop->timer_fd =
-		timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (loop->timer_fd < 0)
-		return -errno;
-	loop->soon_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (loop->soon_fd < 0)
-		return -errno;
-	rc = loop_add(loop, &loop->timer_source, loop->timer_fd, EPOLLIN,
-		      timers_fire, loop);
-	return rc < 0 ? rc
-		      : loop_add(loop, &loop->soon_source, loop->soon_fd,
-				 EPOLLIN, soon_fire, loop);
-}
-
 struct loop *loop_new(struct err *e)
 {
 	struct loop *loop = calloc(1, sizeof(*loop));
@@ -325,9 +81,11 @@ struct loop *loop_new(struct err *e)
 		return NULL;
 	}
 	loop->signal_fd = loop->wake_fd = loop->timer_fd = loop->soon_fd = -1;
+	TAILQ_INIT(&loop->soon);
+	TAILQ_INIT(&loop->ends);
 	loop_meter_init(&loop->meter);
 	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	rc = loop->epoll_fd < 0 ? -errno : open_timers(loop);
+	rc = loop->epoll_fd < 0 ? -errno : loop_timers_open(loop);
 	if (rc < 0) {
 		(void)err_sys(e, -rc, "event loop");
 		loop_free(loop);
@@ -343,8 +101,7 @@ void loop_free(struct loop *loop)
 	loop_meter_done(&loop->meter);
 	close_fd(&loop->wake_fd);
 	close_fd(&loop->signal_fd);
-	close_fd(&loop->soon_fd);
-	close_fd(&loop->timer_fd);
+	loop_timers_close(loop);
 	close_fd(&loop->epoll_fd);
 	free(loop);
 }
@@ -383,6 +140,45 @@ uint64_t loop_turns(const struct loop *loop)
 	return loop->meter.turns;
 }
 
+bool loop_in_turn(const struct loop *loop)
+{
+	return loop->in_turn;
+}
+
+void loop_at_turn_end_named(struct loop_end *end, struct loop *loop,
+			    void (*fn)(struct loop_end *end), void *data,
+			    const char *name)
+{
+	assert(loop->in_turn);
+	loop_end_cancel(end);
+	*end = (struct loop_end){
+		.fn = fn, .name = name, .data = data, .loop = loop
+	};
+	TAILQ_INSERT_TAIL(&loop->ends, end, link);
+}
+
+void loop_end_cancel(struct loop_end *end)
+{
+	if (!end->loop)
+		return;
+	TAILQ_REMOVE(&end->loop->ends, end, link);
+	end->loop = NULL;
+}
+
+static void run_ends(struct loop *loop)
+{
+	struct loop_end *end;
+
+	while ((end = TAILQ_FIRST(&loop->ends))) {
+		const char *name = end->name;
+
+		loop_end_cancel(end);
+		loop_meter_callback_begin(&loop->meter);
+		end->fn(end);
+		loop_meter_callback_end(&loop->meter, name);
+	}
+}
+
 int loop_run_once(struct loop *loop, int timeout_ms)
 {
 	int n;
@@ -392,6 +188,7 @@ int loop_run_once(struct loop *loop, int timeout_ms)
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
 	loop->batch_len = n;
+	loop->in_turn = true;
 	loop_meter_turn_begin(&loop->meter);
 	for (int i = 0; i < n; i++) {
 		struct loop_source *s = loop->batch[i].data.ptr;
@@ -399,7 +196,9 @@ int loop_run_once(struct loop *loop, int timeout_ms)
 		if (s)
 			dispatch(loop, s, loop->batch[i].events);
 	}
+	run_ends(loop);
 	loop_meter_turn_end(&loop->meter);
+	loop->in_turn = false;
 	loop->batch_len = 0;
 	return n;
 }

@@ -3,7 +3,7 @@
  * The event loop: one epoll instance per process, sources embedded in their
  * owners, one timerfd behind all timers, signals by signalfd, children by
  * pidfd. Everything here runs on the loop's thread; loop_wake() is the only
- * call another thread may make.
+ * call another thread may make. Arming and disarming a timer takes O(log n).
  *
  * A source or timer may be removed (and its owner freed) from any callback,
  * its own included: events already fetched for it are dropped.
@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <sys/queue.h>
 
 #include "base/err.h"
 #include "base/loop_measure.h"
@@ -42,8 +43,23 @@ struct loop_timer {
 	loop_timer_fn *fn;
 	const char *name;
 	void *data;
-	struct loop_timer *next; /* sorted by deadline, or as armed */
 	struct loop *loop;
+	uint64_t order; /* among equals */
+	union {
+		struct {
+			struct loop_timer *child, *next, *prev;
+		}; /* in the heap */
+		TAILQ_ENTRY(loop_timer) turn; /* for the next turn */
+	};
+};
+
+/* What runs at the end of a turn; zeroed memory is one that does not wait. */
+struct loop_end {
+	void (*fn)(struct loop_end *end);
+	const char *name;
+	void *data;
+	struct loop *loop; /* NULL when it does not wait */
+	TAILQ_ENTRY(loop_end) link;
 };
 
 #define LOOP_SOURCE_INIT \
@@ -60,6 +76,21 @@ int loop_run(struct loop *loop);
 /* Runs callbacks that are due; waits at most timeout_ms (-1: no limit). */
 int loop_run_once(struct loop *loop, int timeout_ms);
 void loop_stop(struct loop *loop, int status);
+
+/* A callback of loop_run_once() is running. */
+bool loop_in_turn(const struct loop *loop);
+/*
+ * Within a turn (asserted): fn is called once, after the last callback of this
+ * turn. One that waits already is put off to the end of those that wait.
+ */
+void loop_at_turn_end_named(struct loop_end *end, struct loop *loop,
+			    void (*fn)(struct loop_end *end), void *data,
+			    const char *name);
+/* NOLINTNEXTLINE(readability-identifier-naming): a function to its users */
+#define loop_at_turn_end(end, loop, fn, data) \
+	loop_at_turn_end_named((end), (loop), (fn), (data), __FILE__ ":" #fn)
+/* Harmless on one that does not wait. */
+void loop_end_cancel(struct loop_end *end);
 /*
  * Readable when a callback is due: lets an owner wait without its lock and
  * take the lock around loop_run_once(loop, 0). Still the loop's.
