@@ -7,10 +7,12 @@
  *
  * Two ways, told apart by who starts it: root becomes the user of the jail
  * (system mode); anybody else makes a user namespace in which only their own
- * id exists (rootless mode). What the two promise is in docs/threat-model.md.
+ * id exists (rootless mode). A third is for what has to make the files of many
+ * owners (inside_root): root of a user namespace, whoever starts it. What they
+ * promise is in docs/threat-model.md.
  *
  * Stages in the child, between clone3 and exec, async-signal-safe throughout
- * (jail_enter.c): ids, root, limits, privilege, filter. What they need is
+ * (jail_enter.c): files, ids, root, limits, privilege, filter. What they need is
  * computed before the clone by jail_prepare().
  */
 #ifndef BASE_JAIL_H
@@ -25,7 +27,10 @@
 #include "base/err.h"
 
 enum {
-	JAIL_BINDS_MAX = 16,
+	JAIL_BINDS_MAX = 48,
+	JAIL_NODES_MAX = 8,
+	JAIL_LINKS_MAX = 12,
+	JAIL_LIBRARIES_MAX = 12,
 	JAIL_ENVIRONMENT_MAX = 8,
 };
 
@@ -36,6 +41,8 @@ enum jail_device {
 	JAIL_DEV_URANDOM = 1 << 2,
 	JAIL_DEV_KVM = 1 << 3,
 	JAIL_DEV_TUN = 1 << 4,
+	JAIL_DEV_FULL = 1 << 5,
+	JAIL_DEV_RANDOM = 1 << 6,
 };
 
 /* A file or directory of the host, at the same place or another in the jail. */
@@ -63,10 +70,18 @@ struct jail_spec {
 	 * there is only the starter's id, to use its files and no power of its.
 	 * uid and gid are not looked at. */
 	bool keep_user;
+	/* Root of its user namespace, with `capabilities` (1 << CAP_...) that count
+	 * in there only. The ids are those of process_spec.identity, a range; without
+	 * one 0 is the starter and there is nobody else. uid and gid are not looked
+	 * at. */
+	bool inside_root;
+	uint64_t capabilities;
 	bool keep_net; /* the host's network namespace */
 	bool libraries; /* what a dynamic program needs: /usr, /lib*, read-only */
+	bool programs; /* /bin, /sbin, and /dev/fd, stdin, stdout, stderr, too */
 	bool proc; /* /proc of the jail's own processes */
 	bool tmp; /* an empty /tmp */
+	const char *cwd; /* where it begins; NULL: / */
 	unsigned devices; /* of enum jail_device */
 	const struct jail_bind *binds;
 	size_t bind_count;
@@ -81,22 +96,27 @@ struct jail_spec {
 /* What the child needs, computed; no pointers are owned. */
 struct jail_plan {
 	const struct jail_spec *spec;
-	bool user_namespace; /* rootless, or keep_user */
+	bool user_namespace; /* rootless, keep_user, or inside_root */
+	/* inside_root: whose ids there are, or NULL; readable at its end when they
+	 * are there. process_spawn() sets them. */
+	const struct process_identity *identity;
+	int mapped_fd;
 	uint64_t clone_flags;
 	char uid_map[64], gid_map[64], oom_score[16], mount_options[64];
+	const char *tmp_options;
 	gid_t groups[2]; /* of devices that the user may use by a group only */
 	size_t group_count;
 	struct jail_node {
 		const char *name; /* "kvm", "net/tun" */
 		const char *source; /* "/dev/kvm" */
 		dev_t rdev;
-	} nodes[8];
+	} nodes[JAIL_NODES_MAX];
 	size_t node_count;
 	struct jail_link {
 		char name[16], target[32];
-	} links[4]; /* /lib -> usr/lib */
+	} links[JAIL_LINKS_MAX]; /* /lib -> usr/lib */
 	size_t link_count;
-	struct jail_bind library_binds[8];
+	struct jail_bind library_binds[JAIL_LIBRARIES_MAX];
 	size_t library_bind_count;
 	unsigned last_capability;
 };

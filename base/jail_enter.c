@@ -2,13 +2,15 @@
 /*
  * The child's side of jail.h, in stages:
  *
- *  1 ids        in rootless mode: the user namespace gets its one id
- *  2 root       a small tmpfs; what the jail holds is attached to it; it becomes
+ *  1 files      what the jail will hold is looked up as who starts it
+ *  2 ids        in rootless mode: the user namespace gets its one id; with a
+ *               range: it becomes root of it
+ *  3 root       a small tmpfs; what the jail holds is attached to it; it becomes
  *               the root, the host's is detached, nothing can be written to it
- *  3 limits     before privilege, which some need
- *  4 privilege  all groups, ids, capabilities, the bounding set, and the right
+ *  4 limits     before privilege, which some need
+ *  5 privilege  all groups, ids, capabilities, the bounding set, and the right
  *               to gain any; after it nothing above can be undone
- *  5 filter     last: the stages need calls that it forbids
+ *  6 filter     last: the stages need calls that it forbids
  *
  * Only system calls: the child shares its memory image with a process that may
  * have held any lock when it was cloned.
@@ -30,6 +32,15 @@
 #include "base/checked.h"
 #include "base/jail.h"
 #include "base/landlock.h"
+#include "base/process_identity.h"
+
+/* What was looked up: a tree of mounts for each, or -1. */
+struct trees {
+	int library[JAIL_LIBRARIES_MAX], bind[JAIL_BINDS_MAX];
+	int node[JAIL_NODES_MAX];
+	int host_proc;
+	bool borrowed; /* a node of the host, used by its group */
+};
 
 /* The tmpfs is attached here until it is the root: there is one everywhere. */
 #define STAGE "/proc"
@@ -51,9 +62,8 @@ static int enter_ids(const struct jail_plan *p)
 {
 	if (!p->user_namespace)
 		return 0;
-	/* Or its files in /proc are root's. The exec decides anew. */
-	if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
-		return -1;
+	if (p->identity)
+		return process_become(p->identity, p->mapped_fd);
 	/* Without this an ordinary user may not map a group. */
 	if (write_file("/proc/self/setgroups", "deny") < 0 ||
 	    write_file("/proc/self/uid_map", p->uid_map) < 0 ||
@@ -108,54 +118,82 @@ static bool same_file(const struct stat *a, int fd)
 	       a->st_ino == b.st_ino;
 }
 
-static int attach(int root, const struct jail_bind *bind, uint64_t attributes)
+/* A copy of the mounts at bind's source, attached nowhere yet. It is -1, and that
+ * no error, when there may be none. */
+static int take_tree(const struct jail_bind *bind, uint64_t attributes,
+		     int *ret_tree)
 {
 	struct mount_attr attr = { .attr_set = attributes };
 	struct stat st;
 	int tree = open_tree(AT_FDCWD, bind->source,
 			     OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
 				     (unsigned)AT_RECURSIVE);
-	int rc = -1;
 
+	*ret_tree = -1;
 	if (tree < 0)
 		return bind->optional && errno == ENOENT ? 0 : -1;
-	if (fstat(tree, &st) < 0) {
-		(void)close(tree);
-		return -1;
+	if (fstat(tree, &st) == 0) {
+		if (bind->fd >= 0 && !same_file(&st, bind->fd))
+			errno = ESTALE;
+		else if (mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE,
+				       &attr, sizeof(attr)) == 0) {
+			*ret_tree = tree;
+			return 0;
+		}
 	}
-	if (bind->fd >= 0 && !same_file(&st, bind->fd))
-		errno = ESTALE;
-	else if (mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr,
-			       sizeof(attr)) == 0 &&
-		 make_target(root, bind->target, S_ISDIR(st.st_mode)) == 0)
-		rc = move_mount(tree, "", root, bind->target,
-				MOVE_MOUNT_F_EMPTY_PATH);
 	(void)close(tree);
-	return rc;
+	return -1;
 }
 
-static int attach_all(int root, const struct jail_bind *binds, size_t count)
+static int take_all(const struct jail_bind *binds, size_t count, int *trees)
 {
 	for (size_t i = 0; i < count; i++) {
 		uint64_t ro = binds[i].writable ? 0 : MOUNT_ATTR_RDONLY;
 
-		if (attach(root, &binds[i],
-			   MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | ro) < 0)
+		if (take_tree(&binds[i],
+			      MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | ro,
+			      &trees[i]) < 0)
 			return -1;
 	}
 	return 0;
 }
 
+static int attach(int root, int tree, const char *target)
+{
+	struct stat st;
+
+	if (tree < 0)
+		return 0;
+	if (fstat(tree, &st) < 0 ||
+	    make_target(root, target, S_ISDIR(st.st_mode)) < 0 ||
+	    move_mount(tree, "", root, target, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return -1;
+	return close(tree);
+}
+
+static int attach_all(int root, const struct jail_bind *binds, size_t count,
+		      const int *trees)
+{
+	for (size_t i = 0; i < count; i++)
+		if (attach(root, trees[i], binds[i].target) < 0)
+			return -1;
+	return 0;
+}
+
+static int take_node(const struct jail_node *node, int *ret_tree)
+{
+	struct jail_bind bind = { .source = node->source, .fd = -1 };
+
+	return take_tree(&bind, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
+			 ret_tree);
+}
+
 /* A node of the user's own; where none may be made (user namespaces, some
  * containers) the host's is attached. */
 static int add_node(const struct jail_plan *p, int root,
-		    const struct jail_node *node, bool *ret_borrowed)
+		    const struct jail_node *node, struct trees *trees, int tree)
 {
 	char path[32] = "dev/";
-	struct jail_bind bind = { .source = node->source,
-				  .target = path,
-				  .fd = -1,
-				  .writable = true };
 
 	(void)strncat(path, node->name, sizeof(path) - 5);
 	if (make_parents(root, path) < 0)
@@ -164,14 +202,16 @@ static int add_node(const struct jail_plan *p, int root,
 	    mknodat(root, path, S_IFCHR | 0600, node->rdev) == 0)
 		return fchownat(root, path, p->spec->uid, p->spec->gid,
 				AT_SYMLINK_NOFOLLOW);
-	*ret_borrowed = true;
-	return attach(root, &bind, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
+	trees->borrowed = true;
+	if (tree < 0 && take_node(node, &tree) < 0)
+		return -1;
+	return attach(root, tree, path);
 }
 
-static int mount_tmp(void)
+static int mount_tmp(const struct jail_plan *p)
 {
 	return mount("tmpfs", "tmp", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
-		     "mode=1777,size=1m,nr_inodes=64");
+		     p->tmp_options);
 }
 
 /*
@@ -191,28 +231,52 @@ static int mount_proc(int root, int host_proc)
 			      : -1;
 }
 
-static int fill_root(const struct jail_plan *p, int root, bool *ret_borrowed)
+static int fill_root(const struct jail_plan *p, int root, struct trees *trees)
 {
 	const struct jail_spec *spec = p->spec;
 
 	for (size_t i = 0; i < p->link_count; i++)
-		if (symlinkat(p->links[i].target, root, p->links[i].name) < 0)
+		if (make_parents(root, p->links[i].name) < 0 ||
+		    symlinkat(p->links[i].target, root, p->links[i].name) < 0)
 			return -1;
 	for (size_t i = 0; i < p->node_count; i++)
-		if (add_node(p, root, &p->nodes[i], ret_borrowed) < 0)
+		if (add_node(p, root, &p->nodes[i], trees, trees->node[i]) < 0)
 			return -1;
-	if (spec->tmp && (mkdirat(root, "tmp", 01777) < 0 || mount_tmp() < 0))
+	if (spec->tmp && (mkdirat(root, "tmp", 01777) < 0 || mount_tmp(p) < 0))
 		return -1;
-	if (attach_all(root, p->library_binds, p->library_bind_count) < 0)
+	if (attach_all(root, p->library_binds, p->library_bind_count,
+		       trees->library) < 0)
 		return -1;
-	return attach_all(root, spec->binds, spec->bind_count);
+	return attach_all(root, spec->binds, spec->bind_count, trees->bind);
+}
+
+/* Before it changes its ids: what the jail is given need not be in reach of who
+ * lives in it. */
+static int take_files(const struct jail_plan *p, struct trees *trees)
+{
+	/* Nothing done from here on may reach the host. */
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return -1;
+	trees->host_proc = -1;
+	if (p->spec->proc)
+		trees->host_proc = open_tree(AT_FDCWD, "/proc",
+					     OPEN_TREE_CLONE |
+						     OPEN_TREE_CLOEXEC |
+						     (unsigned)AT_RECURSIVE);
+	for (size_t i = 0; i < p->node_count; i++) {
+		trees->node[i] = -1;
+		if (p->user_namespace &&
+		    take_node(&p->nodes[i], &trees->node[i]) < 0)
+			return -1;
+	}
+	if (take_all(p->library_binds, p->library_bind_count, trees->library) <
+	    0)
+		return -1;
+	return take_all(p->spec->binds, p->spec->bind_count, trees->bind);
 }
 
 static int open_stage(const struct jail_plan *p)
 {
-	/* Nothing done here may reach the host. */
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-		return -1;
 	/* Over /proc itself, which is of use until here: what is attached is
 	 * looked up below the descriptor, everything else by its path. */
 	if (mount("tmpfs", STAGE, "tmpfs",
@@ -222,26 +286,21 @@ static int open_stage(const struct jail_plan *p)
 	return open(STAGE, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
-static int enter_root(const struct jail_plan *p, bool *ret_borrowed)
+static int enter_root(const struct jail_plan *p, struct trees *trees)
 {
 	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
 	int host = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	int host_proc = -1, root, rc;
+	int root, rc;
 
 	if (host < 0)
 		return -1;
-	/* While it can be reached. */
-	if (p->spec->proc)
-		host_proc = open_tree(AT_FDCWD, "/proc",
-				      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
-					      (unsigned)AT_RECURSIVE);
 	root = open_stage(p);
 	if (root < 0 || fchdir(root) < 0)
 		return -1;
 	(void)umask(0);
-	rc = p->spec->proc ? mount_proc(root, host_proc) : 0;
+	rc = p->spec->proc ? mount_proc(root, trees->host_proc) : 0;
 	if (rc == 0)
-		rc = fill_root(p, root, ret_borrowed);
+		rc = fill_root(p, root, trees);
 	(void)umask(0077);
 	if (rc == 0)
 		rc = mount_setattr(root, "", AT_EMPTY_PATH, &attr,
@@ -255,7 +314,9 @@ static int enter_root(const struct jail_plan *p, bool *ret_borrowed)
 	if (rc == 0)
 		rc = umount2(".", MNT_DETACH);
 	(void)close(host);
-	return rc == 0 ? chdir("/") : -1;
+	if (rc == 0)
+		rc = chdir("/");
+	return rc == 0 && p->spec->cwd ? chdir(p->spec->cwd) : rc;
 }
 
 /* --- limits and privilege --- */
@@ -292,13 +353,18 @@ static int enter_privilege(const struct jail_plan *p, bool borrowed)
 	struct __user_cap_header_struct header = {
 		.version = _LINUX_CAPABILITY_VERSION_3
 	};
-	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {
-		{ .effective = 0 }
+	/* Of its user namespace, or none. */
+	uint64_t kept = p->spec->inside_root ? p->spec->capabilities : 0;
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {
+		{ .effective = (uint32_t)kept, .permitted = (uint32_t)kept },
+		{ .effective = (uint32_t)(kept >> 32),
+		  .permitted = (uint32_t)(kept >> 32) },
 	};
 
 	/* First, while CAP_SETPCAP is there. */
 	for (unsigned i = 0; i <= p->last_capability; i++)
-		if (prctl(PR_CAPBSET_DROP, i, 0, 0, 0) < 0 && errno != EINVAL)
+		if (!(kept >> i & 1) && prctl(PR_CAPBSET_DROP, i, 0, 0, 0) < 0 &&
+		    errno != EINVAL)
 			return -1;
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
 		return -1;
@@ -311,7 +377,7 @@ static int enter_privilege(const struct jail_plan *p, bool borrowed)
 	     syscall(SYS_setresuid, p->spec->uid, p->spec->uid, p->spec->uid) <
 		     0))
 		return -1;
-	if (syscall(SYS_capset, &header, none) < 0 ||
+	if (syscall(SYS_capset, &header, data) < 0 ||
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -1;
 	return landlock_restrict(LANDLOCK_SCOPES) < 0 ? -1 : 0;
@@ -331,24 +397,30 @@ static int enter_filter(const struct jail_spec *spec)
 
 int jail_enter(const struct jail_plan *p, const char **ret_step)
 {
-	bool borrowed = false; /* a node of the host, used by its group */
+	struct trees trees = { .borrowed = false };
 
-	*ret_step = "the user namespace";
-	if (enter_ids(p) < 0)
+	*ret_step = "its files";
+	if (take_files(p, &trees) < 0)
 		return errno;
 	*ret_step = "the priority when memory is out";
+	/* Or its files in /proc are root's. The exec decides anew. */
+	if (p->user_namespace && prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
+		return errno;
 	/* Whoever started us may have more already: it can only be raised. */
 	if (write_file("/proc/self/oom_score_adj", p->oom_score) < 0 &&
 	    errno != EACCES)
 		return errno;
+	*ret_step = "the user namespace";
+	if (enter_ids(p) < 0)
+		return errno;
 	*ret_step = "its root";
-	if (enter_root(p, &borrowed) < 0)
+	if (enter_root(p, &trees) < 0)
 		return errno;
 	*ret_step = "limits";
 	if (enter_limits(p->spec) < 0)
 		return errno;
 	*ret_step = "dropping privilege";
-	if (enter_privilege(p, borrowed) < 0)
+	if (enter_privilege(p, trees.borrowed) < 0)
 		return errno;
 	*ret_step = "the system call filter";
 	if (enter_filter(p->spec) < 0)

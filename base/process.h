@@ -44,7 +44,8 @@ struct process_spec {
 	size_t fd_count;
 	const char *cwd; /* NULL: unchanged */
 	const struct process_identity
-		*identity; /* NULL: the parent's, or the jail's */
+		*identity; /* NULL: the parent's, or the jail's; with a jail:
+			    * the ids of its user namespace (inside_root) */
 	bool new_session; /* setsid(): signals of our terminal do not reach it */
 	bool new_group; /* own process group, so that a tree can be ended */
 	bool die_with_parent; /* PR_SET_PDEATHSIG SIGKILL */

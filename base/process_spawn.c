@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,7 +38,6 @@ struct child {
 	int program_fd; /* -1: by its path */
 	const struct jail_plan *plan; /* NULL: no jail */
 	int mapped_fd; /* end of file: the parent wrote our user namespace's maps */
-	pid_t parent;
 	int highest_to;
 };
 
@@ -129,6 +129,20 @@ static void child_reset_oom_score(void)
 		(void)!write(fd, "0", 1);
 }
 
+/* False with errno; does not return when the parent is dead already. */
+static bool child_bound_to_parent(const struct child *c)
+{
+	struct pollfd told = { .fd = c->report_fd };
+
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		return false;
+	/* By its end of the pipe: in a pid namespace of its own a parent has no
+	 * number. */
+	if (poll(&told, 1, 0) > 0 && (told.revents & POLLERR))
+		_exit(126); /* it died before the line above */
+	return true;
+}
+
 static void __attribute__((noreturn)) child_run(struct child *c)
 {
 	const struct process_spec *spec = c->spec;
@@ -143,20 +157,19 @@ static void __attribute__((noreturn)) child_run(struct child *c)
 		goto fail;
 	if (spec->cwd && chdir(spec->cwd) < 0)
 		goto fail;
-	if (spec->identity && process_become(spec->identity, c->mapped_fd) < 0)
+	if (spec->identity && !c->plan &&
+	    process_become(spec->identity, c->mapped_fd) < 0)
 		goto fail;
 	/* After the change of user, which clears it. */
-	if (spec->die_with_parent) {
-		if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
-			goto fail;
-		/* 0: in a pid namespace of its own a parent has no number. */
-		if (getppid() != c->parent && getppid() != 0)
-			_exit(126); /* it died before the line above */
-	}
+	if (spec->die_with_parent && !child_bound_to_parent(c))
+		goto fail;
 	if (child_place_fds(c) < 0)
 		goto fail;
 	child_close_rest(c);
 	if (c->plan && jail_enter(c->plan, &report.step) != 0)
+		goto fail;
+	/* It changes the user, too. */
+	if (c->plan && spec->die_with_parent && !child_bound_to_parent(c))
 		goto fail;
 	report.step = NULL;
 	if (c->program_fd >= 0)
@@ -299,7 +312,7 @@ int process_spawn(const struct process_spec *spec, struct process *ret,
 {
 	AUTO(free) char *path = resolve(spec->argv[0]);
 	int pipe_fds[2] = { -1, -1 }, mapped[2] = { -1, -1 }, pidfd = -1;
-	struct child c = { .spec = spec, .parent = getpid(), .program_fd = -1 };
+	struct child c = { .spec = spec, .program_fd = -1 };
 	struct report report = { 0, NULL };
 	struct jail_plan plan;
 	pid_t pid;
@@ -324,6 +337,8 @@ int process_spawn(const struct process_spec *spec, struct process *ret,
 		if (rc < 0)
 			return err_wrap(e, rc, "start %s", path);
 		c.plan = &plan;
+		if (spec->jail->inside_root)
+			plan.identity = spec->identity;
 	}
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return err_sys(e, errno, "start %s: pipe", path);
@@ -337,6 +352,7 @@ int process_spawn(const struct process_spec *spec, struct process *ret,
 		c.program_fd = open_program(spec->jail, path);
 	c.path = path;
 	c.mapped_fd = mapped[0];
+	plan.mapped_fd = mapped[0];
 	c.envp = spec->envp ? (char *const *)(uintptr_t)spec->envp : environ;
 	c.report_fd = pipe_fds[1];
 	pid = clone_with_pidfd(&c, &pidfd);

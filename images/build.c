@@ -114,6 +114,7 @@ static int build_in(const struct build_request *q, struct image_store *s,
 	struct recipe_run run = { .recipe = recipe,
 				  .options = q->options,
 				  .option_count = q->option_count,
+				  .no_jail = q->no_jail,
 				  .publish = &publish,
 				  .img = img };
 	int rc;

@@ -16,6 +16,7 @@ struct build_request {
 	const char *const *options; /* "name=value" */
 	size_t option_count;
 	bool replace; /* an image of that name gives way */
+	bool no_jail; /* the recipe runs as we are */
 };
 
 /*

@@ -18,6 +18,7 @@
 #include "images/clone.h"
 #include "images/discard.h"
 #include "images/recipe.h"
+#include "images/recipe_jail.h"
 #include "images/report.h"
 #include "images/store_internal.h"
 #include "images/verify.h"
@@ -36,7 +37,8 @@ enum option_id {
 	OPT_VOLATILE,
 	OPT_DIR,
 	OPT_MARK,
-	OPT_GROUP
+	OPT_GROUP,
+	OPT_NO_JAIL
 };
 
 enum {
@@ -56,6 +58,7 @@ static const char usage[] =
 	"usage: vmd-image build --store DIR --staging ID --recipe NAME\n"
 	"                       --name NAME [--option KEY=VALUE]... "
 	"[--replace]\n"
+	"                       [--no-jail]\n"
 	"       vmd-image clone --from BLOB --to PATH [--size BYTES] "
 	"[--volatile]\n"
 	"       vmd-image verify --store DIR [--image NAME|ID]\n"
@@ -230,6 +233,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *a,
 		{ "dir", required_argument, NULL, OPT_DIR },
 		{ "mark", required_argument, NULL, OPT_MARK },
 		{ "group", required_argument, NULL, OPT_GROUP },
+		{ "no-jail", no_argument, NULL, OPT_NO_JAIL },
 		{ NULL, 0, NULL, 0 },
 	};
 	struct build_request *b = &a->build;
@@ -270,6 +274,9 @@ static int parse_arguments(int argc, char **argv, struct arguments *a,
 			break;
 		case OPT_IMAGE:
 			a->image = optarg;
+			break;
+		case OPT_NO_JAIL:
+			b->no_jail = true;
 			break;
 		case OPT_VOLATILE:
 			a->is_volatile = true;
@@ -321,6 +328,8 @@ int main(int argc, char **argv)
 		rc = bad_usage(&e, "the first argument is a command");
 	else
 		rc = parse_arguments(argc - 1, argv + 1, &a, &e);
+	if (!rc && command->run == run_build)
+		recipe_jail_get_ids(argv);
 	if (!rc)
 		rc = command->run(&a, &result, &e);
 	if (rc < 0) {

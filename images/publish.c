@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See publish.h. The files come from a recipe, that is from a script with the
- * caller's rights and from packages; the checks here are about mistakes (a link
- * instead of a file, an empty file), not about an enemy.
+ * See publish.h. The files come from a recipe and from packages, which have ended
+ * when we look (recipe.h): what they left is taken for hostile. A file is one
+ * that has no other name, opened without following links, and ours from then on.
  */
 #include "images/publish.h"
 
@@ -111,6 +111,11 @@ static int prepare(const struct publish *p, enum artifact_kind kind,
 			       "the recipe's %s (%s) is empty or not a plain "
 			       "file of its own",
 			       artifact_names[kind], file);
+	/* It was the recipe's user's, who is nobody that may change it. */
+	if ((st.st_uid != geteuid() || st.st_gid != getegid()) &&
+	    fchown(fd, geteuid(), getegid()) < 0)
+		return err_sys(e, errno, "take over the %s",
+			       artifact_names[kind]);
 	if (kind == ARTIFACT_ROOT)
 		rc = trim_disk(fd, img, &st, e);
 	if (rc < 0)

@@ -51,6 +51,7 @@ struct recipe_run {
 	const char *const *options; /* checked */
 	size_t option_count;
 	const char *staging_path;
+	bool no_jail; /* on a host that allows no namespaces: as we are */
 	struct publish *publish; /* out: files */
 	struct image *img; /* out: texts */
 };

@@ -2,11 +2,10 @@
 /*
  * Running a recipe (see recipe.h) and understanding what it says.
  *
- * Where we are root the recipe gets a PID and a mount namespace (by unshare(1)):
- * when it is killed, every process below it ends with it and everything it
- * mounted is gone, so that removing the staging directory can never walk into a
- * mounted /dev. Without root the recipe uses namespaces itself where it needs
- * them; its process group is killed.
+ * The recipe is the first process of a PID namespace (recipe_jail.c): when it is
+ * killed, or we are, every process below it ends with it and everything it mounted
+ * is gone, so that removing the staging directory can never walk into a mounted
+ * /dev. Without a jail (--no-jail) it runs as us, and its process group is killed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,18 +15,19 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/loop.h"
 #include "base/process.h"
 #include "images/recipe.h"
+#include "images/recipe_jail.h"
 #include "images/report.h"
 
 enum {
 	LINE_MAX_BYTES = 1024,
 	TAIL_BYTES = 4096,
-	ENV_MAX = 256,
-	PROBE_MS = 5000
+	ENV_MAX = 32
 };
 
 struct running {
@@ -313,29 +313,48 @@ static int verdict(struct running *r, struct err *e)
 		       name, r->end.status, r->step, last ? last : "(none)");
 }
 
+/* Of our environment: how to reach the network, and by what vmd finds a process
+ * of an operation. */
+static bool passes_on(const char *variable)
+{
+	static const char *const names[] = { "http_proxy",  "https_proxy",
+					     "ftp_proxy",   "no_proxy",
+					     "HTTP_PROXY",  "HTTPS_PROXY",
+					     "FTP_PROXY",   "NO_PROXY",
+					     "VMD_OPERATION" };
+	size_t len = strcspn(variable, "=");
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (strlen(names[i]) == len &&
+		    strncmp(variable, names[i], len) == 0)
+			return true;
+	return false;
+}
+
 /* The environment of the recipe; NULL when out of memory. */
-static char **make_env(const struct recipe_run *run)
+static char **make_env(const struct recipe_run *run, const char *agent)
 {
 	char **env = calloc(ENV_MAX + RECIPE_OPTIONS_MAX, sizeof(*env));
-	char *agent = process_find_program("vmd-agent");
+	bool jailed = !run->no_jail;
+	const char *const own[][2] = {
+		{ "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:"
+			  "/sbin:/bin" },
+		{ "HOME", jailed ? "/tmp" : run->staging_path },
+		{ "TMPDIR", jailed ? RECIPE_JAIL_BUILD : run->staging_path },
+		{ "VMD_RECIPES",
+		  jailed ? RECIPE_JAIL_RECIPES : run->recipe->dir },
+		{ "VMD_AGENT", agent ? jailed ? RECIPE_JAIL_AGENT : agent : "" },
+	};
 	size_t n = 0;
 	bool ok = env != NULL;
 
-	for (char **p = environ; ok && *p && n < ENV_MAX - 8; p++) {
-		if (strncmp(*p, "VMD_", 4) != 0 ||
-		    !strncmp(*p, "VMD_AGENT=", 10))
+	for (char **p = environ; ok && *p && n < ENV_MAX - 8; p++)
+		if (passes_on(*p))
 			ok = (env[n++] = strdup(*p)) != NULL;
-	}
-	if (ok)
-		ok = asprintf(&env[n++], "VMD_RECIPES=%s", run->recipe->dir) >
-		     0;
-	if (ok && agent && !getenv("VMD_AGENT"))
-		ok = asprintf(&env[n++], "VMD_AGENT=%s", agent) > 0;
-	if (ok)
-		ok = asprintf(&env[n++], "TMPDIR=%s", run->staging_path) > 0;
+	for (size_t i = 0; ok && i < ARRAY_LEN(own); i++)
+		ok = asprintf(&env[n++], "%s=%s", own[i][0], own[i][1]) > 0;
 	for (size_t i = 0; ok && i < run->option_count; i++)
 		ok = asprintf(&env[n++], "VMD_OPT_%s", run->options[i]) > 0;
-	free(agent);
 	if (!ok && env) {
 		while (n)
 			free(env[--n]);
@@ -352,63 +371,44 @@ static void free_env(char **env)
 	free(env);
 }
 
-static const char *const wrapper[] = {
-	"unshare", "--mount",		"--pid",
-	"--fork",  "--kill-child=KILL", "--mount-proc"
-};
-enum {
-	WRAPPER_ARGS = sizeof(wrapper) / sizeof(wrapper[0])
-};
-
-static bool wrapper_works(void)
-{
-	const char *argv[WRAPPER_ARGS + 2];
-	const struct process_spec spec = { .argv = argv,
-					   .die_with_parent = true };
-	struct process child = PROCESS_INIT;
-	struct process_exit end = { .known = false };
-	bool ok;
-
-	if (geteuid() != 0)
-		return false;
-	memcpy(argv, wrapper, sizeof(wrapper));
-	argv[WRAPPER_ARGS] = "true";
-	argv[WRAPPER_ARGS + 1] = NULL;
-	if (process_spawn(&spec, &child, NULL) < 0)
-		return false;
-	ok = process_wait(&child, PROBE_MS, &end) == 0 && end.known &&
-	     end.status == 0 && end.signal == 0;
-	process_close(&child);
-	return ok;
-}
-
 static int start(struct running *r, int said_fd, int output_fd, struct err *e)
 {
 	const struct recipe_run *run = r->run;
 	const struct process_fd fds[] = { { .from = output_fd, .to = 1 },
 					  { .from = output_fd, .to = 2 },
 					  { .from = said_fd, .to = 3 } };
-	const char *argv[WRAPPER_ARGS + 3];
-	char **env = make_env(run);
-	size_t n = 0;
-	int rc;
+	AUTO(free) char *found = process_find_program("vmd-agent");
+	const char *agent = getenv("VMD_AGENT") ? getenv("VMD_AGENT") : found;
+	AUTO(free) char *inside = NULL;
+	struct recipe_jail jail;
+	char **env;
+	int rc = 0;
 
+	if (asprintf(&inside, RECIPE_JAIL_RECIPES "/%s", run->recipe->name) <
+	    0) {
+		inside = NULL;
+		return err_sys(e, ENOMEM, "run the recipe");
+	}
+	if (!run->no_jail)
+		rc = recipe_jail_fill(&jail, run, agent,
+				      run->publish->staging_fd, e);
+	if (rc < 0)
+		return rc;
+	env = make_env(run, agent);
 	if (!env)
 		return err_sys(e, ENOMEM, "run the recipe");
-	if (wrapper_works()) {
-		memcpy(argv, wrapper, sizeof(wrapper));
-		n = WRAPPER_ARGS;
-	}
-	argv[n++] = "sh";
-	argv[n++] = run->recipe->path;
-	argv[n] = NULL;
+	const char *argv[] = { "/bin/sh",
+			       run->no_jail ? run->recipe->path : inside, NULL };
 	const struct process_spec spec = {
 		.argv = argv,
 		.envp = (const char *const *)(uintptr_t)env,
 		.fds = fds,
 		.fd_count = 3,
-		.cwd = run->staging_path,
+		.cwd = run->no_jail ? run->staging_path : NULL,
 		.die_with_parent = true,
+		.jail = run->no_jail ? NULL : &jail.spec,
+		.identity = !run->no_jail && jail.has_identity ? &jail.identity
+							       : NULL,
 	};
 
 	rc = process_spawn(&spec, &r->child, e);

@@ -139,6 +139,8 @@ static int start_build(struct operation *op, const json_t *body, struct err *e)
 	args[n++] = json_string_value(json_object_get(body, "recipe"));
 	args[n++] = "--name";
 	args[n++] = json_string_value(json_object_get(body, "name"));
+	if (!op->daemon->config->jailed)
+		args[n++] = "--no-jail";
 	json_object_foreach(options, key, value)
 	{
 		if (t == BUILD_OPTIONS_MAX ||

@@ -24,6 +24,7 @@ enum {
 	NOBODY = 65534,
 };
 
+static const struct process_identity *identity; /* of run() */
 static bool as_somebody; /* in the child of as_user() */
 
 static struct jail_spec shell_jail(void)
@@ -60,6 +61,7 @@ static int run(const struct jail_spec *jail, const char *script, char *out,
 					   .envp = envp,
 					   .fds = fds,
 					   .fd_count = 2,
+					   .identity = identity,
 					   .jail = jail };
 
 	if (process_spawn(&spec, &p, &e) < 0) {
@@ -260,6 +262,57 @@ static void test_kept_user_has_files_and_no_privilege(void **state)
 	assert_int_equal(unlink(path), 0);
 }
 
+/* Root of a namespace with a range of ids, whoever starts it. */
+static void test_inside_root_has_its_capabilities_only(void **state)
+{
+	const struct process_identity ids = { .uid = JAIL_UID,
+					      .gid = JAIL_UID,
+					      .sub_first = JAIL_UID + 1,
+					      .sub_count = 99 };
+	struct jail_spec jail = shell_jail();
+	char path[] = "/tmp/vmd-jail-XXXXXX";
+
+	(void)state;
+	if (geteuid() != 0) {
+		print_message("SKIP: only root has ids to give\n");
+		skip();
+	}
+	/* Nobody else's to enter: it is looked up before the ids change. */
+	assert_non_null(mkdtemp(path));
+	const struct jail_bind binds[] = {
+		{ .source = path, .target = "d", .fd = -1, .writable = true }
+	};
+
+	assert_int_equal(chown(path, JAIL_UID, JAIL_UID), 0);
+	jail.inside_root = true;
+	jail.capabilities = 1 << 0 | 1 << 7; /* CAP_CHOWN, CAP_SETUID */
+	jail.programs = true;
+	jail.cwd = "/d";
+	jail.binds = binds;
+	jail.bind_count = 1;
+	identity = &ids;
+	expect(&jail, "id -u; id -g; pwd; cat /proc/self/uid_map | tr -s ' '",
+	       "0\n0\n/d\n 0 1879048999 1\n 1 1879049000 99\n");
+	expect(&jail,
+	       "grep -E '^(Cap|NoNew)' /proc/self/status | tr -d '\\t'",
+	       "CapInh:0000000000000000\nCapPrm:0000000000000081\n"
+	       "CapEff:0000000000000081\nCapBnd:0000000000000081\n"
+	       "CapAmb:0000000000000000\nNoNewPrivs:1\n");
+	expect(&jail,
+	       ": >f; chown 5 f; stat -c %u f; rm f; cat /etc/shadow "
+	       "2>/dev/null; mount -t tmpfs x /d 2>/dev/null || echo no",
+	       "5\nno\n");
+	identity = NULL;
+	assert_int_equal(rmdir(path), 0);
+	/* Without a range 0 is who starts it, and there is nobody else. */
+	jail.binds = NULL;
+	jail.bind_count = 0;
+	jail.cwd = NULL;
+	jail.capabilities = 0;
+	expect(&jail, "id -u; cat /proc/self/uid_map | tr -s ' '",
+	       "0\n 0 0 1\n");
+}
+
 static void test_program_by_descriptor_needs_no_file(void **state)
 {
 	/* Static: nothing in the root is needed for it. */
@@ -300,6 +353,7 @@ int main(void)
 		cmocka_unit_test(test_rootless_jail_holds_its_files_only),
 		cmocka_unit_test(test_binds_are_what_was_named),
 		cmocka_unit_test(test_kept_user_has_files_and_no_privilege),
+		cmocka_unit_test(test_inside_root_has_its_capabilities_only),
 		cmocka_unit_test(test_program_by_descriptor_needs_no_file),
 	};
 

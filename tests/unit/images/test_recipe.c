@@ -44,7 +44,8 @@ static int setup(void **state)
 		return rc;
 	f = *state;
 	(void)snprintf(path, sizeof(path), "%s/recipes", f->dir);
-	if (mkdir(path, 0700) < 0 || setenv("VMD_RECIPES", path, 1) < 0)
+	/* A recipe is read by a user that is nobody's. */
+	if (mkdir(path, 0755) < 0 || setenv("VMD_RECIPES", path, 1) < 0)
 		return -1;
 	fixture_write(f, "recipes/lib.sh", "");
 	return 0;

@@ -123,9 +123,16 @@ static void copy_file(int fd, char name[static 64])
 			abort();
 }
 
+/* NULL: nothing is noted now. Nor in a child on its way into a jail, first of its
+ * process namespace: what it makes lies nowhere else. */
+static const char *root_dir(void)
+{
+	return getpid() == 1 ? NULL : getenv("CUTLOG_ROOT");
+}
+
 static bool below_root(int fd, struct stat *st)
 {
-	const char *root = getenv("CUTLOG_ROOT");
+	const char *root = root_dir();
 	char self[64], path[4096];
 	ssize_t n;
 
@@ -188,7 +195,7 @@ void cutlog_end(void)
 /* A name has changed somewhere below the root: all names, as they are. */
 static int changed(int rc)
 {
-	const char *root = getenv("CUTLOG_ROOT");
+	const char *root = root_dir();
 	int saved = errno;
 
 	if (rc == 0 && root && root[0] && !inside) {

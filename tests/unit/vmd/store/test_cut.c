@@ -326,7 +326,7 @@ static void use_programs(struct rig *r)
 {
 	char text[900];
 
-	(void)snprintf(text, sizeof(text), "mkdir %s/recipes %s/log", r->dir,
+	(void)snprintf(text, sizeof(text), "mkdir -m 755 %s/recipes %s/log", r->dir,
 		       r->dir);
 	assert_int_equal(system(text), 0); /* NOLINT(cert-env33-c) */
 	rig_file(r, "recipes/lib.sh", "");

@@ -38,7 +38,7 @@ static void make_programs(struct rig *r)
 {
 	char text[512];
 
-	(void)snprintf(text, sizeof(text), "mkdir %s/recipes", r->dir);
+	(void)snprintf(text, sizeof(text), "mkdir -m 755 %s/recipes", r->dir);
 	run(text);
 	rig_file(r, "recipes/lib.sh", "");
 	rig_file(r, "recipes/debian",
