@@ -76,6 +76,32 @@ static json_t *text_new(const char *text)
 	return json_string(ascii);
 }
 
+static int put_text(json_t *p, const char *name, const char *text)
+{
+	return text[0] ? json_object_set_new(p, name, text_new(text)) : 0;
+}
+
+static int put_amount(json_t *p, const char *name, uint64_t amount)
+{
+	return amount <= INT64_MAX
+		       ? json_object_set_new(p, name,
+					     json_integer((json_int_t)amount))
+		       : 0;
+}
+
+static int put_facts(json_t *p, const struct err *e)
+{
+	int rc = put_text(p, "field", e->field) |
+		 put_text(p, "subject", e->subject) |
+		 put_text(p, "suggestion", e->suggestion);
+
+	if (e->amounts)
+		rc |= put_amount(p, "asked", e->asked) |
+		      put_amount(p, "limit", e->limit) |
+		      put_amount(p, "available", e->available);
+	return rc;
+}
+
 json_t *api_problem_new(const struct err *e, const json_t *rejections)
 {
 	json_t *p;
@@ -86,6 +112,10 @@ json_t *api_problem_new(const struct err *e, const json_t *rejections)
 		      api_problem_status(e), "kind", err_kind_name(e->kind),
 		      "code", text_new(e->code), "detail", text_new(e->msg),
 		      "retryable", kinds[e->kind].retryable);
+	if (p && put_facts(p, e) < 0) {
+		json_decref(p);
+		return NULL;
+	}
 	if (p && json_is_array(rejections))
 		(void)json_object_set_new(p, "rejections",
 					  json_deep_copy(rejections));
@@ -122,6 +152,35 @@ static bool code_ok(const char *code)
 	return n > 0 && n < 48 && code[n] == '\0';
 }
 
+static void take_text(const json_t *problem, const char *name, char *to,
+		      size_t room)
+{
+	const char *text = json_string_value(json_object_get(problem, name));
+
+	(void)snprintf(to, room, "%s", text ? text : "");
+}
+
+static uint64_t take_amount(const json_t *problem, const char *name)
+{
+	const json_t *j = json_object_get(problem, name);
+
+	return json_is_integer(j) && json_integer_value(j) >= 0
+		       ? (uint64_t)json_integer_value(j)
+		       : ERR_UNKNOWN;
+}
+
+static void take_facts(const json_t *problem, struct err *e)
+{
+	take_text(problem, "field", e->field, sizeof(e->field));
+	take_text(problem, "subject", e->subject, sizeof(e->subject));
+	take_text(problem, "suggestion", e->suggestion, sizeof(e->suggestion));
+	e->asked = take_amount(problem, "asked");
+	e->limit = take_amount(problem, "limit");
+	e->available = take_amount(problem, "available");
+	e->amounts = e->asked != ERR_UNKNOWN || e->limit != ERR_UNKNOWN ||
+		     e->available != ERR_UNKNOWN;
+}
+
 int api_problem_to_err(const json_t *problem, int status, struct err *e)
 {
 	const char *code = json_string_value(json_object_get(problem, "code"));
@@ -130,6 +189,7 @@ int api_problem_to_err(const json_t *problem, int status, struct err *e)
 	const char *kind = json_string_value(json_object_get(problem, "kind"));
 	const json_t *s = json_object_get(problem, "status");
 	enum err_kind k;
+	int rc;
 
 	if (!code || !code_ok(code) || !detail || !*detail)
 		return err_set(e, ERR_PROTOCOL, "bad_problem", 0,
@@ -141,5 +201,8 @@ int api_problem_to_err(const json_t *problem, int status, struct err *e)
 	k = kind ? err_kind_from_name(kind) : kind_of_status(status);
 	if (k == ERR_NONE)
 		k = ERR_INTERNAL;
-	return err_set(e, k, code, 0, "%s", detail);
+	rc = err_set(e, k, code, 0, "%s", detail);
+	if (e)
+		take_facts(problem, e);
+	return rc;
 }

@@ -41,8 +41,8 @@ static json_t *value_of(const struct api_field *f, const char *name,
 	return j;
 }
 
-int api_query_add(const struct api_route *route, json_t *query,
-		  const char *name, const char *value, struct err *e)
+static int add(const struct api_route *route, json_t *query, const char *name,
+	       const char *value, struct err *e)
 {
 	const struct api_field *f = api_field_find(route->query, name);
 	json_t *old = json_object_get(query, name);
@@ -75,6 +75,14 @@ int api_query_add(const struct api_route *route, json_t *query,
 	}
 	return json_object_set(query, name, j) < 0 ? err_sys(e, ENOMEM, "query")
 						   : 0;
+}
+
+int api_query_add(const struct api_route *route, json_t *query,
+		  const char *name, const char *value, struct err *e)
+{
+	int rc = add(route, query, name, value, e);
+
+	return rc < 0 ? err_field(e, rc, name) : rc;
 }
 
 int api_query_finish(const struct api_route *route, json_t *query,

@@ -34,6 +34,15 @@
 		.name = field, .type = API_STRING, .pattern = API_TIME,       \
 		.flags = API_REQUIRED | API_NULLABLE, .max = 32, .help = text \
 	}
+#define STR_OPT(field, text)                                        \
+	{                                                           \
+		.name = field, .type = API_STRING, .max = TEXT_MAX, \
+		.help = text                                        \
+	}
+#define INT_OPT(field, text)                                                 \
+	{                                                                    \
+		.name = field, .type = API_INTEGER, .max = I63, .help = text \
+	}
 #define INT(field, text)                                                   \
 	{                                                                  \
 		.name = field, .type = API_INTEGER, .flags = API_REQUIRED, \
@@ -142,6 +151,13 @@ static const struct api_field problem_fields[] = {
 	STR("code", "The specific problem, for a program."),
 	STR("detail", "What happened, to what, why, and what to do."),
 	BOOL("retryable", "The same request may succeed later."),
+	STR_OPT("field", "The field or parameter of the request it is about."),
+	STR_OPT("subject",
+		"The name, id or value it is about, as it was given."),
+	STR_OPT("suggestion", "What may have been meant instead."),
+	INT_OPT("asked", "What was asked for, in the field's unit."),
+	INT_OPT("limit", "The most, or the least, that may be asked for."),
+	INT_OPT("available", "What could be had now."),
 	{ .name = "rejections",
 	  .type = API_ARRAY,
 	  .item = API_STRING,

@@ -195,15 +195,20 @@ static int check_integer(const struct api_field *f, const json_t *value,
 	if (!json_is_integer(value))
 		return wrong_type(API_INTEGER, path, e);
 	if (v < 0 || (uint64_t)v < f->min)
-		return err_set(e, ERR_INVALID, "out_of_range", 0,
-			       "%s: %" JSON_INTEGER_FORMAT
-			       " is less than %" PRIu64,
-			       path, v, f->min);
+		return err_amounts(e,
+				   err_set(e, ERR_INVALID, "out_of_range", 0,
+					   "%s: %" JSON_INTEGER_FORMAT
+					   " is less than %" PRIu64,
+					   path, v, f->min),
+				   v < 0 ? ERR_UNKNOWN : (uint64_t)v, f->min,
+				   ERR_UNKNOWN);
 	if (f->max > 0 && (uint64_t)v > f->max)
-		return err_set(e, ERR_INVALID, "out_of_range", 0,
-			       "%s: %" JSON_INTEGER_FORMAT
-			       " is more than %" PRIu64,
-			       path, v, f->max);
+		return err_amounts(e,
+				   err_set(e, ERR_INVALID, "out_of_range", 0,
+					   "%s: %" JSON_INTEGER_FORMAT
+					   " is more than %" PRIu64,
+					   path, v, f->max),
+				   (uint64_t)v, f->max, ERR_UNKNOWN);
 	return 0;
 }
 
@@ -247,7 +252,7 @@ static int check_array(const struct api_field *f, const json_t *value,
 		else if (!json_is_integer(item) || json_integer_value(item) < 0)
 			rc = wrong_type(API_INTEGER, at, e);
 		if (rc < 0)
-			return rc;
+			return err_field(e, rc, at);
 	}
 	return 0;
 }
@@ -271,18 +276,20 @@ static int check_map(const struct api_field *f, const json_t *value,
 
 		(void)snprintf(at, sizeof(at), "%s.%.64s", path, key);
 		if (env ? !env_name_ok(key) : !label_key_ok(key, strlen(key)))
-			return err_set(
-				e, ERR_INVALID, "bad_value", 0,
-				env ? "%s: not the name of a variable: "
-				      "letters, digits and _, no digit "
-				      "first"
-				    : "%s: not the name of a label: 1 to "
-				      "63 of A-Z a-z 0-9 . _ / -",
+			return err_field(
+				e,
+				err_set(e, ERR_INVALID, "bad_value", 0,
+					env ? "%s: not the name of a variable: "
+					      "letters, digits and _, no digit "
+					      "first"
+					    : "%s: not the name of a label: 1 "
+					      "to 63 of A-Z a-z 0-9 . _ / -",
+					at),
 				at);
 		rc = check_string(f, json_object_iter_value(iter), 0,
 				  f->item_max, at, e);
 		if (rc < 0)
-			return rc;
+			return err_field(e, rc, at);
 	}
 	return 0;
 }
@@ -336,9 +343,11 @@ static int check_object(const struct api_object *object, const json_t *value,
 		if (api_field_find(object->fields, key))
 			continue;
 		join(at, path, key);
-		return err_set(e, ERR_INVALID, "unknown_field", 0,
-			       "%s: there is no such field in %s", at,
-			       object->name);
+		return err_field(e,
+				 err_set(e, ERR_INVALID, "unknown_field", 0,
+					 "%s: there is no such field in %s", at,
+					 object->name),
+				 at);
 	}
 	for (const struct api_field *f = object->fields; f->name; f++) {
 		const json_t *v = json_object_get(value, f->name);
@@ -346,11 +355,12 @@ static int check_object(const struct api_object *object, const json_t *value,
 
 		join(at, path, f->name);
 		if (!v && (f->flags & API_REQUIRED))
-			return err_set(e, ERR_INVALID, "missing_field", 0,
-				       "%s is required", at);
-		rc = v ? api_validate_field(f, v, at, e) : 0;
+			rc = err_set(e, ERR_INVALID, "missing_field", 0,
+				     "%s is required", at);
+		else
+			rc = v ? api_validate_field(f, v, at, e) : 0;
 		if (rc < 0)
-			return rc;
+			return err_field(e, rc, at);
 	}
 	return 0;
 }

@@ -92,6 +92,8 @@ err_vset(struct err *e, enum err_kind kind, const char *code, int sys,
 	if (e) {
 		e->kind = kind;
 		e->sys = sys;
+		e->field[0] = e->subject[0] = e->suggestion[0] = '\0';
+		e->amounts = false;
 		(void)snprintf(e->code, sizeof(e->code), "%s", code);
 		(void)vsnprintf(e->msg, sizeof(e->msg), fmt, args);
 	}
@@ -149,5 +151,35 @@ int err_wrap(struct err *e, int rc, const char *fmt, ...)
 	memcpy(old, e->msg, sizeof(old));
 	(void)snprintf(e->msg, sizeof(e->msg), "%s: %.*s", context,
 		       (int)(sizeof(e->msg) - strlen(context) - 3), old);
+	return rc;
+}
+
+int err_field(struct err *e, int rc, const char *field)
+{
+	if (e && !e->field[0])
+		(void)snprintf(e->field, sizeof(e->field), "%s", field);
+	return rc;
+}
+
+int err_subject(struct err *e, int rc, const char *subject,
+		const char *suggestion)
+{
+	if (e) {
+		(void)snprintf(e->subject, sizeof(e->subject), "%s", subject);
+		(void)snprintf(e->suggestion, sizeof(e->suggestion), "%s",
+			       suggestion ? suggestion : "");
+	}
+	return rc;
+}
+
+int err_amounts(struct err *e, int rc, uint64_t asked, uint64_t limit,
+		uint64_t available)
+{
+	if (e) {
+		e->amounts = true;
+		e->asked = asked;
+		e->limit = limit;
+		e->available = available;
+	}
 	return rc;
 }

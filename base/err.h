@@ -7,11 +7,16 @@
  * status), `code` the specific machine-readable name that the API shows
  * ("image_not_found"), `sys` an errno or 0, `msg` one sentence for a person:
  * what happened, to what, why, and what to do.
+ *
+ * The same as data, for programs that say it in their own words (a command line
+ * has options where the API has fields): set by err_field() and so on, else "".
  */
 #ifndef BASE_ERR_H
 #define BASE_ERR_H
 
 #include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 enum err_kind {
 	ERR_NONE,
@@ -31,11 +36,18 @@ enum err_kind {
 	ERR_KIND_COUNT
 };
 
+#define ERR_UNKNOWN UINT64_MAX
+
 struct err {
 	enum err_kind kind;
 	int sys;
 	char code[48];
 	char msg[720];
+	char field[96]; /* of the request: "network.ports[0].protocol" */
+	char subject[96]; /* the name, id or value it is about, as given */
+	char suggestion[96]; /* what may have been meant instead */
+	bool amounts; /* asked and so on are there, or ERR_UNKNOWN */
+	uint64_t asked, limit, available; /* bytes, seconds or a count */
 };
 
 /*
@@ -58,15 +70,28 @@ int err_sys(struct err *e, int sys, const char *fmt, ...)
 int err_wrap(struct err *e, int rc, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* Which field of the request it is about, unless that is known already: the
+ * innermost that fails says it. Returns rc; e may be NULL here and below. */
+int err_field(struct err *e, int rc, const char *field);
+/* What it is about, and what may have been meant (NULL: nothing near). */
+int err_subject(struct err *e, int rc, const char *subject,
+		const char *suggestion);
+/* Amounts in the unit of the field; ERR_UNKNOWN for what there is not. */
+int err_amounts(struct err *e, int rc, uint64_t asked, uint64_t limit,
+		uint64_t available);
+
 #ifdef __clang_analyzer__
 /* The analyzer reads one file at a time: tell it that failures are negative. */
 static inline int err_negative(int rc)
 {
 	return rc < 0 ? rc : -1;
 }
-#define err_set(...)  err_negative(err_set(__VA_ARGS__))
-#define err_sys(...)  err_negative(err_sys(__VA_ARGS__))
-#define err_wrap(...) err_negative(err_wrap(__VA_ARGS__))
+#define err_set(...)	 err_negative(err_set(__VA_ARGS__))
+#define err_sys(...)	 err_negative(err_sys(__VA_ARGS__))
+#define err_wrap(...)	 err_negative(err_wrap(__VA_ARGS__))
+#define err_field(...)	 err_negative(err_field(__VA_ARGS__))
+#define err_subject(...) err_negative(err_subject(__VA_ARGS__))
+#define err_amounts(...) err_negative(err_amounts(__VA_ARGS__))
 #endif
 
 /* Stable lower-case name of a kind ("not_found"); never NULL. */
@@ -75,17 +100,14 @@ const char *err_kind_name(enum err_kind kind);
 /* The kind with that name, or ERR_INTERNAL for a name nobody knows. */
 enum err_kind err_kind_from_name(const char *name);
 
+#define ERR_INIT                  \
+	{                         \
+		.kind = ERR_NONE, \
+	}
+
 static inline void err_clear(struct err *e)
 {
-	e->kind = ERR_NONE;
-	e->sys = 0;
-	e->code[0] = '\0';
-	e->msg[0] = '\0';
+	*e = (struct err)ERR_INIT;
 }
-
-#define ERR_INIT                                                  \
-	{                                                         \
-		.kind = ERR_NONE, .sys = 0, .code = "", .msg = "" \
-	}
 
 #endif

@@ -41,15 +41,16 @@ const void *lookup_end(const struct lookup *l, const char *noun,
 	char code[32];
 
 	(void)snprintf(code, sizeof(code), "%s_not_found", noun);
+	if (l->rank != LOOKUP_NONE && l->count == 1)
+		return l->found;
 	if (l->rank == LOOKUP_NONE)
 		(void)err_set(e, ERR_NOT_FOUND, code, ENOENT,
 			      "there is no %s '%.128s'", label, l->ref);
-	else if (l->count > 1)
+	else
 		(void)err_set(e, ERR_INVALID, "ambiguous_id", 0,
 			      "'%.128s' is the beginning of the ids of %u %ss: "
 			      "give more of it",
 			      l->ref, l->count, label);
-	else
-		return l->found;
+	(void)err_subject(e, -ENOENT, l->ref, NULL);
 	return NULL;
 }

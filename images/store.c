@@ -20,6 +20,7 @@
 #include "base/json.h"
 #include "base/lookup.h"
 #include "base/parse.h"
+#include "base/suggest.h"
 #include "images/store_internal.h"
 
 enum {
@@ -289,6 +290,19 @@ int image_store_list(struct image_store *s, struct image **ret,
 	return 0;
 }
 
+/* There is no such image; one of a similar name may be meant. */
+static void suggest_image(const struct image *images, size_t count,
+			  const char *ref, struct err *e)
+{
+	struct suggest near;
+
+	suggest_begin(&near, ref);
+	for (size_t i = 0; i < count; i++)
+		if (!images[i].damaged)
+			suggest_offer(&near, images[i].name);
+	(void)err_subject(e, -ENOENT, ref, suggest_end(&near));
+}
+
 static int find_by_id(struct image_store *s, const char *ref, struct image *ret,
 		      struct err *e)
 {
@@ -306,8 +320,11 @@ static int find_by_id(struct image_store *s, const char *ref, struct image *ret,
 			lookup_offer(&l, images[i].id, images[i].name,
 				     &images[i]);
 	found = lookup_end(&l, "image", "image", e);
-	if (!found)
+	if (!found) {
+		if (!l.count)
+			suggest_image(images, count, ref, e);
 		return l.count ? -EINVAL : -ENOENT;
+	}
 	*ret = *found;
 	return 0;
 }

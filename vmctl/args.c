@@ -6,6 +6,8 @@
  */
 #include "vmctl/args.h"
 
+#include "base/suggest.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -37,9 +37,4 @@ const char *args_value(const struct args *a, const char *option);
 /* The values of a repeated option: starts with *cursor = 0, NULL at the end. */
 const char *args_next(const struct args *a, const char *option, size_t *cursor);
 
-/* The candidate nearest to word, or NULL when none is near enough. */
-const char *suggest(const char *word, const char *const *candidates);
-/* Insertions, deletions, replacements and swaps of neighbours; at most 255. */
-unsigned edit_distance(const char *a, const char *b);
-
 #endif

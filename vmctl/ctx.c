@@ -83,12 +83,18 @@ int usage_error(struct err *e, const char *fmt, ...)
 	return err_set(e, ERR_INVALID, "usage", 0, "%s", text);
 }
 
+int is_usage_error(struct err *e)
+{
+	e->kind = ERR_INVALID;
+	(void)snprintf(e->code, sizeof(e->code), "usage");
+	return -EINVAL;
+}
+
 int ctx_fail(const struct ctx *ctx, const struct err *error)
 {
 	struct err copy = *error, *e = &copy;
 
-	hint_options(e);
-	hint_near_name(ctx, e);
+	hint_add(e);
 	progress_clear();
 	(void)fflush(stdout);
 	(void)fputs("vmctl: ", stderr);
@@ -111,8 +117,7 @@ void err_append(struct err *e, const char *text)
 
 void image_hint(struct err *e)
 {
-	if (strcmp(e->code, "image_not_found") == 0 &&
-	    !strstr(e->msg, "vmctl image"))
+	if (strcmp(e->code, "image_not_found") == 0)
 		err_append(e, "; 'vmctl image ls' lists the images, 'vmctl "
 			      "image build' makes one");
 }
@@ -187,7 +192,7 @@ int option_seconds(const struct args *a, const char *option, uint64_t *ret,
 	(void)snprintf(what, sizeof(what), "--%s", option);
 	rc = parse_duration_ms(text, what, &ms, e);
 	if (rc < 0)
-		return usage_error(e, "%s", e->msg);
+		return is_usage_error(e);
 	*ret = ms / 1000 + (ms % 1000 != 0);
 	return 0;
 }
@@ -202,7 +207,7 @@ int option_size(const struct args *a, const char *option, uint64_t *ret,
 		return 0;
 	(void)snprintf(what, sizeof(what), "--%s", option);
 	if (parse_size(text, what, ret, e) < 0)
-		return usage_error(e, "%s", e->msg);
+		return is_usage_error(e);
 	return 0;
 }
 

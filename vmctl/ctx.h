@@ -43,6 +43,9 @@ int ctx_fail(const struct ctx *ctx, const struct err *error);
 /* ERR_INVALID with code usage. */
 int usage_error(struct err *e, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+/* What was refused came from the command line: *e becomes a usage error, with
+ * all that it says. */
+int is_usage_error(struct err *e);
 /* Says how to see and make images when the image is what is missing. */
 void image_hint(struct err *e);
 /* Appends to the message. */

@@ -44,7 +44,7 @@ json_t *exec_request_new(const struct args *args, size_t first, bool attach,
 						  json_string(term));
 	}
 	if (api_validate(&api_exec_request, request, e) < 0) {
-		(void)usage_error(e, "%s", e->msg);
+		(void)is_usage_error(e);
 		return NULL;
 	}
 	return take_ptr(request);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Errors in the words of the command line: options, not fields; near names. */
+/*
+ * Errors in the words of the command line: options, not fields; near names. What
+ * an error is about stands in it as data; its text is not read.
+ */
 #include "vmctl/hint.h"
 
 #include <stdio.h>
@@ -7,14 +10,11 @@
 #include <string.h>
 
 #include "api/validate.h"
-#include "base/cleanup.h"
-#include "base/json.h"
+#include "base/checked.h"
 #include "base/parse.h"
-#include "vmctl/list.h"
+#include "vmctl/ctx.h"
 
-enum {
-	NAMES_MAX = 1000
-};
+#define MIB (1u << 20)
 
 static const struct {
 	const char *field, *option;
@@ -39,29 +39,66 @@ static const struct {
 	{ "tail_bytes", "--tail" },
 };
 
-void hint_options(struct err *e)
+/* The option for a field: the field itself or what lies in it. NULL: none. */
+static const char *option_of(const char *field, size_t *ret_len)
 {
-	char rest[sizeof(e->msg)];
-	const char *from;
-
-	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(options); i++) {
 		size_t len = strlen(options[i].field);
 
-		from = e->msg + len;
-		if (strncmp(e->msg, options[i].field, len) != 0 ||
-		    !strchr(" :[.", *from) || !*from)
-			continue;
-		/* Keys of labels and variables stay; indices and inner fields of
-		 * the JSON say nothing to who typed an option. */
-		if (strncmp(options[i].field, "network", 7) == 0 ||
-		    *from == '[')
-			from += strcspn(from, ": ");
-		(void)snprintf(rest, sizeof(rest), "%s%s%s", options[i].option,
-			       *from == '.' ? " " : "",
-			       *from == '.' ? from + 1 : from);
-		(void)snprintf(e->msg, sizeof(e->msg), "%s", rest);
-		return;
+		if (strncmp(field, options[i].field, len) == 0 &&
+		    strchr(".[", field[len])) {
+			*ret_len = len;
+			return options[i].option;
+		}
 	}
+	return NULL;
+}
+
+/* A message about a field begins with it. */
+static void name_option(struct err *e)
+{
+	char rest[sizeof(e->msg)];
+	size_t field = strlen(e->field), known;
+	const char *option = option_of(e->field, &known), *key;
+
+	if (!option || !field || strncmp(e->msg, e->field, field) != 0)
+		return;
+	/* Keys of labels and variables stay; indices and inner fields of the
+	 * JSON say nothing to who typed an option. */
+	key = e->field[known] == '.' && strncmp(e->field, "network", 7) != 0
+		      ? e->field + known + 1
+		      : "";
+	(void)snprintf(rest, sizeof(rest), "%s%s%s%s", option, *key ? " " : "",
+		       key, e->msg + field);
+	(void)snprintf(e->msg, sizeof(e->msg), "%s", rest);
+}
+
+/* What could be had instead, as it would be typed. */
+static void say_available(struct err *e)
+{
+	size_t known;
+	const char *option = option_of(e->field, &known);
+	char text[96];
+
+	if (!option || !e->amounts || e->available == ERR_UNKNOWN ||
+	    e->available < MIB || e->kind != ERR_LIMIT)
+		return;
+	(void)snprintf(text, sizeof(text), "; try %s %lluM", option,
+		       (unsigned long long)(e->available / MIB));
+	err_append(e, text);
+}
+
+void hint_add(struct err *e)
+{
+	char text[128];
+
+	name_option(e);
+	say_available(e);
+	if (!e->suggestion[0])
+		return;
+	(void)snprintf(text, sizeof(text), "; did you mean '%s'?",
+		       e->suggestion);
+	err_append(e, text);
 }
 
 int hint_bounds(const struct api_object *object, const char *field,
@@ -95,41 +132,4 @@ int hint_bounds(const struct api_object *object, const char *field,
 				: "");
 	}
 	return 0;
-}
-
-static const char *collection_of(const struct err *e)
-{
-	if (strcmp(e->code, "vm_not_found") == 0)
-		return "/v1/vms?limit=1000";
-	if (strcmp(e->code, "image_not_found") == 0)
-		return "/v1/images";
-	return NULL;
-}
-
-void hint_near_name(const struct ctx *ctx, struct err *e)
-{
-	const char *collection = collection_of(e);
-	const char *open = strchr(e->msg, '\''), *close, *near;
-	const char *names[NAMES_MAX + 1] = { NULL };
-	AUTO(json) json_t *list = NULL;
-	char word[64], text[128];
-	struct err ignored = ERR_INIT;
-	size_t n = 0;
-
-	close = open ? strchr(open + 1, '\'') : NULL;
-	if (!collection || !close || !ctx->client ||
-	    (size_t)(close - open) > sizeof(word))
-		return;
-	(void)snprintf(word, sizeof(word), "%.*s", (int)(close - open - 1),
-		       open + 1);
-	if (list_fetch(ctx, collection, &list, &ignored) < 0)
-		return;
-	for (size_t i = 0; i < json_array_size(list) && n < NAMES_MAX; i++)
-		names[n++] = text_of(json_array_get(list, i), "name");
-	/* One slip makes any name of two letters near. */
-	near = strlen(word) > 2 ? suggest(word, names) : NULL;
-	if (!near)
-		return;
-	(void)snprintf(text, sizeof(text), "; did you mean '%.63s'?", near);
-	err_append(e, text);
 }

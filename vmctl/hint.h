@@ -7,10 +7,11 @@
 #include <stdint.h>
 
 #include "api/validate.h"
-#include "vmctl/ctx.h"
+#include "base/err.h"
 
-/* "memory_bytes: …" becomes "--memory: …", for messages of the API's tables. */
-void hint_options(struct err *e);
+/* "memory_bytes: …" becomes "--memory: …"; what could be had, or may have been
+ * meant, is appended. */
+void hint_add(struct err *e);
 
 /*
  * The bounds of a number's field, told in the units of people: sizes or else
@@ -18,8 +19,5 @@ void hint_options(struct err *e);
  */
 int hint_bounds(const struct api_object *object, const char *field,
 		const char *option, uint64_t value, bool size, struct err *e);
-
-/* A VM or image that does not exist, but one with a similar name does. */
-void hint_near_name(const struct ctx *ctx, struct err *e);
 
 #endif

@@ -202,7 +202,7 @@ static int add_numbers(json_t *vm, const struct args *args, struct err *e)
 	const char *text = args_value(args, "cpus");
 
 	if (text && parse_u64(text, 1, API_VCPUS_MAX, "--cpus", &cpus, e) < 0)
-		return usage_error(e, "%s", e->msg);
+		return is_usage_error(e);
 	if (option_size(args, "memory", &memory, e) < 0 ||
 	    option_size(args, "disk", &disk, e) < 0 ||
 	    option_seconds(args, "ttl", &ttl, e) < 0 ||
@@ -259,7 +259,7 @@ json_t *spec_vm(const struct args *args, const char *image, struct err *e)
 		return NULL;
 	/* The daemon checks the same rows; here the message comes at once. */
 	if (api_validate(&api_vm_create, vm, e) < 0) {
-		(void)usage_error(e, "%s", e->msg);
+		(void)is_usage_error(e);
 		return NULL;
 	}
 	return take_ptr(vm);

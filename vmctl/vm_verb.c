@@ -76,8 +76,7 @@ int vm_remove(struct ctx *ctx, const struct args *args, const char *vm,
 
 	if (rc < 0 && force && e->kind == ERR_NOT_FOUND)
 		return 0;
-	if (rc < 0 && !force && e->kind == ERR_CONFLICT &&
-	    !strstr(e->msg, "--force"))
+	if (rc < 0 && !force && strcmp(e->code, "wrong_state") == 0)
 		err_append(e, "; 'vmctl rm --force' does both");
 	return rc;
 }

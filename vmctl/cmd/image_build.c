@@ -27,7 +27,7 @@ static json_t *build_request(const struct args *args, struct err *e)
 		if (spec_pair(options, "--option", text, e) < 0)
 			return NULL;
 	if (api_validate(&api_image_create, request, e) < 0) {
-		(void)usage_error(e, "%s", e->msg);
+		(void)is_usage_error(e);
 		return NULL;
 	}
 	return take_ptr(request);

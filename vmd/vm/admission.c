@@ -19,9 +19,9 @@
 #include "base/file.h"
 #include "base/parse.h"
 #include "base/process.h"
+#include "vmd/ports/vm_ports.h"
 #include "vmd/priv/privops.h"
 #include "vmd/vm/vm.h"
-#include "vmd/ports/vm_ports.h"
 
 #define MIB (UINT64_C(1) << 20)
 
@@ -99,10 +99,19 @@ uint64_t memory_promised(struct daemon *d, const struct vm *except)
 	return sum;
 }
 
+/* The refusal as data. */
+static int no_memory(struct err *e, int rc, const struct vm *vm, uint64_t limit,
+		     uint64_t available)
+{
+	(void)err_field(e, rc, "memory_bytes");
+	(void)err_subject(e, rc, vm->row.name, NULL);
+	return err_amounts(e, rc, vm->row.memory_bytes, limit, available);
+}
+
 int admit_memory(struct daemon *d, const struct vm *vm, struct err *e)
 {
 	uint64_t available, promised, overhead = overhead_bytes(vm);
-	uint64_t free_bytes, asked = vm->row.memory_bytes + overhead;
+	uint64_t free_bytes, fitting, asked = vm->row.memory_bytes + overhead;
 	char want[24], extra[24], have[24], fits[24];
 	int rc = d->config->memory_available(&available, e);
 
@@ -112,17 +121,17 @@ int admit_memory(struct daemon *d, const struct vm *vm, struct err *e)
 	free_bytes = available > promised ? available - promised : 0;
 	if (asked <= free_bytes)
 		return 0;
-	return err_set(
+	fitting =
+		free_bytes > overhead ? (free_bytes - overhead) / MIB * MIB : 0;
+	rc = err_set(
 		e, ERR_LIMIT, "no_memory", 0,
 		"VM '%s' asks for %s of memory (and %s for the engine), %s are "
 		"free on this host: %s would fit; give it less or stop "
 		"another VM",
 		vm->row.name, format_size(vm->row.memory_bytes, want),
 		format_size(overhead, extra), format_size(free_bytes, have),
-		format_size(free_bytes > overhead
-				    ? (free_bytes - overhead) / MIB * MIB
-				    : 0,
-			    fits));
+		format_size(fitting, fits));
+	return no_memory(e, rc, vm, ERR_UNKNOWN, fitting);
 }
 
 int admit_memory_ever(const struct vm *vm, struct err *e)
@@ -137,11 +146,14 @@ int admit_memory_ever(const struct vm *vm, struct err *e)
 	if (vm->row.memory_bytes <= total &&
 	    overhead_bytes(vm) <= total - vm->row.memory_bytes)
 		return 0;
-	return err_set(e, ERR_LIMIT, "no_memory", 0,
-		       "VM '%s' asks for %s of memory, this host has %s "
-		       "altogether: give it less",
-		       vm->row.name, format_size(vm->row.memory_bytes, want),
-		       format_size(total, have));
+	return no_memory(
+		e,
+		err_set(e, ERR_LIMIT, "no_memory", 0,
+			"VM '%s' asks for %s of memory, this host has %s "
+			"altogether: give it less",
+			vm->row.name, format_size(vm->row.memory_bytes, want),
+			format_size(total, have)),
+		vm, total, ERR_UNKNOWN);
 }
 
 int admit_disk(struct daemon *d, uint64_t bytes, struct err *e)
@@ -154,11 +166,13 @@ int admit_disk(struct daemon *d, uint64_t bytes, struct err *e)
 		return rc;
 	if (bytes <= free_bytes)
 		return 0;
-	return err_set(e, ERR_NO_SPACE, "disk_full", ENOSPC,
-		       "the disk of the VM needs %s in %s, where %s are free: "
-		       "remove VMs or images",
-		       format_size(bytes, want), d->config->state_dir,
-		       format_size(free_bytes, have));
+	rc = err_set(e, ERR_NO_SPACE, "disk_full", ENOSPC,
+		     "the disk of the VM needs %s in %s, where %s are free: "
+		     "remove VMs or images",
+		     format_size(bytes, want), d->config->state_dir,
+		     format_size(free_bytes, have));
+	(void)err_field(e, rc, "disk_bytes");
+	return err_amounts(e, rc, bytes, ERR_UNKNOWN, free_bytes);
 }
 
 static const char *port_text(const json_t *port, const char *field)
@@ -192,17 +206,24 @@ static int check_twice(const json_t *ports, struct err *e)
 {
 	for (size_t i = 1; i < json_array_size(ports); i++) {
 		const json_t *port = json_array_get(ports, i);
+		char field[48];
 
+		(void)snprintf(field, sizeof(field), "network.ports[%zu]", i);
 		for (size_t j = 0; j < i; j++)
 			if (ports_clash(port, json_array_get(ports, j)))
-				return err_set(
-					e, ERR_INVALID, "bad_value", 0,
-					"network.ports[%zu]: port %s:%d/%s of "
-					"the host is published twice",
-					i, port_text(port, "host_address"),
-					(int)json_integer_value(json_object_get(
-						port, "host_port")),
-					port_text(port, "protocol"));
+				return err_field(
+					e,
+					err_set(e, ERR_INVALID, "bad_value", 0,
+						"%s: port %s:%d/%s of the host "
+						"is published twice",
+						field,
+						port_text(port, "host_address"),
+						(int)json_integer_value(
+							json_object_get(
+								port,
+								"host_port")),
+						port_text(port, "protocol")),
+					field);
 	}
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/lookup.h"
+#include "base/suggest.h"
 #include "vmd/ports/vm_ports.h"
 
 struct vm *vm_new(struct daemon *d, struct err *e)
@@ -87,6 +88,18 @@ struct vm *vm_find_id(struct daemon *d, const char *id)
 	return NULL;
 }
 
+/* There is no such VM; one of a similar name may be meant. */
+static void suggest_vm(struct daemon *d, const char *ref, struct err *e)
+{
+	struct suggest near;
+	struct vm *vm;
+
+	suggest_begin(&near, ref);
+	LIST_FOREACH(vm, &d->vms, link)
+	suggest_offer(&near, vm->row.name);
+	(void)err_subject(e, -ENOENT, ref, suggest_end(&near));
+}
+
 struct vm *vm_find(struct daemon *d, const char *ref, struct err *e)
 {
 	struct vm *vm = vm_find_id(d, ref);
@@ -99,6 +112,8 @@ struct vm *vm_find(struct daemon *d, const char *ref, struct err *e)
 	LIST_FOREACH(vm, &d->vms, link)
 	lookup_offer(&l, vm->row.id, vm->row.name, vm);
 	found = lookup_end(&l, "vm", "VM", e);
+	if (!found && l.rank == LOOKUP_NONE)
+		suggest_vm(d, ref, e);
 	return (struct vm *)(uintptr_t)found;
 }
 

@@ -71,6 +71,35 @@ static void test_problem_keeps_rejections(void **state)
 	assert_true(json_is_true(json_object_get(problem, "retryable")));
 }
 
+static void test_problem_keeps_what_it_is_about(void **state)
+{
+	struct err e = ERR_INIT, out = ERR_INIT, valid = ERR_INIT;
+	AUTO(json) json_t *problem = NULL;
+	int rc = err_set(&e, ERR_LIMIT, "no_memory", 0, "x");
+
+	(void)state;
+	(void)err_field(&e, rc, "memory_bytes");
+	(void)err_field(&e, rc, "body"); /* the innermost stays */
+	(void)err_subject(&e, rc, "we\xff", "web");
+	(void)err_amounts(&e, rc, 4096, ERR_UNKNOWN, 0);
+	problem = api_problem_new(&e, NULL);
+	assert_int_equal(api_validate(&api_problem, problem, &valid), 0);
+	assert_null(json_object_get(problem, "limit"));
+	assert_true(api_problem_to_err(problem, 0, &out) < 0);
+	assert_string_equal(out.field, "memory_bytes");
+	assert_string_equal(out.subject, "we?");
+	assert_string_equal(out.suggestion, "web");
+	assert_true(out.amounts);
+	assert_true(out.asked == 4096 && out.limit == ERR_UNKNOWN &&
+		    out.available == 0);
+	/* The next error knows nothing of this one. */
+	(void)err_set(&e, ERR_LIMIT, "no_memory", 0, "x");
+	json_decref(problem);
+	problem = api_problem_new(&e, NULL);
+	assert_null(json_object_get(problem, "field"));
+	assert_null(json_object_get(problem, "available"));
+}
+
 static void test_problem_from_hostile_peer(void **state)
 {
 	static const char long_code[] =
@@ -120,6 +149,7 @@ int main(void)
 		cmocka_unit_test(test_problem_status_of_codes),
 		cmocka_unit_test(test_problem_text_that_is_no_utf8),
 		cmocka_unit_test(test_problem_keeps_rejections),
+		cmocka_unit_test(test_problem_keeps_what_it_is_about),
 		cmocka_unit_test(test_problem_from_hostile_peer),
 		cmocka_unit_test(test_problem_kind_by_status_when_unnamed),
 	};

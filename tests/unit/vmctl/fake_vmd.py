@@ -6,6 +6,7 @@ What an exec connection does is chosen by the command's first word. Everything
 that clients send is appended to LOG as JSON lines.
 """
 import base64
+import difflib
 import hashlib
 import io
 import json
@@ -162,8 +163,10 @@ class Handler(socketserver.StreamRequestHandler):
                                      "next_cursor": "c 2" if len(items) > 1 else None})
         vm = next((v for v in VMS.values() if parts[1] in (v["name"], v["id"])), None)
         if not vm:
-            return self.answer(404, problem(404, "vm_not_found", "no VM '%s'" % parts[1],
-                                            "not_found"))
+            gone = problem(404, "vm_not_found", "no VM '%s'" % parts[1], "not_found")
+            near = difflib.get_close_matches(parts[1], VMS, 1)
+            return self.answer(404, dict(gone, subject=parts[1],
+                                         **({"suggestion": near[0]} if near else {})))
         verb = parts[2] if len(parts) > 2 else ""
         if verb in ("start", "stop", "restart"):
             return self.answer(202, operation("vm_" + verb, "vm", vm["id"]))

@@ -52,6 +52,26 @@ static void test_lists(void **state)
 }
 
 /* An id means what it was given to, whatever others are named. */
+static void test_problems_say_what_they_are_about(void **state)
+{
+	struct rig *r = *state;
+	struct answer a;
+	char *id = rig_create(r, "\"start\":false,\"name\":\"webserver\"", &a);
+
+	answer_done(&a);
+	rig_expect(r, "GET", "/v1/vms/websrever", NULL, "suggestion",
+		   "webserver");
+	rig_expect(r, "GET", "/v1/vms/websrever", NULL, "subject", "websrever");
+	rig_expect(r, "POST", "/v1/vms", "{\"image\":\"tinny\"}", "suggestion",
+		   "tiny");
+	rig_expect(r, "POST", "/v1/vms",
+		   "{\"image\":\"tiny\",\"network\":{\"ports\":"
+		   "[{\"guest_port\":1,\"host_port\":1,\"protocol\":\"x\"}]}}",
+		   "field", "network.ports[0].protocol");
+	rig_expect(r, "GET", "/v1/vms?limit=x", NULL, "field", "limit");
+	free(id);
+}
+
 static void test_an_id_identifies(void **state)
 {
 	struct rig *r = *state;
@@ -141,6 +161,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(test_lists),
+		RIG_TEST(test_problems_say_what_they_are_about),
 		RIG_TEST(test_an_id_identifies),
 		RIG_TEST(test_image_delete),
 		RIG_TEST(test_image_build_and_cancel),

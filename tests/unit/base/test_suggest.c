@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/test.h"
 
-#include "vmctl/args.h"
+#include "base/suggest.h"
 
 static void test_edit_distance_counts_slips(void **state)
 {
