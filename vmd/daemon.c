@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "vmd/image/image.h"
 #include "vmd/priv/privops.h"
 #include "vmd/vm/trash.h"
 #include "vmd/vm/vm.h"
@@ -103,6 +104,7 @@ int daemon_open(struct daemon *d, struct loop *loop,
 	TAILQ_INIT(&d->turns.waiting);
 	LIST_INIT(&d->operations);
 	LIST_INIT(&d->retired_tasks);
+	d->build_gone = image_sweep;
 	LIST_INIT(&d->image_removals);
 	LIST_INIT(&d->watches);
 	rc = file_make_dirs(config->state_dir, 0700, e);

@@ -103,6 +103,8 @@ struct daemon {
 	uint32_t slot_next; /* of the range for VMs; see vm_launch.c */
 	LIST_HEAD(, operation) operations;
 	LIST_HEAD(, task) retired_tasks;
+	/* A build that was killed is gone: its directory is in no use now. */
+	void (*build_gone)(struct daemon *d);
 	LIST_HEAD(, image_removal) image_removals;
 	int state_trash_fd, run_trash_fd; /* see trash.h */
 	struct task *emptying; /* the trash, while it runs */
@@ -156,9 +158,6 @@ void watch_add(struct daemon *d, struct watch *w, void (*fn)(struct watch *),
 void watch_remove(struct watch *w);
 /* Something changed: watches are called soon. */
 void daemon_changed(struct daemon *d);
-
-/* image_sweep.c: removes what no build owns and no image needs, soon. */
-void daemon_sweep_images(struct daemon *d);
 
 /* handlers_image_delete.c: a conflict when that image is being removed. */
 int daemon_image_stays(const struct daemon *d, const char *name, struct err *e);

@@ -312,7 +312,7 @@ static void on_killed(struct loop_source *source, uint32_t events)
 	LIST_REMOVE(t, link);
 	/* Until now its staging directory was in use. */
 	if (t->stages)
-		daemon_sweep_images(t->daemon);
+		t->daemon->build_gone(t->daemon);
 	retire(t);
 }
 

@@ -6,6 +6,7 @@
  * told to it and builds may begin meanwhile. One sweep at a time.
  */
 #include "base/log.h"
+#include "vmd/image/image.h"
 #include "vmd/task.h"
 
 static void on_swept(void *data, const json_t *result, const struct err *why)
@@ -22,11 +23,11 @@ static void on_swept(void *data, const json_t *result, const struct err *why)
 			 (long long)removed);
 	if (d->sweep_again) {
 		d->sweep_again = false;
-		daemon_sweep_images(d);
+		image_sweep(d);
 	}
 }
 
-void daemon_sweep_images(struct daemon *d)
+void image_sweep(struct daemon *d)
 {
 	const char *const args[] = { "sweep", "--store", d->images_dir, NULL };
 	struct err e = ERR_INIT;

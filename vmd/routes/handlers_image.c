@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Images: list, get, build (an operation with a child), delete. */
+/* Images: list, get, build. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,12 +7,11 @@
 
 #include "base/cleanup.h"
 #include "base/json.h"
-#include "base/log.h"
+#include "vmd/image/image.h"
 #include "vmd/routes/handlers.h"
 
 enum {
-	BUILD_DEADLINE_MS = 60 * 60 * 1000,
-	BUILD_OPTIONS_MAX = 32
+	BUILD_DEADLINE_MS = 60 * 60 * 1000
 };
 
 static json_t *used_by(struct daemon *d, const struct image *image)
@@ -87,96 +86,6 @@ void handle_image_get(struct request *r)
 		request_json(r, 200, image_json(r->daemon, &image), NULL);
 }
 
-static void forget_staging(struct daemon *d, const char *op_id)
-{
-	struct err e = ERR_INIT;
-
-	if (store_journal_remove(d->store, op_id, JOURNAL_STAGING, NULL, &e) <
-	    0)
-		log_error("operation %s: %s", op_id, e.msg);
-}
-
-static void build_over(struct operation *op, const struct err *why)
-{
-	struct daemon *d = op->daemon;
-
-	forget_staging(d, op->row.id);
-	operation_finish(op, why);
-	if (why)
-		daemon_sweep_images(d);
-}
-
-static void on_built(void *data, const json_t *result, const struct err *why)
-{
-	(void)result;
-	build_over(data, why);
-}
-
-static void stop_build(struct operation *op, const struct err *why)
-{
-	struct err kept = *why;
-
-	task_kill(op->owner);
-	build_over(op, &kept);
-}
-
-static int start_build(struct operation *op, const json_t *body, struct err *e)
-{
-	const char *args[16 + 2 * BUILD_OPTIONS_MAX] = { NULL };
-	char *texts[BUILD_OPTIONS_MAX] = { NULL };
-	struct journal_row row = { .kind = JOURNAL_STAGING };
-	json_t *options = json_object_get(body, "options"), *value;
-	size_t n = 0, t = 0;
-	const char *key;
-	int rc;
-
-	args[n++] = "build";
-	args[n++] = "--store";
-	args[n++] = op->daemon->images_dir;
-	args[n++] = "--staging";
-	args[n++] = op->row.id;
-	args[n++] = "--recipe";
-	args[n++] = json_string_value(json_object_get(body, "recipe"));
-	args[n++] = "--name";
-	args[n++] = json_string_value(json_object_get(body, "name"));
-	if (!op->daemon->config->jailed)
-		args[n++] = "--no-jail";
-	json_object_foreach(options, key, value)
-	{
-		if (t == BUILD_OPTIONS_MAX ||
-		    asprintf(&texts[t], "%s=%s", key,
-			     json_string_value(value)) < 0)
-			break;
-		args[n++] = "--option";
-		args[n++] = texts[t++];
-	}
-	memcpy(row.owner, op->row.id, sizeof(row.owner));
-	memcpy(row.name, op->row.id, sizeof(row.owner));
-	rc = store_journal_add(op->daemon->store, &row, e);
-	if (rc == 0) {
-		op->owner = task_start(op->daemon, op, args, on_built, op, e);
-		rc = op->owner ? 0 : -EIO;
-	}
-	while (t)
-		free(texts[--t]);
-	return rc;
-}
-
-static int building_already(struct daemon *d, const char *name, struct err *e)
-{
-	struct operation *op;
-
-	LIST_FOREACH(op, &d->operations, link)
-	if (op->row.state == API_OP_RUNNING &&
-	    strcmp(op->row.kind, "image_build") == 0 &&
-	    strcmp(op->row.resource_id, name) == 0)
-		return err_set(e, ERR_CONFLICT, "operation_running", 0,
-			       "image '%s' is being built already "
-			       "(operation %s)",
-			       name, op->row.id);
-	return 0;
-}
-
 /* Together with the operation, and not when the wait is over: a client that
  * tries again is to meet this build, also when the daemon dies now. */
 static int remember(struct request *r, const struct operation *op,
@@ -214,7 +123,7 @@ void handle_image_create(struct request *r)
 	struct err e = ERR_INIT;
 	char id[ID_LEN + 1];
 
-	if (building_already(r->daemon, name, &e) < 0 ||
+	if (image_build_none(r->daemon, name, &e) < 0 ||
 	    daemon_image_stays(r->daemon, name, &e) < 0) {
 		request_fail(r, &e);
 		return;
@@ -225,9 +134,7 @@ void handle_image_create(struct request *r)
 		request_fail(r, &e);
 		return;
 	}
-	op->stop = stop_build;
 	memcpy(id, op->row.id, sizeof(id));
-	if (start_build(op, r->body, &e) < 0)
-		build_over(op, &e);
+	image_build_begin(op, r->body);
 	request_operation(r, id);
 }

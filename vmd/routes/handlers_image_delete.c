@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "vmd/image/image.h"
 #include "vmd/routes/handlers.h"
 
 struct image_removal {
@@ -44,7 +45,7 @@ static void removal_done(struct worker_job *job)
 		log_warn("image '%s': %s", m->name, m->e.msg);
 	}
 	if (!job->dropped)
-		daemon_sweep_images(m->daemon);
+		image_sweep(m->daemon);
 	free(m);
 }
 

@@ -27,6 +27,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "vmd/image/image.h"
 #include "vmd/priv/privops.h"
 #include "vmd/vm/trash.h"
 #include "vmd/vm/vm.h"
@@ -318,6 +319,6 @@ int daemon_reconcile(struct daemon *d, struct err *e)
 	sweep_dir(d, true);
 	sweep_dir(d, false);
 	trash_empty(d);
-	daemon_sweep_images(d);
+	image_sweep(d);
 	return store_meta_put(d->store, "boot_id", boot_id, e);
 }

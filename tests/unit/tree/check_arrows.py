@@ -41,18 +41,18 @@ ARROWS = {
     # The daemon. The wire protocol is what it shares with the guest's agent,
     # nothing else. Engines and the agent's sessions know nothing of HTTP, the
     # store or the VMs above them.
-    "vmd": "vmd/engines vmd/http vmd/priv vmd/store vmd/vm api images base",
+    "vmd": "vmd/engines vmd/http vmd/image vmd/priv vmd/store vmd/vm api images base",
     "vmd/priv": "vmd/id.h vmd/options.h vmd/engines/engine.h api base",
     "vmd/guest": "agent/wire.h base",
     "vmd/engines": "vmd/priv base",
     "vmd/engines/microvm": "vmd/engines vmd/priv agent/wire.h base",
     "vmd/engines/qemu": "vmd/engines vmd/priv agent/wire.h base",
     "vmd/store": "vmd/id.h api base",
-    "vmd/image": "vmd/task.h base",
+    "vmd/image": "vmd/operation.h vmd/task.h base",
     "vmd/ports": "vmd/priv vmd/vm base",
-    "vmd/vm": "vmd vmd/guest vmd/ports vmd/priv agent/wire.h api base",
+    "vmd/vm": "vmd vmd/guest vmd/image vmd/ports vmd/priv agent/wire.h api base",
     "vmd/http": "vmd vmd/vm api base",
-    "vmd/routes": "vmd vmd/http vmd/vm api base",
+    "vmd/routes": "vmd vmd/http vmd/image vmd/vm api base",
 
     # Both ends of a copy make and unpack archives with the same code.
     "vmctl": "api api/client base",
