@@ -4,13 +4,16 @@
  * the price of two looks at a clock per callback and one per turn. For turns that
  * are slow it is told apart what the thread computed, what it waited for (a disk, a
  * lock, a child), and what others had the processor meanwhile: only the first two
- * are the callbacks' fault.
+ * are the callbacks' fault. So it is with a child whose exec is awaited: what it
+ * works and sleeps counts, what it waits for a processor does not.
  */
 #ifndef BASE_LOOP_MEASURE_H
 #define BASE_LOOP_MEASURE_H
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct loop;
 
@@ -40,8 +43,12 @@ uint64_t loop_turns(const struct loop *loop);
 struct loop_meter {
 	bool on;
 	int schedstat_fd; /* -1: not exact */
+	pid_t tid;
+	DIR *threads; /* of the process; NULL: not exact */
 	uint64_t turns;
 	uint64_t turn_ns, cpu_ns, queued_ns; /* as the turn began */
+	uint64_t child_queued_ns; /* of children it slept for, in this turn */
+	uint64_t others_queued_ns; /* the other threads, as the turn began */
 	uint64_t callback_ns; /* as the callback began */
 	uint64_t longest_ns; /* of this turn's callbacks */
 	const char *longest;
@@ -55,5 +62,16 @@ void loop_meter_turn_begin(struct loop_meter *m);
 void loop_meter_callback_begin(struct loop_meter *m);
 void loop_meter_callback_end(struct loop_meter *m, const char *source);
 void loop_meter_turn_end(struct loop_meter *m);
+
+/*
+ * Around a sleep of the calling thread that ends when a child gets on, which was
+ * started just before. pid: the child, not yet reaped. Free where the thread's loop
+ * is not measured exactly; any thread.
+ */
+struct loop_child_wait {
+	uint64_t begin_ns, queued_ns;
+};
+struct loop_child_wait loop_child_wait_begin(void);
+void loop_child_wait_end(struct loop_child_wait wait, pid_t pid);
 
 #endif

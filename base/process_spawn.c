@@ -21,6 +21,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/jail.h"
+#include "base/loop_measure.h"
 #include "base/process.h"
 #include "base/process_identity.h"
 
@@ -371,7 +372,10 @@ int process_spawn(const struct process_spec *spec, struct process *ret,
 	(void)close(mapped[1]);
 	close_fd(&c.program_fd);
 	if (!report.error) {
+		struct loop_child_wait wait = loop_child_wait_begin();
+
 		report = read_report(pipe_fds[0]);
+		loop_child_wait_end(wait, pid);
 		if (report.error) {
 			(void)waitpid(pid, NULL, 0);
 			(void)close(pidfd);

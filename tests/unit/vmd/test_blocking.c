@@ -7,9 +7,14 @@
 #include "tests/unit/test.h"
 
 #include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -20,7 +25,8 @@ enum {
 	ROUNDS = 6,
 	TRIES = 5,
 	TURN_US = 50000,
-	EXTENTS = 60000
+	EXTENTS = 60000,
+	LOAD = 8
 };
 
 static void cancel(struct rig *r, const char *path)
@@ -148,20 +154,183 @@ static void sleep_in_turn(struct loop_timer *timer)
 	assert_int_equal(usleep(TURN_US + 10000), 0);
 }
 
-/* The measure would see it: by name, and as waiting. */
-static void test_a_turn_that_blocks_is_seen(void **state)
+static uint64_t cpu_us(void)
 {
-	struct rig *r = *state;
+	struct timespec t;
+
+	assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t), 0);
+	return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000;
+}
+
+static void compute(uint64_t us)
+{
+	uint64_t end = cpu_us() + us;
+
+	while (cpu_us() < end)
+		continue;
+}
+
+static void compute_in_turn(struct loop_timer *timer)
+{
+	(void)timer;
+	compute(TURN_US + 10000);
+}
+
+/* As process_spawn() does: sleeps until the child gets on. */
+static pid_t waited_for;
+
+static void wait_for_child(void (*child)(void))
+{
+	int fds[2];
+	char byte;
+	struct loop_child_wait wait;
+	pid_t pid;
+
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	pid = fork();
+	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		child();
+		(void)!write(fds[1], "x", 1);
+		(void)pause(); /* its account is read while it lives */
+	}
+	assert_true(pid > 0);
+	wait = loop_child_wait_begin();
+	assert_int_equal(read(fds[0], &byte, 1), 1);
+	loop_child_wait_end(wait, pid);
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+	waited_for = pid;
+}
+
+static void end_child(pid_t pid)
+{
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static void child_sleeps(void)
+{
+	(void)usleep(TURN_US + 10000);
+}
+
+static void sleeping_child_in_turn(struct loop_timer *timer)
+{
+	(void)timer;
+	wait_for_child(child_sleeps);
+}
+
+static uint64_t queued_us(void)
+{
+	unsigned long long ran, queued;
+	FILE *f = fopen("/proc/thread-self/schedstat", "re");
+
+	if (!f || fscanf(f, "%llu %llu", &ran, &queued) != 2) /* NOLINT */
+		queued = 0;
+	if (f)
+		(void)fclose(f);
+	return queued / 1000;
+}
+
+/* What it has to compute is little, but the processor is another's. */
+static void stay_on_one_processor(void)
+{
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(0, &one);
+	(void)sched_setaffinity(0, sizeof(one), &one);
+}
+
+static void child_queues(void)
+{
+	uint64_t end = clock_mono_ms() + 5000;
+
+	stay_on_one_processor();
+	while (queued_us() < TURN_US + 10000 && clock_mono_ms() < end)
+		continue;
+}
+
+static uint64_t starved_ms;
+
+static void queued_child_in_turn(struct loop_timer *timer)
+{
+	uint64_t begin = clock_mono_ms();
+
+	(void)timer;
+	wait_for_child(child_queues);
+	starved_ms = clock_mono_ms() - begin;
+}
+
+static void turn_with(struct rig *r, void (*fn)(struct loop_timer *),
+		      struct loop_slow *ret)
+{
 	struct loop_timer timer = { .deadline_ms = 0 };
-	struct loop_slow worst;
 
 	loop_measure(r->loop, true);
-	loop_timer_init(r->loop, &timer, sleep_in_turn, NULL);
+	loop_measure_reset(r->loop);
+	loop_timer_init(r->loop, &timer, fn, NULL);
 	loop_timer_arm_soon(&timer);
 	rig_settle(r);
-	worst = loop_worst_turn(r->loop);
-	assert_true(worst.blocked_us >= TURN_US);
-	assert_non_null(strstr(worst.source, "test_blocking.c:sleep_in_turn"));
+	*ret = loop_worst_turn(r->loop);
+}
+
+/*
+ * The measure would see it: by name, and as waiting. On a loaded machine it may
+ * take the sleep for a wait for a thread of ours that queues: not each time.
+ */
+static void test_a_turn_that_blocks_is_seen(void **state)
+{
+	struct loop_slow sleeps = { .blocked_us = 0 }, child = sleeps;
+	struct rig *r = *state;
+
+	RIG_UNTIL(r, rig_swept(r));
+	for (int i = 0; sleeps.blocked_us < TURN_US && i < 2 * TRIES; i++)
+		turn_with(r, sleep_in_turn, &sleeps);
+	assert_true(sleeps.blocked_us >= TURN_US);
+	assert_non_null(strstr(sleeps.source, "test_blocking.c:fn"));
+	for (int i = 0; child.blocked_us < TURN_US && i < 2 * TRIES; i++) {
+		turn_with(r, sleeping_child_in_turn, &child);
+		end_child(waited_for);
+	}
+	assert_true(child.blocked_us >= TURN_US);
+}
+
+static void test_a_turn_that_computes_is_seen(void **state)
+{
+	struct loop_slow worst;
+
+	turn_with(*state, compute_in_turn, &worst);
+	assert_true(worst.cpu_us >= TURN_US);
+}
+
+/* Others have the processor that a child of ours waits for. */
+static void test_a_loaded_machine_is_not_blocking(void **state)
+{
+	struct loop_slow worst;
+	pid_t load[LOAD];
+
+	for (int i = 0; i < LOAD; i++) {
+		load[i] = fork();
+		assert_true(load[i] >= 0);
+		if (load[i])
+			continue;
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		stay_on_one_processor();
+		for (;;)
+			continue;
+	}
+	turn_with(*state, queued_child_in_turn, &worst);
+	for (int i = 0; i < LOAD; i++)
+		end_child(load[i]);
+	end_child(waited_for);
+	printf("a child that was not let on: %llu ms; of a turn of %llu ms "
+	       "count %llu\n",
+	       (unsigned long long)starved_ms,
+	       (unsigned long long)worst.wall_us / 1000,
+	       (unsigned long long)own_us(&worst) / 1000);
+	assert_true(starved_ms * 1000 >= TURN_US);
+	assert_true(own_us(&worst) < TURN_US);
 }
 
 int main(void)
@@ -169,6 +338,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(test_no_turn_takes_long),
 		RIG_TEST(test_a_turn_that_blocks_is_seen),
+		RIG_TEST(test_a_turn_that_computes_is_seen),
+		RIG_TEST(test_a_loaded_machine_is_not_blocking),
 	};
 
 	if (access("/proc/thread-self/schedstat", R_OK) < 0) {
