@@ -2,10 +2,11 @@
 /*
  * Bounds of the privileged process.
  *
- * A filter of system calls is inherited, also through exec: what is forbidden
- * here is forbidden to QEMU, passt, vmd-image and to every program of an image
- * build. So it is a list of what none of them needs, each a way into the kernel
- * or out of the bounds; the monitor adds a list of what it alone may do.
+ * A filter of system calls is inherited, also through exec: what is not on this
+ * list does not exist for QEMU, passt, vmd-image and every program of an image build
+ * either. So it is the union of their lists and of what vmd-priv itself needs for
+ * jails (clone3, mounts by descriptor); each adds its own, which is narrower. What
+ * the kernel learns after us is not on it.
  */
 #include "vmd/priv/bounds.h"
 
@@ -72,17 +73,16 @@ int priv_bound_capabilities(struct err *e)
 	return 0;
 }
 
-static const struct sock_filter filter[] = {
+/* filter_priv: see bounds_filter.c */
 #include "vmd/bounds_filter.inc"
-};
 
 int priv_bound_calls(struct err *e)
 {
-	struct sock_filter copy[ARRAY_LEN(filter)];
-	struct sock_fprog program = { .len = ARRAY_LEN(filter),
+	struct sock_filter copy[ARRAY_LEN(filter_priv)];
+	struct sock_fprog program = { .len = ARRAY_LEN(filter_priv),
 				      .filter = copy };
 
-	memcpy(copy, filter, sizeof(copy));
+	memcpy(copy, filter_priv, sizeof(copy));
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0)
 		return err_sys(e, errno, "installing the system call filter");
 	return 0;

@@ -7,7 +7,8 @@
 
 /* Only the capabilities that an operation needs stay, in the bounding set, too. */
 int priv_bound_capabilities(struct err *e);
-/* Forbids the system calls that nobody here needs. */
+/* Leaves the system calls of base/call_table.c; another does not exist from here on
+ * (ENOSYS), here and in all that is started. no_new_privs must be set. */
 int priv_bound_calls(struct err *e);
 
 #endif
