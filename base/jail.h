@@ -66,6 +66,12 @@ struct jail_spec {
 	/* System mode: who it becomes, not 0. Rootless: not looked at. */
 	uid_t uid;
 	gid_t gid;
+	/* System mode, not 0: another id that is only its own. It is the effective
+	 * group at the exec, by which the kernel makes a process that cannot be dumped,
+	 * traced or looked into by its own user (fs/exec.c, begin_new_exec); Linux
+	 * before 6.16 puts gid in its place then, since no new privileges are had.
+	 * Not for who writes into its own files of /proc. */
+	gid_t undumpable_gid;
 	/* Not another user, also when root starts it: a user namespace in which
 	 * there is only the starter's id, to use its files and no power of its.
 	 * uid and gid are not looked at. */

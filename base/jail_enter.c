@@ -372,8 +372,10 @@ static int enter_privilege(const struct jail_plan *p, bool borrowed)
 	if (!p->user_namespace &&
 	    (syscall(SYS_setgroups, borrowed ? p->group_count : 0, p->groups) <
 		     0 ||
-	     syscall(SYS_setresgid, p->spec->gid, p->spec->gid, p->spec->gid) <
-		     0 ||
+	     syscall(SYS_setresgid, p->spec->gid,
+		     p->spec->undumpable_gid ? p->spec->undumpable_gid
+					     : p->spec->gid,
+		     p->spec->gid) < 0 ||
 	     syscall(SYS_setresuid, p->spec->uid, p->spec->uid, p->spec->uid) <
 		     0))
 		return -1;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/checked.h"
+#include "vmd/priv/proto.h"
 
 /* filter_qemu, filter_passt: see jail_filter.c */
 #include "vmd/jail_filter.inc"
@@ -54,6 +55,10 @@ void jail_of(enum jail_kind kind, const char *name, uid_t uid,
 	ret->gid = uid;
 	ret->oom_score_adj = OOM_SCORE;
 	ret->limits.locked_bytes = LOCKED_BYTES;
+	/* The other half of the range: no other VM has it. passt, which writes its
+	 * own user namespace's ids in /proc, makes itself undumpable after that. */
+	if (kind != JAIL_PASST)
+		ret->undumpable_gid = uid + PRIV_SLOTS;
 	if (kind == JAIL_QEMU) {
 		ret->filter = filter_qemu;
 		ret->filter_len = ARRAY_LEN(filter_qemu);

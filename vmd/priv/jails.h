@@ -24,7 +24,7 @@ enum jail_kind {
 #define JAIL_INITRD "/initrd"
 
 /* The row of that kind for a VM; add binds and devices before use. name must
- * outlive it. */
+ * outlive it. uid: of the range's first half. */
 void jail_of(enum jail_kind kind, const char *name, uid_t uid,
 	     struct jail_spec *ret);
 

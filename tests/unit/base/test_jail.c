@@ -171,6 +171,12 @@ static void test_system_jail_holds_its_files_only(void **state)
 	check_jail();
 	expect(&jail, "id -u; id -g; id -G",
 	       "1879048999\n1879048999\n1879048999\n");
+	/* Not even its own user looks into it. */
+	expect(&jail, "stat -c %u /proc/$$/environ", "1879048999\n");
+	jail.undumpable_gid = JAIL_UID + 1;
+	expect(&jail, "stat -c %u /proc/$$/environ; id -u; id -rg",
+	       "0\n1879048999\n1879048999\n");
+	jail.undumpable_gid = 0;
 	jail.uid = 0; /* forgotten: never root */
 	assert_int_equal(run(&jail, "id -u", (char[64]){ "" }, 64), -1);
 }
