@@ -315,7 +315,7 @@ int main(int argc, char **argv)
 	(void)mallopt(M_ARENA_MAX, 1);
 #endif
 	if (options.probe)
-		return probe_print();
+		return probe_print(options.kvm);
 	rc = config_load(options.config, &config, &e);
 	config.kvm_path = options.kvm;
 	if (rc == 0 && options.check) {

@@ -54,12 +54,12 @@ static void done(struct probe *p)
 	kvm_close(&p->kvm);
 }
 
-static int build(struct probe *p, struct err *e)
+static int build(struct probe *p, const char *path, struct err *e)
 {
 	struct kvm_userspace_memory_region slot = { .guest_phys_addr = CODE,
 						    .memory_size = PAGE };
 	void *map;
-	int rc = kvm_open(NULL, &p->kvm, e);
+	int rc = kvm_open(path, &p->kvm, e);
 
 	if (rc < 0)
 		return rc;
@@ -147,10 +147,10 @@ static int measure(struct probe *p, struct probe_result *ret, struct err *e)
 	return rc;
 }
 
-int probe_kvm(struct probe_result *ret, struct err *e)
+int probe_kvm(const char *path, struct probe_result *ret, struct err *e)
 {
 	struct probe p = { .kvm = KVM_INIT, .vm = -1, .vcpu = -1 };
-	int rc = build(&p, e);
+	int rc = build(&p, path, e);
 
 	*ret = (struct probe_result){ .api = p.kvm.api };
 	if (rc == 0)
@@ -160,7 +160,7 @@ int probe_kvm(struct probe_result *ret, struct err *e)
 	return rc;
 }
 
-int probe_print(void)
+int probe_print(const char *path)
 {
 	struct probe_result result;
 	struct err e = ERR_INIT;
@@ -168,7 +168,7 @@ int probe_print(void)
 	AUTO(free) char *text = NULL;
 	char reason[sizeof(e.msg)];
 
-	if (probe_kvm(&result, &e) < 0)
+	if (probe_kvm(path, &result, &e) < 0)
 		(void)snprintf(reason, sizeof(reason), "%s", e.msg);
 	else if (!result.usable)
 		(void)snprintf(reason, sizeof(reason),

@@ -21,10 +21,11 @@ enum {
 	PROBE_USABLE_MIPS = 50
 };
 
-/* 0, or why nothing could be measured. Takes less than half a second. */
-int probe_kvm(struct probe_result *ret, struct err *e);
+/* path: as for kvm_open(). 0, or why nothing could be measured. Takes less than half
+ * a second. */
+int probe_kvm(const char *path, struct probe_result *ret, struct err *e);
 
 /* Prints the result as one JSON object on stdout; returns the exit status. */
-int probe_print(void);
+int probe_print(const char *path);
 
 #endif

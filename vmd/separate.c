@@ -169,15 +169,12 @@ static int stop_being_root(const struct options *o, struct err *e)
 {
 	struct process_identity identity = { 0 };
 	struct priv_user user;
-	gid_t kvm = priv_kvm_group(o->uid_first);
 	int rc = priv_user_find(o->user, o->uid_first, &user, e);
 
 	if (rc < 0)
 		return rc;
 	identity.uid = user.uid;
 	identity.gid = user.gid;
-	if (kvm)
-		identity.groups[identity.group_count++] = kvm;
 	if (process_become(&identity, -1) < 0)
 		return err_sys(e, errno, "becoming user %u", user.uid);
 	return 0;

@@ -6,11 +6,18 @@ bats_require_minimum_version 1.5.0
 load helpers
 
 setup() {
+	SAVED_SOCKET=$VMD_SOCKET
 	[ "$(id -u)" = 0 ] || skip "a normal user's daemon is one process"
 }
 
 # Whatever failed: the tests after these want both.
 teardown() {
+	if [ -n "${OWN_DAEMON:-}" ]; then
+		kill "$OWN_DAEMON" 2>/dev/null || :
+		wait_until 20 not_alive "$OWN_DAEMON"
+		rm -rf "$OWN_DIR"
+	fi
+	export VMD_SOCKET=$SAVED_SOCKET
 	if [ "$(id -u)" = 0 ] && no_priv; then
 		daemon_stop
 		daemon_start
@@ -47,6 +54,31 @@ no_priv() { ! priv_pid; }
 	done | sort -u)
 	[ "$(wc -l <<<"$users")" = 2 ]
 	! grep -qx -e 0 -e "$own" <<<"$users"
+}
+
+@test "nobody but root looks into a process of a VM: not vmd, not another VM, not itself" {
+	vmctl run -d --name d1 tiny
+	vmctl wait d1 --for ready --timeout "$BOOT_S"
+	own=$(awk '/^Uid/ {print $2}' "/proc/$(daemon_pid)/status")
+	for pid in $(vmctl inspect d1 | jq -r '.. | .pids? // empty | .[]'); do
+		uid=$(awk '/^Uid/ {print $2}' "/proc/$pid/status")
+		# The control: root may.
+		grep -q VMD_RUN "/proc/$pid/environ"
+		[ "$(stat -c %u "/proc/$pid/environ")" = 0 ]
+		# PTRACE_SEIZE, which stops nobody
+		perl -e 'exit(syscall(101, 0x4206, $ARGV[0] + 0, 0, 0) != 0)' "$pid"
+		for who in "$own" "$((uid + 1))" "$uid"; do
+			for file in environ maps mem; do
+				run setpriv --reuid "$who" --regid "$who" --clear-groups \
+					--bounding-set=-all --inh-caps=-all head -c 1 "/proc/$pid/$file"
+				[ "$status" != 0 ]
+			done
+			run setpriv --reuid "$who" --regid "$who" --clear-groups \
+				--bounding-set=-all --inh-caps=-all \
+				perl -e 'exit(syscall(101, 0x4206, $ARGV[0] + 0, 0, 0) == 0)' "$pid"
+			[ "$status" = 0 ]
+		done
+	done
 }
 
 @test "kill -9 of vmd-priv: VMs and reads go on, starts say what to do" {
@@ -95,6 +127,30 @@ no_priv() { ! priv_pid; }
 	daemon_stop
 	wait_until 20 no_priv
 	daemon_start
+}
+
+@test "a /dev/kvm that is root's alone is used and stays as it is" {
+	[ -c /dev/kvm ] || skip "no /dev/kvm"
+	dir=$(mktemp -d /tmp/vmd-kvm-XXXXXX)
+	mkdir -p "$dir/state"
+	cp -a "$VMD_STATE/images" "$dir/state/"
+	# In a mount namespace of this test's: the host's is not ours to change.
+	mknod -m 600 "$dir/kvm" c "$((0x$(stat -c %t /dev/kvm)))" "$((0x$(stat -c %T /dev/kvm)))"
+	before=$(stat -c '%a %u %g %Z' "$dir/kvm" /dev/kvm)
+	export VMD_SOCKET=$dir/run/vmd.sock
+	unshare --mount --propagation private sh -c 'mount --bind "$0/kvm" /dev/kvm &&
+		exec vmd --state-dir "$0/state" --run-dir "$0/run"' "$dir" >"$dir/log" 2>&1 3>&- &
+	pid=$!
+	OWN_DAEMON=$pid OWN_DIR=$dir
+	wait_until 20 vmctl version || { cat "$dir/log"; false; }
+	# The daemon is nobody that may open it, and knows what it is good for.
+	own=$(awk '/^Uid/ {print $2}' "/proc/$pid/status")
+	[ "$own" != 0 ]
+	vmctl doctor -o json | jq -e '.engines[] | select(.name == "microvm") | .detail | test("MIPS|million")'
+	for engine in $(vmctl doctor -o json | jq -r '.engines[] | select(.usable) | .name'); do
+		vmctl run --engine "$engine" tiny -- true
+	done
+	[ "$(stat -c '%a %u %g %Z' "$dir/kvm" /dev/kvm)" = "$before" ]
 }
 
 @test "a state directory that was root's is handed over" {

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/process.h"
+#include "vmd/priv/privops.h"
 
 enum {
 	/* The probe takes under half a second; a busy host is slower. */
@@ -54,18 +55,19 @@ static void first_line(char *out, size_t size, const char *text)
 }
 
 /* Sets reason (and fix) when KVM cannot even be opened. */
-static bool open_kvm(struct host_kvm *k)
+static bool open_kvm(struct host_kvm *k, int *ret_fd)
 {
-	AUTO(fd) int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	struct err e = ERR_INIT;
+	int rc = privops_kvm_open(ret_fd, &e);
 
-	if (fd >= 0)
+	if (rc == 0)
 		return true;
-	if (errno == EACCES || errno == EPERM) {
+	if (rc == -EACCES || rc == -EPERM) {
 		(void)snprintf(k->reason, sizeof(k->reason),
 			       "no permission to open /dev/kvm");
 		(void)snprintf(k->fix, sizeof(k->fix),
 			       "sudo usermod -aG kvm $USER, then log in again");
-	} else if (errno == ENOENT) {
+	} else if (rc == -ENOENT) {
 		(void)snprintf(k->reason, sizeof(k->reason),
 			       "this host has no /dev/kvm: no hardware "
 			       "virtualisation, or it is off in the firmware "
@@ -75,8 +77,7 @@ static bool open_kvm(struct host_kvm *k)
 			       "kvm_amd");
 	} else {
 		(void)snprintf(k->reason, sizeof(k->reason),
-			       "/dev/kvm cannot be opened: %s",
-			       strerror(errno));
+			       "/dev/kvm cannot be opened: %.200s", e.msg);
 	}
 	return false;
 }
@@ -129,14 +130,16 @@ static void take_probe(struct host_kvm *k, int status, const char *text)
 const struct host_kvm *host_kvm(void)
 {
 	struct host_kvm *k = &cache.kvm;
-	const char *argv[] = { host_monitor(), "--probe-kvm", NULL };
+	const char *argv[] = { host_monitor(), "--probe-kvm", "--kvm", "fd:3",
+			       NULL };
+	AUTO(fd) int fd = -1;
 	char out[4096];
 
 	if (cache.kvm_known)
 		return k;
 	cache.kvm_known = true;
 	*k = (struct host_kvm){ .usable = false };
-	if (!open_kvm(k))
+	if (!open_kvm(k, &fd))
 		return k;
 	if (!argv[0]) {
 		(void)snprintf(k->reason, sizeof(k->reason),
@@ -146,7 +149,8 @@ const struct host_kvm *host_kvm(void)
 			       "meson install -C build");
 		return k;
 	}
-	take_probe(k, host_run(argv, PROBE_TIMEOUT_MS, out, sizeof(out)), out);
+	take_probe(k, host_run(argv, fd, PROBE_TIMEOUT_MS, out, sizeof(out)),
+		   out);
 	return k;
 }
 
@@ -175,7 +179,7 @@ const struct host_qemu *host_qemu(void)
 	(void)snprintf(q->path, sizeof(q->path), "%s", path);
 	const char *argv[] = { path, "--version", NULL };
 
-	status = host_run(argv, PROBE_TIMEOUT_MS, said, sizeof(said));
+	status = host_run(argv, -1, PROBE_TIMEOUT_MS, said, sizeof(said));
 	at = strstr(said, "version ");
 	if (status != 0 || !at ||
 	    sscanf(at, "version %u.%u.%u", &major, &minor, &micro) < 2) {

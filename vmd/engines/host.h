@@ -59,10 +59,10 @@ size_t host_checks(const char *state_path,
 
 /*
  * Runs a program and keeps what it writes to stdout and stderr, cut to size - 1
- * bytes. Its exit status, 128 + signal, or a negative errno (-ETIMEDOUT: it was
+ * bytes. fd (-1: none) is its descriptor 3. Its exit status, 128 + signal, or a negative errno (-ETIMEDOUT: it was
  * killed).
  */
-int host_run(const char *const *argv, uint64_t timeout_ms, char *out,
+int host_run(const char *const *argv, int fd, uint64_t timeout_ms, char *out,
 	     size_t size);
 
 #endif

@@ -39,7 +39,7 @@ static int collect(int fd, uint64_t end_ms, char *out, size_t size)
 	}
 }
 
-int host_run(const char *const *argv, uint64_t timeout_ms, char *out,
+int host_run(const char *const *argv, int fd, uint64_t timeout_ms, char *out,
 	     size_t size)
 {
 	uint64_t end_ms = clock_mono_ms() + timeout_ms;
@@ -55,10 +55,10 @@ int host_run(const char *const *argv, uint64_t timeout_ms, char *out,
 		return -errno;
 	rd = pipe_fds[0];
 	wr = pipe_fds[1];
-	struct process_fd fds[] = { { wr, 1 }, { wr, 2 } };
+	struct process_fd fds[] = { { wr, 1 }, { wr, 2 }, { fd, 3 } };
 	struct process_spec spec = { .argv = argv,
 				     .fds = fds,
-				     .fd_count = 2,
+				     .fd_count = fd >= 0 ? 3 : 2,
 				     .new_session = true,
 				     .die_with_parent = true };
 

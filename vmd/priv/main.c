@@ -200,7 +200,6 @@ static int prepare(struct priv *p, struct err *e)
 		rc = priv_listen(p->dirs.run_fd, PRIV_SOCKET, &fd, e);
 	if (rc < 0)
 		return rc;
-	p->server.kvm_group = priv_kvm_group(o->uid_first);
 	p->server.no_jail = o->no_jail;
 	p->user = user.uid;
 	p->server.loop = p->loop;

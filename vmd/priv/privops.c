@@ -354,6 +354,21 @@ int privops_port_bind(const struct port_spec *spec, int *ret_fd, struct err *e)
 					  0, NULL, 0, &reply, ret_fd, e);
 }
 
+int privops_kvm_open(int *ret_fd, struct err *e)
+{
+	struct priv_request r = { .head.op = PRIV_KVM_OPEN };
+	struct priv_reply reply;
+	int rc;
+
+	*ret_fd = -1;
+	rc = priv_client_call(&client, &r, 0, NULL, 0, NULL, 0, &reply, ret_fd,
+			      e);
+	if (rc == 0 && *ret_fd < 0)
+		rc = err_set(e, ERR_PROTOCOL, "bad_reply", EPROTO,
+			     "vmd-priv opened no /dev/kvm");
+	return rc;
+}
+
 int privops_api_socket(int *ret_fd, struct err *e)
 {
 	struct priv_request r = { .head.op = PRIV_API_SOCKET };

@@ -95,6 +95,9 @@ void privops_strays_end(bool (*known)(void *ctx, const char *vm_id, pid_t pid),
 
 /* As port_bind(), also below 1024. */
 int privops_port_bind(const struct port_spec *spec, int *ret_fd, struct err *e);
+/* /dev/kvm for reading and writing: 0, or why it cannot be opened (-ENOENT, -EACCES,
+ * ...). *ret_fd is the caller's. */
+int privops_kvm_open(int *ret_fd, struct err *e);
 /* The API's listening socket, as vmd-priv was told where it belongs. */
 int privops_api_socket(int *ret_fd, struct err *e);
 

@@ -19,7 +19,7 @@
 #define PRIV_SOCKET "priv.sock" /* in the run directory */
 
 enum {
-	PRIV_PROTOCOL = 1, /* changes with every struct below */
+	PRIV_PROTOCOL = 2, /* changes with every struct below */
 	PRIV_MAGIC = 0x31565250, /* "PRV1" */
 	PRIV_ID_SIZE = 32, /* 26 characters, the rest is 0 */
 	PRIV_FDS_MAX = 16,
@@ -30,7 +30,7 @@ enum {
 	PRIV_ARG_BYTES_MAX = 64 * 1024,
 	PRIV_STRAYS_MAX = 64,
 	/* Of the range: the first for a daemon that has no user, then VMs, the last
-	 * for the group of /dev/kvm where there is none; the second half is what
+	 * is nobody's; the second half is what
 	 * "other users" are inside image builds. */
 	PRIV_PASST_ROOM = 4 * 1024 * 1024, /* see passt.c */
 	PRIV_SLOTS = 65536,
@@ -58,6 +58,7 @@ enum priv_op {
 	PRIV_PORT_BIND,
 	PRIV_API_SOCKET,
 	PRIV_QUIT,
+	PRIV_KVM_OPEN, /* /dev/kvm, opened: no VM has more of it */
 	PRIV_OP_COUNT
 };
 

@@ -51,6 +51,7 @@ static const struct {
 	[PRIV_PORT_BIND] = { sizeof(struct priv_port), 0, priv_do_port_bind },
 	[PRIV_API_SOCKET] = { 0, 0, priv_do_api_socket },
 	[PRIV_QUIT] = { 0, 0, do_quit },
+	[PRIV_KVM_OPEN] = { 0, 0, priv_do_kvm_open },
 };
 
 bool priv_id_take(const char raw[static PRIV_ID_SIZE],

@@ -34,7 +34,7 @@ struct priv_server {
 	uint32_t
 		uid_first; /* of PRIV_RANGE ids; rootless jails do not look at it */
 	uid_t user; /* of vmd itself, and of its image builds; 0: nobody changes */
-	gid_t group, kvm_group; /* 0: none */
+	gid_t group; /* 0: none */
 	bool no_jail;
 	const char *programs[PRIV_ROLE_COUNT]; /* NULL: looked for; borrowed */
 	/* Where the API's socket belongs; -1: nobody may ask. */

@@ -63,6 +63,7 @@ bool priv_works_for(const struct priv_server *s, pid_t pid,
 /* The path of an open file or directory: false when it has none. */
 bool priv_path_of(int fd, char ret[static PATH_MAX]);
 /* server_socket.c */
+int priv_do_kvm_open(struct priv_call *c, struct err *e);
 int priv_do_port_bind(struct priv_call *c, struct err *e);
 int priv_do_api_socket(struct priv_call *c, struct err *e);
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sockets that only root may bind. */
+/* What only root may bind or open. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -23,6 +24,20 @@ int priv_do_port_bind(struct priv_call *c, struct err *e)
 		return err_set(e, ERR_PROTOCOL, "bad_request", EPROTO,
 			       "vmd-priv refuses a port");
 	return port_bind(&spec, c->ret_fd, e);
+}
+
+/* However root has it: the node stays as it is, its group and mode, too. */
+int priv_do_kvm_open(struct priv_call *c, struct err *e)
+{
+	AUTO(fd) int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0)
+		return err_sys(e, errno, "opening /dev/kvm");
+	if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode))
+		return err_sys(e, ENODEV, "opening /dev/kvm");
+	*c->ret_fd = take_fd(&fd);
+	return 0;
 }
 
 int priv_do_api_socket(struct priv_call *c, struct err *e)

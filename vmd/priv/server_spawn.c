@@ -189,12 +189,17 @@ static int take_jail(struct priv_call *c, struct spawn *sp, struct err *e)
 
 /* Whom a program becomes that has no jail: vmd's user, who is root in a namespace
  * of its own for image builds. */
-static void set_identity(struct priv_server *s, struct spawn *sp)
+static void set_identity(struct priv_server *s, uint32_t flags,
+			 struct spawn *sp)
 {
+	struct stat st;
+
 	sp->identity.uid = s->user;
 	sp->identity.gid = s->group;
-	if (s->kvm_group && sp->role->of_vm)
-		sp->identity.groups[sp->identity.group_count++] = s->kvm_group;
+	/* Without a node of its own QEMU uses the host's, by its group. */
+	if ((flags & PRIV_SPAWN_KVM) && stat("/dev/kvm", &st) == 0 &&
+	    (st.st_mode & 0060) == 0060 && st.st_gid)
+		sp->identity.groups[sp->identity.group_count++] = st.st_gid;
 	if (!sp->role->of_vm && !s->no_namespace) {
 		sp->identity.sub_first = s->uid_first + PRIV_SLOTS;
 		sp->identity.sub_count = PRIV_SLOTS - 1;
@@ -290,7 +295,7 @@ int priv_do_spawn(struct priv_call *c, struct err *e)
 		rc = take_jail(c, &sp, e);
 	if (rc < 0)
 		return rc;
-	set_identity(s, &sp);
+	set_identity(s, r->flags, &sp);
 	rc = start(s, &sp, jailed, &p, e);
 	if (rc == 0)
 		rc = priv_child_add(c, r->role, sp.id, &p, e);

@@ -7,7 +7,6 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -87,32 +86,4 @@ int priv_range_check(uint32_t uid_first, struct err *e)
 			       uid_first + PRIV_RANGE - 1);
 	rc = check_subordinate("/etc/subuid", uid_first, e);
 	return rc < 0 ? rc : check_subordinate("/etc/subgid", uid_first, e);
-}
-
-gid_t priv_kvm_group(uint32_t uid_first)
-{
-	const struct group *group = getgrnam("kvm");
-	gid_t nameless = uid_first + PRIV_SLOTS - 1;
-	gid_t gid = group ? group->gr_gid : nameless;
-	struct stat st;
-
-	if (stat("/dev/kvm", &st) < 0 || !S_ISCHR(st.st_mode))
-		return 0;
-	/* Also when we did that before there was a group "kvm". */
-	if (st.st_uid == 0 && st.st_gid != gid &&
-	    ((st.st_gid == 0 && (st.st_mode & 0077) == 0) ||
-	     st.st_gid == nameless)) {
-		if (chown("/dev/kvm", 0, gid) < 0 ||
-		    chmod("/dev/kvm", 0660) < 0) {
-			log_warn("/dev/kvm is root's alone and cannot be "
-				 "opened to group %u: %s",
-				 gid, strerror(errno));
-			return 0;
-		}
-		log_info("/dev/kvm was root's alone: opened to group %u, as "
-			 "udev does",
-			 gid);
-		return gid;
-	}
-	return (st.st_mode & 0060) == 0060 ? st.st_gid : 0;
 }

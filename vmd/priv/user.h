@@ -26,9 +26,4 @@ int priv_user_find(const char *name, uint32_t uid_first, struct priv_user *ret,
 /* Refuses a range in which there are users, or their subordinate ids. */
 int priv_range_check(uint32_t uid_first, struct err *e);
 
-/* /dev/kvm as udev makes it, where it was left to root alone: its group, which is
- * an id of the range where the host has no group "kvm"; 0: no KVM, or open to all
- * or to nobody. */
-gid_t priv_kvm_group(uint32_t uid_first);
-
 #endif

@@ -222,7 +222,7 @@ static int open_fds(int dirfd, const struct vm_launch *launch,
 		rc = open_file(&f->fd[files[i].fd], files[i].dirfd,
 			       files[i].path, files[i].flags, e);
 	/* Without it the monitor says why there is none. */
-	f->fd[MICROVM_FD_KVM] = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	(void)privops_kvm_open(&f->fd[MICROVM_FD_KVM], NULL);
 	return rc < 0 ? rc : open_sockets(dirfd, launch->network, f, e);
 }
 

@@ -213,7 +213,7 @@ static void test_probe_measures_something(void **state)
 	uint64_t start = clock_mono_ms();
 
 	(void)state;
-	assert_int_equal(probe_kvm(&result, &e), 0);
+	assert_int_equal(probe_kvm(NULL, &result, &e), 0);
 	assert_int_equal(result.api, 12);
 	assert_true(result.mips > 0);
 	assert_int_equal(result.usable, result.mips >= PROBE_USABLE_MIPS);

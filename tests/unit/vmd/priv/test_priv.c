@@ -311,6 +311,38 @@ static void test_other_operations_refuse_bad_fields(void **state)
 	assert_false(b->server.quit);
 }
 
+/* The host's node is root's to arrange: whoever may open it gets it as it is. */
+static void test_kvm_is_opened_and_its_node_stays_as_it_is(void **state)
+{
+	struct box *b = *state;
+	const struct priv_head head = { .magic = PRIV_MAGIC,
+					.op = PRIV_KVM_OPEN };
+	struct stat before, after, st;
+	int fd, rc;
+
+	if (stat("/dev/kvm", &before) < 0) {
+		print_message("SKIP: no /dev/kvm\n");
+		skip();
+	}
+	rc = handle(b, &head, sizeof(head), NULL, 0, &fd);
+	assert_int_equal(stat("/dev/kvm", &after), 0);
+	assert_int_equal(after.st_mode, before.st_mode);
+	assert_int_equal(after.st_uid, before.st_uid);
+	assert_int_equal(after.st_gid, before.st_gid);
+	assert_int_equal(after.st_ctim.tv_sec, before.st_ctim.tv_sec);
+	assert_int_equal(after.st_ctim.tv_nsec, before.st_ctim.tv_nsec);
+	if (access("/dev/kvm", R_OK | W_OK) < 0) {
+		assert_int_equal(rc, -errno);
+		assert_int_equal(fd, -1);
+		return;
+	}
+	assert_int_equal(rc, 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_rdev, before.st_rdev);
+	assert_int_equal(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDWR);
+	(void)close(fd);
+}
+
 static void test_recv_too_many_descriptors_are_closed(void **state)
 {
 	int pair[2], fds[1], many[] = { 0, 1, 2 };
@@ -345,6 +377,7 @@ int main(void)
 		TEST(test_spawn_signal_and_reap_tell_how_it_ended),
 		TEST(test_signal_of_a_process_that_is_none_of_ours_is_refused),
 		TEST(test_other_operations_refuse_bad_fields),
+		TEST(test_kvm_is_opened_and_its_node_stays_as_it_is),
 		cmocka_unit_test(test_recv_too_many_descriptors_are_closed),
 	};
 
