@@ -18,9 +18,9 @@
 #include "monitor/stats.h"
 
 static const char *const state_names[] = {
-	[MACHINE_BUILT] = "built",
-	[MACHINE_RUNNING] = "running",
-	[MACHINE_PAUSED] = "paused",
+	[MACHINE_BUILT] = "built",	 [MACHINE_RUNNING] = "running",
+	[MACHINE_PAUSING] = "pausing",	 [MACHINE_PAUSED] = "paused",
+	[MACHINE_RESUMING] = "resuming",
 };
 
 static json_t *ok(void)
@@ -71,34 +71,52 @@ static json_t *do_kill(struct machine *m)
 
 static json_t *do_pause(struct machine *m)
 {
-	return machine_pause(m) < 0
-		       ? failed("wrong_state", "the guest is paused already")
-		       : ok();
+	if (machine_pause(m) < 0)
+		return failed("wrong_state", "the guest is paused already");
+	return m->state == MACHINE_PAUSED ? ok() : NULL;
 }
 
 static json_t *do_resume(struct machine *m)
 {
-	return machine_resume(m) < 0
-		       ? failed("wrong_state", "the guest runs already")
-		       : ok();
+	if (machine_resume(m) < 0)
+		return failed("wrong_state", "the guest runs already");
+	return m->state == MACHINE_RESUMING ? NULL : ok();
+}
+
+/* To a client whose pause or resume is decided; NULL: it is not. */
+static json_t *decision(const struct machine *m, enum control_wait waits)
+{
+	if (m->state == MACHINE_PAUSED)
+		return waits == CONTROL_WAIT_PAUSE || m->disk_full
+			       ? ok()
+			       : failed("wrong_state",
+					"the guest was paused meanwhile");
+	if (m->state == MACHINE_RUNNING)
+		return waits == CONTROL_WAIT_RESUME
+			       ? ok()
+			       : failed("wrong_state",
+					"the guest was resumed before its "
+					"devices had come to rest");
+	return NULL;
 }
 
 static const struct {
 	const char *name;
-	json_t *(*run)(struct machine *m);
+	json_t *(*run)(struct machine *m); /* NULL: see waits */
 	bool watches;
+	enum control_wait waits;
 } actions[] = {
 	{ .name = "status", .run = do_status },
 	{ .name = "shutdown", .run = do_shutdown },
 	{ .name = "kill", .run = do_kill },
-	{ .name = "pause", .run = do_pause },
-	{ .name = "resume", .run = do_resume },
+	{ .name = "pause", .run = do_pause, .waits = CONTROL_WAIT_PAUSE },
+	{ .name = "resume", .run = do_resume, .waits = CONTROL_WAIT_RESUME },
 	{ .name = "watch", .run = do_status, .watches = true },
 	{ .name = "stats", .run = do_stats },
 };
 
 static json_t *run_request(struct machine *m, const json_t *request,
-			   bool *ret_watch)
+			   struct control_reply *ret)
 {
 	static const char *const fields[] = { "action", NULL };
 	struct err e = ERR_INIT;
@@ -109,10 +127,15 @@ static json_t *run_request(struct machine *m, const json_t *request,
 		    0)
 		return failed("request_invalid", e.msg);
 	for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
+		json_t *answer;
+
 		if (strcmp(actions[i].name, name) != 0)
 			continue;
-		*ret_watch |= actions[i].watches;
-		return actions[i].run(m);
+		ret->watches |= actions[i].watches;
+		answer = actions[i].run(m);
+		if (!answer)
+			ret->waits = actions[i].waits;
+		return answer;
 	}
 	return failed("action_unknown", "there is no such action: status, "
 					"shutdown, kill, pause, resume, watch, "
@@ -120,7 +143,7 @@ static json_t *run_request(struct machine *m, const json_t *request,
 }
 
 char *control_answer(struct machine *m, const char *line, size_t len,
-		     bool *ret_watch)
+		     struct control_reply *ret)
 {
 	AUTO(json) json_t *request = NULL;
 	AUTO(json) json_t *answer = NULL;
@@ -129,7 +152,7 @@ char *control_answer(struct machine *m, const char *line, size_t len,
 	if (json_parse_strict(line, len, "request", &request, &e) < 0)
 		answer = failed("request_invalid", e.msg);
 	else
-		answer = run_request(m, request, ret_watch);
+		answer = run_request(m, request, ret);
 	return answer ? json_to_text(answer) : NULL;
 }
 
@@ -139,6 +162,7 @@ static void hang_up(struct control_client *client)
 	close_fd(&client->fd);
 	client->len = 0;
 	client->watches = false;
+	client->waits = CONTROL_WAIT_NONE;
 }
 
 /* False when the client is gone, or too slow to take one line. */
@@ -160,11 +184,64 @@ static bool say(struct control_client *client, char *text)
 
 static bool answer_line(struct control_client *client, size_t len)
 {
+	struct control_reply reply = { client->watches, CONTROL_WAIT_NONE };
 	AUTO(free)
 	char *text = control_answer(client->control->machine, client->line, len,
-				    &client->watches);
+				    &reply);
 
-	return say(client, text);
+	client->watches = reply.watches;
+	client->waits = reply.waits;
+	return reply.waits != CONTROL_WAIT_NONE || say(client, text);
+}
+
+/* The whole lines that are there, up to one whose answer takes its time. */
+static void answer_lines(struct control_client *client)
+{
+	char *end;
+
+	while (client->waits == CONTROL_WAIT_NONE &&
+	       (end = memchr(client->line, '\n', client->len))) {
+		size_t len = (size_t)(end - client->line);
+
+		if (!answer_line(client, len)) {
+			hang_up(client);
+			return;
+		}
+		client->len -= len + 1;
+		memmove(client->line, end + 1, client->len);
+	}
+}
+
+/* Later lines are left to the next turn: one of them may begin anew. */
+static void on_settled(void *ctx)
+{
+	struct control *c = ctx;
+
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+		struct control_client *client = &c->clients[i];
+		AUTO(json) json_t *answer = NULL;
+		AUTO(free) char *text = NULL;
+
+		if (client->waits == CONTROL_WAIT_NONE)
+			continue;
+		answer = decision(c->machine, client->waits);
+		if (!answer)
+			continue;
+		client->waits = CONTROL_WAIT_NONE;
+		text = json_to_text(answer);
+		if (!say(client, text))
+			hang_up(client);
+		else if (client->len)
+			loop_timer_arm_soon(&c->later);
+	}
+}
+
+static void on_later(struct loop_timer *timer)
+{
+	struct control *c = timer->data;
+
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		answer_lines(&c->clients[i]);
 }
 
 static void on_state_changed(void *ctx)
@@ -183,7 +260,6 @@ static void on_request(struct loop_source *source, uint32_t events)
 	struct control_client *client = source->data;
 	ssize_t n = recv(client->fd, client->line + client->len,
 			 CONTROL_LINE_MAX - client->len, MSG_DONTWAIT);
-	char *end;
 
 	(void)events;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -193,16 +269,7 @@ static void on_request(struct loop_source *source, uint32_t events)
 		return;
 	}
 	client->len += (size_t)n;
-	while ((end = memchr(client->line, '\n', client->len))) {
-		size_t len = (size_t)(end - client->line);
-
-		if (!answer_line(client, len)) {
-			hang_up(client);
-			return;
-		}
-		client->len -= len + 1;
-		memmove(client->line, end + 1, client->len);
-	}
+	answer_lines(client);
 	if (client->len == CONTROL_LINE_MAX)
 		hang_up(client);
 }
@@ -235,6 +302,7 @@ int control_new(struct machine *m, const char *path, struct control **ret,
 	if (!c)
 		return err_set(e, ERR_LIMIT, "no_memory", 0, "out of memory");
 	c->machine = m;
+	loop_timer_init(m->loop, &c->later, on_later, c);
 	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
 		c->clients[i].control = c;
 		c->clients[i].fd = -1;
@@ -255,7 +323,8 @@ int control_new(struct machine *m, const char *path, struct control **ret,
 		return err_wrap(e, rc, "control socket %s", path);
 	}
 	m->state_changed = on_state_changed;
-	m->state_ctx = c;
+	m->settled = on_settled;
+	m->control_ctx = c;
 	*ret = c;
 	return 0;
 }
@@ -264,7 +333,8 @@ void control_free(struct control *c)
 {
 	if (!c)
 		return;
-	c->machine->state_changed = NULL;
+	c->machine->state_changed = c->machine->settled = NULL;
+	loop_timer_disarm(&c->later);
 	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
 		hang_up(&c->clients[i]);
 	listener_close(&c->listener);

@@ -8,6 +8,9 @@
  *   {"action":"shutdown"}  the ACPI power button
  *   {"action":"kill"}      ends the process, exit status 5
  *   {"action":"pause"} {"action":"resume"}
+ *                          answered when it is done: when no vCPU runs and no
+ *                          request is in flight; when what a full disk refused
+ *                          was tried again
  *   {"action":"watch"}     answers like status, then with another such line
  *                          whenever the guest is paused by itself
  *
@@ -30,10 +33,26 @@ enum {
 	CONTROL_LINE_MAX = 4096
 };
 
+/* Pausing and resuming may take their time. */
+enum control_wait {
+	CONTROL_WAIT_NONE,
+	CONTROL_WAIT_PAUSE,
+	CONTROL_WAIT_RESUME
+};
+
+/* What an answer brings with it. */
+struct control_reply {
+	bool watches; /* the client wants to be told of changes */
+	enum control_wait waits; /* the answer comes later */
+};
+
 struct control_client {
 	struct control *control;
 	int fd; /* -1: free */
 	bool watches;
+	/* What it has asked for is not done: it is answered then, and asks
+	 * nothing else meanwhile. */
+	enum control_wait waits;
 	struct loop_source source;
 	size_t len;
 	char line[CONTROL_LINE_MAX];
@@ -42,6 +61,7 @@ struct control_client {
 struct control {
 	struct machine *machine;
 	struct listener listener;
+	struct loop_timer later; /* lines that came behind one that waited */
 	struct control_client clients[CONTROL_CLIENTS_MAX];
 };
 
@@ -50,9 +70,9 @@ int control_new(struct machine *m, const char *path, struct control **ret,
 		struct err *e);
 void control_free(struct control *c);
 
-/* One request line (without newline) to one answer, malloc'd, or NULL.
- * *ret_watch becomes true when the client asked to be told of changes. */
+/* One request line (without newline) to one answer, malloc'd, or NULL: there is
+ * no memory, or ret->waits. */
 char *control_answer(struct machine *m, const char *line, size_t len,
-		     bool *ret_watch);
+		     struct control_reply *ret);
 
 #endif

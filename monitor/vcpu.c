@@ -241,6 +241,14 @@ static bool handle_exit(struct vcpu *vcpu)
 	}
 }
 
+static void set_paused(struct vcpu *vcpu)
+{
+	vcpu->paused = true;
+	(void)pthread_cond_broadcast(&vcpu->changed);
+	if (vcpu->ops->paused)
+		vcpu->ops->paused(vcpu->ctx);
+}
+
 /* Waits until the guest may run; false when the thread shall end. */
 static bool wait_turn(struct vcpu *vcpu)
 {
@@ -248,10 +256,8 @@ static bool wait_turn(struct vcpu *vcpu)
 
 	(void)pthread_mutex_lock(&vcpu->lock);
 	while (vcpu->want == VCPU_PAUSE) {
-		if (!vcpu->paused) {
-			vcpu->paused = true;
-			(void)pthread_cond_broadcast(&vcpu->changed);
-		}
+		if (!vcpu->paused)
+			set_paused(vcpu);
 		(void)pthread_cond_wait(&vcpu->changed, &vcpu->lock);
 	}
 	run = vcpu->want == VCPU_RUN;
@@ -316,8 +322,7 @@ static void *thread_main(void *data)
 	if (enter(vcpu) && wait_turn(vcpu))
 		run_guest(vcpu);
 	(void)pthread_mutex_lock(&vcpu->lock);
-	vcpu->paused = true;
-	(void)pthread_cond_broadcast(&vcpu->changed);
+	set_paused(vcpu);
 	(void)pthread_mutex_unlock(&vcpu->lock);
 	return NULL;
 }
@@ -383,12 +388,14 @@ void vcpu_stop(struct vcpu *vcpu)
 	want(vcpu, VCPU_STOP);
 }
 
-void vcpu_wait_paused(struct vcpu *vcpu)
+bool vcpu_is_paused(struct vcpu *vcpu)
 {
+	bool paused;
+
 	(void)pthread_mutex_lock(&vcpu->lock);
-	while (!vcpu->paused)
-		(void)pthread_cond_wait(&vcpu->changed, &vcpu->lock);
+	paused = vcpu->paused;
 	(void)pthread_mutex_unlock(&vcpu->lock);
+	return paused;
 }
 
 void vcpu_join(struct vcpu *vcpu)

@@ -32,6 +32,8 @@ enum vcpu_end {
 struct vcpu_ops {
 	/* First of all on the vCPU's thread; may be NULL. It fails the start. */
 	int (*enter)(void *ctx, struct err *e);
+	/* On the vCPU's thread, which is out of the guest; may be NULL. */
+	void (*paused)(void *ctx);
 	/* On the vCPU's thread; data holds len bytes, filled when reading. */
 	void (*io)(void *ctx, uint16_t port, void *data, uint32_t len,
 		   bool write);
@@ -100,9 +102,9 @@ int vcpu_start(struct vcpu *vcpu, struct err *e);
 /* Waits until the started thread has entered; its error when it could not. */
 int vcpu_wait_entered(struct vcpu *vcpu, struct err *e);
 void vcpu_resume(struct vcpu *vcpu);
-/* Asks; vcpu_wait_paused() waits until the thread is out of the guest. */
+/* Asks; ops->paused() tells when the thread is out of the guest. */
 void vcpu_pause(struct vcpu *vcpu);
-void vcpu_wait_paused(struct vcpu *vcpu);
+bool vcpu_is_paused(struct vcpu *vcpu);
 /* Asks the thread to end; vcpu_join() waits for it. */
 void vcpu_stop(struct vcpu *vcpu);
 void vcpu_join(struct vcpu *vcpu);

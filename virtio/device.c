@@ -64,6 +64,31 @@ void virtio_device_fail(struct virtio_device *dev, const char *fmt, ...)
 		dev->failed(dev);
 }
 
+void virtio_device_submit(struct virtio_device *dev, uint16_t index)
+{
+	dev->queues[index].in_flight++;
+	dev->in_flight++;
+}
+
+void virtio_device_withdraw(struct virtio_device *dev, uint16_t index)
+{
+	struct virtq *q = &dev->queues[index];
+
+	assert(q->in_flight && dev->in_flight);
+	q->in_flight--;
+	dev->in_flight--;
+	if (!q->in_flight && dev->drained)
+		dev->drained(dev);
+}
+
+void virtio_device_complete(struct virtio_device *dev, uint16_t index,
+			    uint16_t head, uint32_t written)
+{
+	if (virtio_device_wants(dev, index))
+		(void)virtq_push(&dev->queues[index], head, written);
+	virtio_device_withdraw(dev, index);
+}
+
 void virtio_device_signal(struct virtio_device *dev, uint16_t index)
 {
 	assert(index < dev->ops->queue_count);

@@ -5,9 +5,15 @@
  * be the guest.
  *
  * Threads: every op runs under the machine lock, on a vCPU thread (register
- * accesses) or on the loop thread (kicks by ioeventfd, host-side events).
- * The loop's callbacks run under that lock too, so an op may use the loop (arm
- * a timer, change a source) on either thread.
+ * accesses), on the loop thread (kicks by ioeventfd, host-side events) or on a
+ * thread of the device's own. The loop's callbacks run under that lock too, so
+ * an op may use the loop (arm a timer, change a source) on either thread.
+ *
+ * Requests that outlive a call: virtio_device_submit() counts one that was taken
+ * from a queue, virtio_device_complete() answers it, in any order. Until then
+ * the host may read and write the guest's memory, so a reset, the stop of a
+ * queue and a pause are done only when the count is zero; nobody waits for that
+ * with the lock held.
  *
  * A guest that breaks the rules gets virtio_device_fail(): status gains
  * DEVICE_NEEDS_RESET (2.1.2), a counter moves, the process goes on.
@@ -37,8 +43,19 @@ struct virtio_device_ops {
 	uint16_t config_len; /* bytes of device configuration space */
 	/* The driver set DRIVER_OK: features are final, ready queues usable. */
 	void (*activate)(struct virtio_device *dev);
-	/* Back to the state after creation; host-side resources stay open. */
+	/*
+	 * Back to the state after creation; host-side resources stay open. What
+	 * is in flight goes on, and its answer is dropped.
+	 */
 	void (*reset)(struct virtio_device *dev);
+	/*
+	 * For a pause; all three NULL where nothing is ever in flight. quiesce:
+	 * no more is begun. retry: still so, but what was kept for the host's
+	 * sake is begun again. resume: goes on.
+	 */
+	void (*quiesce)(struct virtio_device *dev);
+	void (*retry)(struct virtio_device *dev);
+	void (*resume)(struct virtio_device *dev);
 	/* The driver kicked queue `index` (it is ready; DRIVER_OK is set). */
 	void (*kick)(struct virtio_device *dev, uint16_t index);
 	/* offset + len <= config_len; len 1, 2, 4 or 8. */
@@ -69,9 +86,12 @@ struct virtio_device {
 	uint64_t features; /* accepted by the driver */
 	struct virtq queues[VIRTIO_QUEUES_MAX];
 	bool active; /* DRIVER_OK seen, not reset, not failed */
+	unsigned in_flight; /* of all queues; see virtio_device_submit() */
+	uint16_t loaded_version; /* of the section, in ops->load */
 	/* Set by the transport. */
 	void (*interrupt)(struct virtio_device *dev, uint32_t cause);
 	void (*failed)(struct virtio_device *dev);
+	void (*drained)(struct virtio_device *dev); /* a queue has none left */
 	void *transport;
 	/* Guest errors since start; the log is rate-limited. */
 	uint64_t guest_errors;
@@ -97,6 +117,20 @@ static inline bool virtio_has_feature(const struct virtio_device *dev,
 /* The guest broke a rule: NEEDS_RESET, configuration interrupt, log. */
 void virtio_device_fail(struct virtio_device *dev, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/* A chain of queue `index` is in flight from now on. */
+void virtio_device_submit(struct virtio_device *dev, uint16_t index);
+/* Whether the driver still waits for its answer: no reset, no failure. */
+static inline bool virtio_device_wants(const struct virtio_device *dev,
+				       uint16_t index)
+{
+	return dev->active && dev->queues[index].ready;
+}
+/* It is done, with `written` bytes in its write parts; pushed if wanted. */
+void virtio_device_complete(struct virtio_device *dev, uint16_t index,
+			    uint16_t head, uint32_t written);
+/* It is in flight no more, but not answered: the device keeps it. */
+void virtio_device_withdraw(struct virtio_device *dev, uint16_t index);
 
 /* Interrupts the driver for queue `index` if it asked to be. */
 void virtio_device_signal(struct virtio_device *dev, uint16_t index);

@@ -83,6 +83,32 @@ static void on_failed(struct virtio_device *dev)
 		on_interrupt(dev, VIRTIO_INT_CONFIG);
 }
 
+static void finish_reset(struct virtio_mmio *t);
+
+static void on_drained(struct virtio_device *dev)
+{
+	struct virtio_mmio *t = dev->transport;
+
+	for (uint16_t i = 0; i < dev->ops->queue_count; i++) {
+		struct virtq *q = &dev->queues[i];
+
+		if (q->stopping && !q->in_flight)
+			q->ready = q->stopping = false;
+	}
+	if (t->resetting && !dev->in_flight)
+		finish_reset(t);
+	if (t->ops->drained)
+		t->ops->drained(t->ctx);
+}
+
+bool virtio_mmio_busy(const struct virtio_mmio *t)
+{
+	for (uint16_t i = 0; i < t->dev->ops->queue_count; i++)
+		if (t->dev->queues[i].stopping)
+			return true;
+	return t->resetting;
+}
+
 void virtio_mmio_init(struct virtio_mmio *t, struct virtio_device *dev,
 		      const struct virtio_mmio_ops *ops, void *ctx)
 {
@@ -91,14 +117,14 @@ void virtio_mmio_init(struct virtio_mmio *t, struct virtio_device *dev,
 	dev->transport = t;
 	dev->interrupt = on_interrupt;
 	dev->failed = on_failed;
+	dev->drained = on_drained;
 }
 
-static void reset(struct virtio_mmio *t)
+static void finish_reset(struct virtio_mmio *t)
 {
 	struct virtio_device *dev = t->dev;
 
-	set_active(t, false);
-	dev->ops->reset(dev);
+	t->resetting = false;
 	for (uint16_t i = 0; i < dev->ops->queue_count; i++)
 		virtq_reset(&dev->queues[i]);
 	dev->features = 0;
@@ -109,6 +135,15 @@ static void reset(struct virtio_mmio *t)
 	t->driver_features = 0;
 	t->queue_sel = 0;
 	update_irq(t);
+}
+
+static void reset(struct virtio_mmio *t)
+{
+	set_active(t, false);
+	t->resetting = true;
+	t->dev->ops->reset(t->dev);
+	if (t->resetting && !t->dev->in_flight)
+		finish_reset(t);
 }
 
 /* 3.1.1 step 5: true when we can work with what the driver chose. */
@@ -183,7 +218,9 @@ static void write_queue_ready(struct virtio_mmio *t, struct virtq *q,
 			      uint32_t value)
 {
 	if (!value) {
-		q->ready = false; /* allowed at any time: stops the queue */
+		/* Allowed at any time: stops the queue. */
+		q->stopping = q->ready && q->in_flight;
+		q->ready = q->stopping;
 		return;
 	}
 	if (!queues_open(t) || q->ready) {
@@ -270,6 +307,10 @@ void virtio_mmio_kick(struct virtio_mmio *t, uint16_t queue)
 static void write_register(struct virtio_mmio *t, uint64_t offset,
 			   uint32_t value)
 {
+	if (t->resetting) {
+		refuse(t, "a write before the reset was done", offset);
+		return;
+	}
 	switch (offset) {
 	case VIRTIO_MMIO_DEVICE_FEATURES_SEL:
 		t->device_features_sel = value;

@@ -26,6 +26,8 @@ struct virtio_mmio_ops {
 	void (*set_irq)(void *ctx, bool level);
 	/* DRIVER_OK / reset: register or remove ioeventfds. May be NULL. */
 	void (*set_active)(void *ctx, bool active);
+	/* A queue has no request in flight any more. May be NULL. */
+	void (*drained)(void *ctx);
 };
 
 struct virtio_mmio {
@@ -38,6 +40,7 @@ struct virtio_mmio {
 	uint64_t driver_features;
 	uint32_t queue_sel;
 	uint32_t config_generation;
+	bool resetting; /* until nothing is in flight; Status is not 0 yet */
 };
 
 void virtio_mmio_init(struct virtio_mmio *t, struct virtio_device *dev,
@@ -52,11 +55,20 @@ void virtio_mmio_read(struct virtio_mmio *t, uint64_t offset, void *data,
 void virtio_mmio_write(struct virtio_mmio *t, uint64_t offset, const void *data,
 		       uint32_t len);
 
+/*
+ * A reset or the stop of a queue that the driver has asked for waits for requests
+ * in flight. Registers show it (2.1, 4.2.2: it is done when they read as 0), but
+ * Linux does not look: whoever runs the guest lets the vCPU that asked wait, or
+ * it would use memory again that the host still writes.
+ */
+bool virtio_mmio_busy(const struct virtio_mmio *t);
+
 /* A kick that arrived by ioeventfd. */
 void virtio_mmio_kick(struct virtio_mmio *t, uint16_t queue);
 
 /*
- * Section "<name><instance>" with transport, queues and device state. Loading
+ * Section "<name><instance>" with transport, queues and device state; nothing
+ * may be in flight. Loading
  * goes into a new device with the guest's memory in place; after a failure the
  * device is only good for being freed. It makes no callbacks but those of the
  * device's own load; virtio_mmio_resume() does, once, when the guest is about

@@ -5,6 +5,7 @@
  * come from another host: features must be offered here, rings must lie in
  * guest memory, the status must be one that the status machine can reach.
  */
+#include <assert.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 #include <stdio.h>
@@ -12,7 +13,8 @@
 #include "virtio/mmio.h"
 
 enum {
-	SECTION_VERSION = 1,
+	/* 2: blk has the requests that it keeps. */
+	SECTION_VERSION = 2,
 	SECTION_NAME_MAX = 40
 };
 
@@ -53,6 +55,7 @@ void virtio_mmio_save(struct virtio_mmio *t, struct state_writer *w,
 	struct virtio_device *dev = t->dev;
 	char name[SECTION_NAME_MAX];
 
+	assert(!dev->in_flight);
 	section_name(t, instance, name);
 	state_begin(w, name, SECTION_VERSION);
 	state_put_u32(w, dev->ops->device_id);
@@ -173,6 +176,7 @@ int virtio_mmio_load(struct virtio_mmio *t, struct state_reader *r,
 	dev->active = (t->status & VIRTIO_CONFIG_S_DRIVER_OK) &&
 		      !(t->status &
 			(VIRTIO_CONFIG_S_FAILED | VIRTIO_CONFIG_S_NEEDS_RESET));
+	dev->loaded_version = version;
 	rc = dev->ops->load(dev, r, e);
 	if (rc < 0)
 		return err_wrap(e, rc, "device %s", name);

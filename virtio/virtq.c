@@ -52,6 +52,7 @@ bool virtq_enable(struct virtq *q)
 	q->next_used = 0;
 	q->signalled_used = 0;
 	q->signalled_valid = false;
+	q->stopping = false;
 	q->ready = true;
 	return true;
 }
@@ -66,7 +67,7 @@ int virtq_pending(const struct virtq *q)
 	const uint16_t *idx;
 	uint16_t waiting;
 
-	if (!q->ready)
+	if (!q->ready || q->stopping)
 		return 0;
 	idx = guest_slice(q->mem, q->avail_gpa + AVAIL_IDX, 2);
 	assert(idx);
@@ -170,22 +171,29 @@ static bool walk_chain(const struct virtq *q, struct virtq_chain *c)
 	}
 }
 
+bool virtq_walk(const struct virtq *q, uint16_t head, struct virtq_chain *ret)
+{
+	ret->head = head;
+	ret->read_count = 0;
+	ret->write_count = 0;
+	ret->read_len = 0;
+	ret->write_len = 0;
+	return walk_chain(q, ret);
+}
+
 enum virtq_status virtq_pop(struct virtq *q, struct virtq_chain *ret)
 {
 	int waiting = virtq_pending(q);
 	uint64_t entry;
+	uint16_t head;
 
 	if (waiting == 0)
 		return VIRTQ_EMPTY;
 	if (waiting < 0)
 		return VIRTQ_BROKEN;
-	ret->read_count = 0;
-	ret->write_count = 0;
-	ret->read_len = 0;
-	ret->write_len = 0;
 	entry = AVAIL_RING + 2u * (q->next_avail & (q->size - 1u));
-	if (!guest_read(q->mem, q->avail_gpa + entry, &ret->head, 2) ||
-	    !walk_chain(q, ret))
+	if (!guest_read(q->mem, q->avail_gpa + entry, &head, sizeof(head)) ||
+	    !virtq_walk(q, head, ret))
 		return VIRTQ_BROKEN;
 	q->next_avail++;
 	return VIRTQ_OK;

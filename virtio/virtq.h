@@ -26,6 +26,7 @@ struct virtq {
 	uint16_t size_max; /* the device's offer; constant */
 	uint16_t size; /* the driver's choice: power of two */
 	bool ready;
+	bool stopping; /* no chain is taken; ready until none is in flight */
 	bool event_idx; /* VIRTIO_RING_F_EVENT_IDX negotiated */
 	bool indirect; /* VIRTIO_RING_F_INDIRECT_DESC negotiated */
 	uint64_t desc_gpa, avail_gpa, used_gpa;
@@ -33,6 +34,7 @@ struct virtq {
 	uint16_t next_used;
 	uint16_t signalled_used; /* used index at the last interrupt decision */
 	bool signalled_valid;
+	unsigned in_flight; /* taken, not answered: see device.h */
 };
 
 /*
@@ -58,6 +60,8 @@ void virtq_reset(struct virtq *q);
 
 /* Takes the next available chain. */
 enum virtq_status virtq_pop(struct virtq *q, struct virtq_chain *ret);
+/* The chain of a head that was taken before; false: its rules are broken. */
+bool virtq_walk(const struct virtq *q, uint16_t head, struct virtq_chain *ret);
 /* Undoes the last virtq_pop (nothing was done with the chain). */
 void virtq_unpop(struct virtq *q);
 /* Chains waiting, or -1 when the avail index is impossible (jump > size). */

@@ -18,6 +18,7 @@
 #include "monitor/x86/cpuid.h"
 #include "monitor/machine/machine_devices.h"
 #include "monitor/machine/machine_drives.h"
+#include "monitor/machine/machine_slot.h"
 #include "monitor/x86/mptable.h"
 
 static_assert((int)MACHINE_VIRTIO_MAX == (int)ACPI_VIRTIO_MAX, "one limit");
@@ -58,6 +59,8 @@ static void on_exit_to(struct machine *m, struct bus *bus, uint64_t addr,
 		bus_write(bus, addr, data, len);
 	else
 		bus_read(bus, addr, data, len);
+	if (write && bus == &m->mmio)
+		machine_slot_wait(m, addr);
 	unlock(m);
 }
 
@@ -110,8 +113,16 @@ static int on_vcpu_enter(void *ctx, struct err *e)
 	return m->enter_thread ? m->enter_thread(LOCKDOWN_VCPU, e) : 0;
 }
 
+static void on_vcpu_paused(void *ctx)
+{
+	struct machine *m = ctx;
+
+	loop_wake(m->loop);
+}
+
 static const struct vcpu_ops vcpu_ops = {
 	.enter = on_vcpu_enter,
+	.paused = on_vcpu_paused,
 	.io = on_io,
 	.mmio = on_mmio,
 	.ended = on_vcpu_ended,
@@ -174,25 +185,7 @@ static int build_vm(struct machine *m, struct err *e)
 	return rc;
 }
 
-static void on_pause_soon(struct loop_timer *timer)
-{
-	struct machine *m = timer->data;
-
-	if (!m->disk_full)
-		return; /* resumed meanwhile, and it worked */
-	(void)machine_pause(m);
-	log_warn("the guest is paused: the host's disk is full");
-	if (m->state_changed)
-		m->state_changed(m->state_ctx);
-}
-
-void machine_disk_full(struct machine *m)
-{
-	m->disk_full = true;
-	loop_timer_arm_soon(&m->pause_soon);
-}
-
-/* Being woken is enough: machine_run() looks at `ended`. */
+/* Being woken is enough: a turn looks at what has changed. */
 static void on_wake(void *data)
 {
 	(void)data;
@@ -211,7 +204,8 @@ int machine_new(const struct config *config, struct loop *loop,
 	m->kvm = (struct kvm)KVM_INIT;
 	m->vm = (struct vm)VM_INIT;
 	(void)pthread_mutex_init(&m->lock, NULL);
-	loop_timer_init(loop, &m->pause_soon, on_pause_soon, m);
+	(void)pthread_cond_init(&m->drained, NULL);
+	machine_init_pause(m);
 	m->devices = loop_new(e);
 	rc = m->devices ? loop_set_wake(loop, on_wake, m, e) : -ENOMEM;
 	if (rc == 0)
@@ -240,7 +234,10 @@ void machine_free(struct machine *m)
 {
 	if (!m)
 		return;
+	lock(m);
 	atomic_store(&m->ending, true);
+	(void)pthread_cond_broadcast(&m->drained);
+	unlock(m);
 	stop_vcpus(m);
 	loop_timer_disarm(&m->pause_soon);
 	machine_remove_devices(m);
@@ -249,6 +246,7 @@ void machine_free(struct machine *m)
 	vm_done(&m->vm);
 	kvm_close(&m->kvm);
 	loop_free(m->devices);
+	(void)pthread_cond_destroy(&m->drained);
 	(void)pthread_mutex_destroy(&m->lock);
 	free(m);
 }
@@ -342,6 +340,7 @@ int machine_turn(struct machine *m, int timeout_ms, struct err *e)
 	/* Which may have paused it. */
 	if (rc >= 0 && ready[1].revents && m->state == MACHINE_RUNNING)
 		rc = loop_run_once(m->devices, 0);
+	machine_settle(m);
 	unlock(m);
 	return rc < 0 ? err_sys(e, -rc, "waiting for events") : 0;
 }
@@ -357,52 +356,6 @@ int machine_run(struct machine *m, struct err *e)
 	while (rc == 0 && !atomic_load(&m->ended))
 		rc = machine_turn(m, -1, e);
 	return rc;
-}
-
-int machine_pause(struct machine *m)
-{
-	if (m->state == MACHINE_PAUSED)
-		return -EALREADY;
-	for (unsigned i = 0; i < m->vcpu_count; i++)
-		vcpu_pause(&m->vcpus[i]);
-	/* A vCPU may be waiting for the lock on its way out. */
-	unlock(m);
-	for (unsigned i = 0; i < m->vcpu_count; i++)
-		vcpu_wait_paused(&m->vcpus[i]);
-	lock(m);
-	machine_pause_drives(m);
-	m->state = MACHINE_PAUSED;
-	m->paused_ms = clock_mono_ms();
-	return 0;
-}
-
-int machine_resume(struct machine *m)
-{
-	if (m->state == MACHINE_RUNNING)
-		return -EALREADY;
-	if (m->loaded)
-		machine_resume_devices(m);
-	m->loaded = false;
-	m->disk_full = false;
-	machine_resume_drives(m);
-	if (m->disk_full) { /* still: the guest need not run for that */
-		machine_pause_drives(m);
-		return 0;
-	}
-	for (unsigned i = 0; i < m->vcpu_count; i++) {
-		/* Tells kvmclock that the pause was not a hang; if it cares. */
-		if (m->state == MACHINE_PAUSED)
-			(void)kvm_ioctl_value(m->vcpus[i].fd, KVM_KVMCLOCK_CTRL,
-					      0);
-		vcpu_resume(&m->vcpus[i]);
-	}
-	/* What the guest or a peer had to do in a time is not late by it. */
-	if (m->state == MACHINE_PAUSED)
-		loop_timers_postpone(m->devices,
-				     clock_mono_ms() - m->paused_ms);
-	m->state = MACHINE_RUNNING;
-	machine_take_input(m);
-	return 0;
 }
 
 void machine_press_power_button(struct machine *m)

@@ -46,7 +46,9 @@ enum machine_end {
 enum machine_state {
 	MACHINE_BUILT,
 	MACHINE_RUNNING,
-	MACHINE_PAUSED
+	MACHINE_PAUSING, /* until no vCPU runs and no request is in flight */
+	MACHINE_PAUSED,
+	MACHINE_RESUMING /* until what a full disk refused was tried again */
 };
 
 struct machine;
@@ -83,6 +85,7 @@ struct machine {
 	 */
 	struct loop *devices;
 	pthread_mutex_t lock;
+	pthread_cond_t drained; /* a queue, or all is at its end */
 	struct kvm kvm;
 	struct vm vm;
 	struct vcpu vcpus[VCPUS_MAX];
@@ -106,9 +109,11 @@ struct machine {
 	 */
 	bool disk_full;
 	struct loop_timer pause_soon; /* not from within a device */
+	bool tell_pause; /* it came by itself */
 	void (*state_changed)(void *ctx); /* by itself; may be NULL */
-	void *state_ctx;
-	uint64_t paused_ms; /* clock_mono_ms() of the last pause */
+	void (*settled)(void *ctx); /* what was asked for is decided */
+	void *control_ctx;
+	uint64_t paused_ms; /* clock_mono_ms() of the pause; 0: not paused */
 	bool loaded; /* from a saved state; its devices wait to go on */
 	machine_enter_fn *enter_thread;
 	uint64_t started_ms;
@@ -134,8 +139,8 @@ void machine_free(struct machine *m);
 int machine_load_guest(struct machine *m, struct err *e);
 
 /*
- * vCPU threads and those of the drives, still paused: nothing of the guest has run. Each has called
- * enter (NULL: nothing) with its role before this returns.
+ * vCPU threads and those of the drives, still paused: nothing of the guest has
+ * run. Each has called enter (NULL: nothing) with its role before this returns.
  */
 int machine_start_threads(struct machine *m, machine_enter_fn *enter,
 			  struct err *e);
@@ -158,12 +163,18 @@ int machine_save(struct machine *m, struct state_writer *w, struct err *e);
 int machine_load(struct machine *m, struct state_reader *r, struct err *e);
 
 /*
- * Requests; loop thread, machine lock held. -EALREADY when it is so already.
- * Paused: no vCPU runs and no device acts, whatever happens on the host; input
- * for the guest waits.
+ * Requests; loop thread, machine lock held. -EALREADY when it is so already; 0:
+ * begun, and done when m->state says so, which may be at once and is told by
+ * m->settled. Resuming ends a pause that is not done yet, and the other way
+ * round. Paused: no vCPU runs and no device acts, whatever happens on the host;
+ * input for the guest waits.
  */
 int machine_pause(struct machine *m);
 int machine_resume(struct machine *m);
+/* Once in each turn of the loop: goes on with either. */
+void machine_settle(struct machine *m);
+/* Once, in machine_new(). */
+void machine_init_pause(struct machine *m);
 /* From a device, on any thread with the machine lock: pauses soon. */
 void machine_disk_full(struct machine *m);
 /* Presses the ACPI power button: the guest shuts down if it listens. */

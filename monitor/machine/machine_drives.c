@@ -15,6 +15,10 @@
 #include "virtio/blk/blk.h"
 #include "virtio/blk/blk_io.h"
 
+enum {
+	DRIVE_THREADS = 4
+};
+
 /* A full disk is the host's matter and passes: the guest loses nothing. */
 static bool on_blk_failed(void *ctx, const char *operation, int sys)
 {
@@ -70,6 +74,15 @@ static int check_size(const struct config_drive *drive, int fd, struct err *e)
 	return rc;
 }
 
+/* Of one drive: a few, and not many more of a machine with many drives. */
+static unsigned threads_for(const struct config *c)
+{
+	return c->drive_count <= DRIVE_THREADS
+		       ? DRIVE_THREADS
+		       : DRIVE_THREADS * DRIVE_THREADS /
+				 (unsigned)c->drive_count;
+}
+
 static int add_drive(struct machine *m, const struct config_drive *drive,
 		     struct err *e)
 {
@@ -80,7 +93,8 @@ static int add_drive(struct machine *m, const struct config_drive *drive,
 					  .durable = drive->writeback,
 					  .serial = drive->drive_id,
 					  .io_failed = on_blk_failed,
-					  .ctx = own };
+					  .ctx = own,
+					  .threads = threads_for(m->config) };
 	struct virtio_device *dev;
 	int rc;
 
@@ -150,22 +164,4 @@ int machine_start_drives(struct machine *m, struct err *e)
 	while (rc == 0 && (dev = next_drive(m, &at)))
 		rc = virtio_blk_start(dev, &m->lock, enter_disk_thread, m, e);
 	return rc;
-}
-
-void machine_pause_drives(struct machine *m)
-{
-	struct virtio_device *dev;
-
-	for (unsigned at = 0; (dev = next_drive(m, &at));)
-		virtio_blk_pause(dev);
-	for (unsigned at = 0; (dev = next_drive(m, &at));)
-		virtio_blk_settle(dev);
-}
-
-void machine_resume_drives(struct machine *m)
-{
-	struct virtio_device *dev;
-
-	for (unsigned at = 0; (dev = next_drive(m, &at));)
-		virtio_blk_resume(dev);
 }

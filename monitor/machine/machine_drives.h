@@ -9,11 +9,4 @@
 int machine_add_drives(struct machine *m, struct err *e);
 /* The drives' threads; lock not held. */
 int machine_start_drives(struct machine *m, struct err *e);
-/*
- * Lock held, but released while they wait: for the requests under way, and for
- * those that drives have kept, which are tried again.
- */
-void machine_pause_drives(struct machine *m);
-void machine_resume_drives(struct machine *m);
-
 #endif

@@ -46,9 +46,21 @@ static void slot_set_active(void *ctx, bool active)
 	slot->kicks_on = active;
 }
 
+/* A pause and vCPUs may be waiting for it. */
+static void slot_drained(void *ctx)
+{
+	struct machine_slot *slot = ctx;
+	struct machine *m = slot->machine;
+
+	(void)pthread_cond_broadcast(&m->drained);
+	if (m->state == MACHINE_PAUSING || m->state == MACHINE_RESUMING)
+		loop_wake(m->loop);
+}
+
 static const struct virtio_mmio_ops slot_ops = {
 	.set_irq = slot_set_irq,
 	.set_active = slot_set_active,
+	.drained = slot_drained,
 };
 
 static void on_kick(struct loop_source *source, uint32_t events)
@@ -87,6 +99,17 @@ static void slot_write(void *device, const struct bus_access *a)
 		return;
 	}
 	virtio_mmio_write(&slot->mmio, a->offset, a->data, a->len);
+}
+
+void machine_slot_wait(struct machine *m, uint64_t gpa)
+{
+	uint64_t index = (gpa - GPA_VIRTIO) / VIRTIO_MMIO_LEN;
+
+	if (gpa < GPA_VIRTIO || index >= m->slot_count)
+		return;
+	while (virtio_mmio_busy(&m->slots[index].mmio) &&
+	       !atomic_load(&m->ending))
+		(void)pthread_cond_wait(&m->drained, &m->lock);
 }
 
 static int slot_open_kicks(struct machine_slot *slot, struct err *e)

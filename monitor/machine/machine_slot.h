@@ -8,6 +8,12 @@
 /* Takes ownership of dev, also when it fails. */
 int machine_slot_plug(struct machine *m, struct virtio_device *dev,
 		      struct err *e);
+/*
+ * After a write to gpa, on the vCPU's thread, lock held: waits (the lock is free
+ * meanwhile) until the device there has done what it was asked for. Linux takes
+ * a reset by virtio-mmio for done when the write is.
+ */
+void machine_slot_wait(struct machine *m, uint64_t gpa);
 /* Frees the device. */
 void machine_slot_unplug(struct machine_slot *slot);
 

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The block device; see blk.h. What a request is, and what it does to the file,
- * is in blk_request.c; here is who does it when.
+ * is in blk_request.c; who asks the file is an engine (blk_engine.h); here is
+ * what is begun when, and who is told.
+ *
+ * A request is in one of four places: in the list of free ones, with the engine
+ * (in flight), kept for the host's sake, or on the caller's stack in between.
  */
 #include "virtio/blk/blk.h"
 
@@ -11,26 +15,32 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/checked.h"
 #include "base/cleanup.h"
+#include "virtio/blk/blk_engine.h"
 #include "virtio/blk/blk_io.h"
-#include "virtio/blk/blk_request.h"
 #include "virtio/drain.h"
-#include "virtio/worker.h"
 
 enum {
 	BLK_QUEUE_SIZE = 256,
 	BLK_SEG_MAX = BLK_QUEUE_SIZE - 2, /* less header and status */
+	/* In flight at once. Pages of those never used cost nothing. */
+	BLK_POOL = BLK_QUEUE_SIZE,
 };
 
 struct blk {
 	struct virtio_device dev; /* first: a device is a blk */
-	struct virtio_drain drain; /* without a worker */
-	struct worker worker;
+	struct loop_timer again; /* the rest of a turn over the queues */
 	struct blk_disk disk;
-	bool waits; /* the request at the head of the queue is kept */
-	unsigned resets; /* what was under way at one is forgotten */
-	struct blk_request request; /* under way, of the worker */
-	struct virtq_chain chain;
+	struct blk_engine *engine;
+	struct blk_request *pool;
+	struct blk_request *free; /* last in, first out: warm ones */
+	/* Refused by a full disk, in the order of refusal. While there are
+	 * some, nothing else is begun. */
+	struct blk_request *kept, **kept_last;
+	bool quiesced;
+	bool starved; /* the pool was empty: who gives one back goes on */
+	bool answered; /* since the last signal */
 	bool (*io_failed)(void *ctx, const char *operation, int sys);
 	void *ctx;
 };
@@ -40,153 +50,222 @@ static struct blk *to_blk(struct virtio_device *dev)
 	return (struct blk *)dev;
 }
 
-/* The request's status for the result of the host's file; it may be kept. */
-static void judge(struct blk *b, struct blk_request *r)
+static void give_back(struct blk *b, struct blk_request *r)
+{
+	r->next = b->free;
+	b->free = r;
+}
+
+static void keep(struct blk *b, struct blk_request *r)
+{
+	r->next = NULL;
+	*b->kept_last = r;
+	b->kept_last = &r->next;
+}
+
+static struct blk_request *take_kept(struct blk *b)
+{
+	struct blk_request *r = b->kept;
+
+	b->kept = NULL;
+	b->kept_last = &b->kept;
+	return r;
+}
+
+/* The request's status for the result of the host's file; true: keep it. */
+static bool judge(struct blk *b, struct blk_request *r)
 {
 	if (r->rc == 0)
-		return;
+		return false;
 	r->status =
 		r->rc == -EOPNOTSUPP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR;
 	if (r->rc == -EOPNOTSUPP)
-		return;
+		return false;
 	log_debug("virtio-blk: %s: %s", r->operation, strerror(-r->rc));
-	/* All of it is done again: writing twice what was written is the same. */
-	if (b->io_failed && b->io_failed(b->ctx, r->operation, -r->rc))
-		b->waits = true;
+	return b->io_failed && b->io_failed(b->ctx, r->operation, -r->rc);
 }
 
-static bool check(struct blk *b, struct blk_request *r, struct virtq_chain *c)
+/* Also of a request that never was the engine's. */
+static void answer(struct blk *b, struct blk_request *r)
 {
-	if (blk_request_check(r, &b->disk, b->dev.features, c))
+	uint32_t written = 0;
+
+	/* After a reset the memory is the driver's again. */
+	if (virtio_device_wants(&b->dev, r->queue))
+		written = blk_request_written(r);
+	virtio_device_complete(&b->dev, r->queue, r->chain.head, written);
+	b->answered = true;
+	give_back(b, r);
+}
+
+static void on_done(void *ctx, struct blk_request *r)
+{
+	struct blk *b = ctx;
+
+	if (virtio_device_wants(&b->dev, r->queue) && judge(b, r)) {
+		keep(b, r);
+		virtio_device_withdraw(&b->dev, r->queue);
+		return;
+	}
+	answer(b, r);
+}
+
+static void signal_answers(struct blk *b)
+{
+	if (b->answered)
+		virtio_device_signal(&b->dev, 0);
+	b->answered = false;
+}
+
+/* r holds a chain that was taken: to the engine, or answered at once. */
+static void begin(struct blk *b, struct blk_request *r)
+{
+	virtio_device_submit(&b->dev, r->queue);
+	if (r->operation)
+		b->engine->ops->submit(b->engine, r);
+	else
+		answer(b, r);
+}
+
+static bool may_begin(const struct blk *b)
+{
+	return b->dev.active && !b->quiesced && !b->kept;
+}
+
+/* Takes the next chain into r; kicks are asked for when there is none. */
+static bool next_chain(struct blk *b, uint16_t index, struct blk_request *r)
+{
+	struct virtq *q = &b->dev.queues[index];
+	enum virtq_status status = virtq_pop(q, &r->chain);
+
+	if (status == VIRTQ_EMPTY) {
+		virtq_enable_kicks(q, true);
+		/* A chain may have come before the driver saw our wish. */
+		status = virtq_pop(q, &r->chain);
+		if (status == VIRTQ_OK)
+			virtq_enable_kicks(q, false);
+	}
+	if (status == VIRTQ_BROKEN)
+		virtio_device_fail(&b->dev, "queue %u is malformed", index);
+	if (status != VIRTQ_OK)
+		return false;
+	r->queue = index;
+	if (blk_request_check(r, &b->disk, b->dev.features))
 		return true;
 	virtio_device_fail(&b->dev, "a request without header or status");
 	return false;
 }
 
-/* Without a worker: all three steps at once. */
-static int64_t serve(struct virtio_device *dev, struct virtq_chain *c)
+/* One turn over a queue; see drain.h for its bounds. */
+static void run_queue(struct blk *b, uint16_t index)
 {
-	struct blk *b = to_blk(dev);
-	struct blk_request *r = &b->request;
+	unsigned chains = VIRTIO_DRAIN_TURN;
+	uint64_t bytes = VIRTIO_DRAIN_BYTES;
 
-	if (!check(b, r, c))
-		return VIRTIO_DRAIN_FAILED;
-	if (r->operation) {
-		blk_request_perform(r, &b->disk);
-		judge(b, r);
+	virtq_enable_kicks(&b->dev.queues[index], false);
+	while (may_begin(b)) {
+		struct blk_request *r = b->free;
+
+		if (!chains || !bytes) {
+			loop_timer_arm_soon(&b->again);
+			break;
+		}
+		b->starved = !r;
+		if (!r || !next_chain(b, index, r))
+			break;
+		chains--;
+		bytes -= min_u64(bytes, r->chain.read_len + r->chain.write_len);
+		b->free = r->next;
+		begin(b, r);
 	}
-	if (b->waits)
-		return VIRTIO_DRAIN_STALL;
-	return blk_request_written(r);
+	signal_answers(b);
 }
 
-/* Takes the next chain; kicks are asked for when there is none. */
-static bool next_chain(struct blk *b, struct virtq *q)
+static void run_queues(struct blk *b)
 {
-	enum virtq_status status;
-
-	virtq_enable_kicks(q, false);
-	status = virtq_pop(q, &b->chain);
-	if (status == VIRTQ_EMPTY) {
-		virtq_enable_kicks(q, true);
-		/* A chain may have come before the driver saw our wish. */
-		status = virtq_pop(q, &b->chain);
-	}
-	if (status == VIRTQ_BROKEN)
-		virtio_device_fail(&b->dev, "queue 0 is malformed");
-	return status == VIRTQ_OK;
+	for (uint16_t i = 0; i < b->dev.ops->queue_count; i++)
+		if (may_begin(b) && b->dev.queues[i].ready)
+			run_queue(b, i);
 }
 
-/* One request on the worker's thread; the file is asked without the lock. */
-static bool step(void *ctx)
+static void on_turn_over(void *ctx)
 {
 	struct blk *b = ctx;
-	struct virtq *q = &b->dev.queues[0];
-	struct blk_request *r = &b->request;
-	unsigned resets = b->resets;
 
-	if (!b->dev.active || !q->ready || b->waits || !next_chain(b, q) ||
-	    !check(b, r, &b->chain))
-		return false;
-	if (r->operation) {
-		worker_unlock(&b->worker);
-		blk_request_perform(r, &b->disk);
-		worker_relock(&b->worker);
-		/* Nobody waits for it any more, and the rings may be others. */
-		if (resets != b->resets || !b->dev.active || !q->ready)
-			return true;
-		judge(b, r);
-	}
-	if (b->waits) {
-		virtq_unpop(q);
-		return false;
-	}
-	(void)virtq_push(q, b->chain.head, blk_request_written(r));
-	virtio_device_signal(&b->dev, 0);
-	return true;
+	signal_answers(b);
+	if (b->starved)
+		run_queues(b);
 }
 
-static void run_queue(struct blk *b)
+static void on_again(struct loop_timer *timer)
 {
-	if (worker_started(&b->worker))
-		worker_wake(&b->worker);
-	else if (!b->waits)
-		virtio_drain_run(&b->drain);
+	run_queues(timer->data);
 }
 
 static void blk_kick(struct virtio_device *dev, uint16_t index)
 {
 	(void)index;
-	run_queue(to_blk(dev));
+	run_queues(to_blk(dev));
 }
 
 static void blk_activate(struct virtio_device *dev)
 {
-	run_queue(to_blk(dev));
+	run_queues(to_blk(dev));
 }
 
-/* The driver may use its memory again when this returns. */
 static void blk_reset(struct virtio_device *dev)
 {
 	struct blk *b = to_blk(dev);
+	struct blk_request *next, *r = take_kept(b);
 
-	b->waits = false;
-	b->resets++;
-	virtio_drain_stop(&b->drain);
-	worker_settle(&b->worker);
+	for (; r; r = next) {
+		next = r->next;
+		give_back(b, r);
+	}
+	b->starved = b->answered = false;
+	loop_timer_disarm(&b->again);
+	b->engine->ops->cancel(b->engine);
+}
+
+static void blk_quiesce(struct virtio_device *dev)
+{
+	to_blk(dev)->quiesced = true;
+}
+
+static void blk_retry(struct virtio_device *dev)
+{
+	struct blk *b = to_blk(dev);
+	struct blk_request *next, *r = take_kept(b);
+
+	for (; r; r = next) {
+		next = r->next;
+		r->status = VIRTIO_BLK_S_OK;
+		blk_request_restart(r);
+		begin(b, r);
+	}
+	signal_answers(b);
+}
+
+static void blk_resume(struct virtio_device *dev)
+{
+	struct blk *b = to_blk(dev);
+
+	b->quiesced = false;
+	run_queues(b);
 }
 
 int virtio_blk_start(struct virtio_device *dev, pthread_mutex_t *lock,
 		     int (*enter)(void *ctx, struct err *e), void *ctx,
 		     struct err *e)
 {
-	return worker_start(&to_blk(dev)->worker, lock, enter, ctx, e);
+	struct blk_engine *engine = to_blk(dev)->engine;
+
+	return engine->ops->start(engine, lock, enter, ctx, e);
 }
 
-void virtio_blk_pause(struct virtio_device *dev)
+const char *virtio_blk_engine(const struct virtio_device *dev)
 {
-	worker_pause(&to_blk(dev)->worker);
-}
-
-void virtio_blk_settle(struct virtio_device *dev)
-{
-	worker_settle(&to_blk(dev)->worker);
-}
-
-void virtio_blk_resume(struct virtio_device *dev)
-{
-	struct blk *b = to_blk(dev);
-	bool kept = b->waits;
-
-	b->waits = false;
-	if (!worker_started(&b->worker)) {
-		if (kept)
-			virtio_drain_run(&b->drain);
-	} else if (kept) {
-		worker_round(&b->worker);
-	} else {
-		worker_resume(&b->worker);
-	}
+	return ((const struct blk *)dev)->engine->ops->name;
 }
 
 static void blk_config_read(struct virtio_device *dev, uint32_t offset,
@@ -208,18 +287,45 @@ static void blk_config_read(struct virtio_device *dev, uint32_t offset,
 	memcpy(data, (const uint8_t *)&config + offset, len);
 }
 
+/* Nothing is in flight. What is kept is tried again after a load. */
 static void blk_save(struct virtio_device *dev, struct state_writer *w)
 {
-	/* A paused device has no request under way. One that is kept is still
-	 * in the queue, and is tried again after a load. */
-	state_put_u64(w, to_blk(dev)->disk.capacity_sectors);
+	const struct blk *b = to_blk(dev);
+	uint16_t count = 0;
+
+	for (const struct blk_request *r = b->kept; r; r = r->next)
+		count++;
+	state_put_u64(w, b->disk.capacity_sectors);
+	state_put_u16(w, count);
+	for (const struct blk_request *r = b->kept; r; r = r->next) {
+		state_put_u16(w, r->queue);
+		state_put_u16(w, r->chain.head);
+	}
+}
+
+/* As if the guest had offered it now: its memory is the judge. */
+static bool load_kept(struct blk *b, uint16_t queue, uint16_t head)
+{
+	struct blk_request *r = b->free;
+
+	if (!r || !b->dev.active || queue >= b->dev.ops->queue_count ||
+	    !b->dev.queues[queue].ready ||
+	    !virtq_walk(&b->dev.queues[queue], head, &r->chain) ||
+	    !blk_request_check(r, &b->disk, b->dev.features))
+		return false;
+	b->free = r->next;
+	r->queue = queue;
+	keep(b, r);
+	return true;
 }
 
 static int blk_load(struct virtio_device *dev, struct state_reader *r,
 		    struct err *e)
 {
+	struct blk *b = to_blk(dev);
 	uint64_t saved = state_get_u64(r);
-	uint64_t here = to_blk(dev)->disk.capacity_sectors;
+	uint64_t here = b->disk.capacity_sectors;
+	uint16_t count = dev->loaded_version > 1 ? state_get_u16(r) : 0;
 
 	if (here < saved)
 		return err_set(e, ERR_INVALID, "drive_too_small", 0,
@@ -227,6 +333,16 @@ static int blk_load(struct virtio_device *dev, struct state_reader *r,
 			       "it with %llu",
 			       (unsigned long long)here,
 			       (unsigned long long)saved);
+	while (count--) {
+		uint16_t queue = state_get_u16(r);
+		uint16_t head = state_get_u16(r);
+
+		if (!load_kept(b, queue, head))
+			return err_set(e, ERR_CORRUPT, "device_state_invalid",
+				       0,
+				       "a request that the disk kept is not in "
+				       "the guest's memory");
+	}
 	if (here > saved)
 		virtio_device_config_changed(dev);
 	return 0;
@@ -236,9 +352,11 @@ static void blk_free(struct virtio_device *dev)
 {
 	struct blk *b = to_blk(dev);
 
-	worker_stop(&b->worker);
-	virtio_drain_stop(&b->drain);
+	if (b->engine)
+		b->engine->ops->free(b->engine);
+	loop_timer_disarm(&b->again);
 	(void)close(b->disk.fd);
+	free(b->pool);
 	free(b);
 }
 
@@ -249,6 +367,9 @@ static const struct virtio_device_ops blk_ops = {
 	.config_len = sizeof(struct virtio_blk_config),
 	.activate = blk_activate,
 	.reset = blk_reset,
+	.quiesce = blk_quiesce,
+	.retry = blk_retry,
+	.resume = blk_resume,
 	.kick = blk_kick,
 	.config_read = blk_config_read,
 	.save = blk_save,
@@ -272,23 +393,39 @@ static uint64_t offered(const struct virtio_blk_setup *setup)
 	return f;
 }
 
+static bool fill_pool(struct blk *b)
+{
+	b->pool = calloc(BLK_POOL, sizeof(*b->pool));
+	for (size_t i = BLK_POOL; b->pool && i-- > 0;)
+		give_back(b, &b->pool[i]);
+	return b->pool;
+}
+
 int virtio_blk_new(const struct virtio_blk_setup *setup,
 		   const struct guest_mem *mem, struct loop *loop,
 		   struct virtio_device **ret, struct err *e)
 {
 	AUTO(free) struct blk *b = calloc(1, sizeof(*b));
+	const struct blk_engine_events events = { on_done, on_turn_over, b };
 	uint64_t bytes;
 	int rc;
 
 	if (!b)
 		return err_sys(e, ENOMEM, "block device");
 	rc = blk_io_size(setup->fd, &bytes, e);
+	if (rc == 0)
+		rc = blk_threads_new(setup->fd, setup->threads, &events,
+				     &b->engine, e);
 	if (rc < 0)
 		return rc;
+	if (!fill_pool(b)) {
+		b->engine->ops->free(b->engine);
+		return err_sys(e, ENOMEM, "requests of the block device");
+	}
+	b->kept_last = &b->kept;
 	virtio_device_init(&b->dev, &blk_ops, mem, loop, offered(setup),
 			   BLK_QUEUE_SIZE);
-	virtio_drain_init(&b->drain, &b->dev, 0, serve);
-	worker_init(&b->worker, step, b);
+	loop_timer_init(loop, &b->again, on_again, b);
 	b->disk.fd = setup->fd;
 	b->disk.durable = setup->durable;
 	b->disk.read_only = setup->read_only;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * virtio-blk (VIRTIO 1.2, 5.2): a disk in a raw file or block device that the
- * caller has opened. Requests are served one after the other, in order, by a
- * thread of the device's own that asks the file without the machine lock; until
- * it is started, by whoever kicks.
+ * caller has opened. Many requests are in flight at once and end in any order;
+ * an engine (blk_engine.h) asks the file without the machine lock. Until it is
+ * started, whoever kicks waits for the file himself.
  *
  * Trust: everything in a request comes from the guest; ranges are checked
  * against the capacity before the file is touched. The file may fail (disk
@@ -29,11 +29,13 @@ struct virtio_blk_setup {
 	bool durable;
 	/* What the guest reads as the disk's ID: up to 20 bytes; may be NULL. */
 	const char *serial;
+	unsigned threads; /* that wait for the file, each for one request */
 	/*
 	 * The host's file failed with errno `sys` (ENOSPC: the host's disk is
 	 * full). Called for each such request, so rate-limit what you log.
-	 * true: the request is kept, and with it all that follow, until
-	 * virtio_blk_resume(); false: it fails. May be NULL: it fails.
+	 * true: the request is kept, and nothing else is begun, until
+	 * ops->retry(), which tries it again; false: it fails. May be NULL: it
+	 * fails.
 	 */
 	bool (*io_failed)(void *ctx, const char *operation, int sys);
 	void *ctx;
@@ -48,24 +50,16 @@ int virtio_blk_new(const struct virtio_blk_setup *setup,
 		   struct virtio_device **ret, struct err *e);
 
 /*
- * Starts the thread, which calls enter(ctx) first (may be NULL). lock: the
- * machine lock, not held now; all other calls and ops are made under it.
+ * Starts the engine's threads, each of which calls enter(ctx) first (may be
+ * NULL). lock: the machine lock, not held now; all other calls and ops are made
+ * under it, except free.
  */
 int virtio_blk_start(struct virtio_device *dev, pthread_mutex_t *lock,
 		     int (*enter)(void *ctx, struct err *e), void *ctx,
 		     struct err *e);
 
-/*
- * Pausing: no request is begun any more; settle waits for the one under way (the
- * lock is released meanwhile), after which guest memory is left alone.
- */
-void virtio_blk_pause(struct virtio_device *dev);
-void virtio_blk_settle(struct virtio_device *dev);
-/*
- * Goes on. What io_failed() had kept is tried first, and has its answer, or is
- * kept again, when this returns.
- */
-void virtio_blk_resume(struct virtio_device *dev);
+/* How the file is asked: the engine's name. */
+const char *virtio_blk_engine(const struct virtio_device *dev);
 
 /* The file may have another size now: tells the driver if so. */
 int virtio_blk_resize(struct virtio_device *dev, struct err *e);

@@ -4,12 +4,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/falloc.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-
-#include "base/checked.h"
+#include <unistd.h>
 
 int blk_io_size(int fd, uint64_t *ret_bytes, struct err *e)
 {
@@ -30,82 +28,29 @@ int blk_io_size(int fd, uint64_t *ret_bytes, struct err *e)
 	return 0;
 }
 
-/* Takes done bytes off the front of the list. */
-static void advance(struct iovec **iov, size_t *count, size_t done)
+static ssize_t run_once(int fd, const struct blk_op *op)
 {
-	while (*count && done >= (*iov)->iov_len) {
-		done -= (*iov)->iov_len;
-		(*iov)++;
-		(*count)--;
+	switch (op->kind) {
+	case BLK_OP_READ:
+		return preadv(fd, op->iov, (int)op->count, (off_t)op->offset);
+	case BLK_OP_WRITE:
+		return pwritev(fd, op->iov, (int)op->count, (off_t)op->offset);
+	case BLK_OP_ALLOCATE:
+		return fallocate(fd, op->mode, (off_t)op->offset,
+				 (off_t)op->len);
+	case BLK_OP_SYNC:
+		return fdatasync(fd);
 	}
-	if (*count) {
-		(*iov)->iov_base = (char *)(*iov)->iov_base + done;
-		(*iov)->iov_len -= done;
-	}
+	errno = EINVAL;
+	return -1;
 }
 
-int blk_io_transfer(int fd, struct iovec *iov, size_t count, uint64_t offset,
-		    bool write)
+int64_t blk_io_run(int fd, const struct blk_op *op)
 {
-	while (count) {
-		ssize_t n = write ? pwritev(fd, iov, (int)count, (off_t)offset)
-				  : preadv(fd, iov, (int)count, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return -EIO;
-		offset += (uint64_t)n;
-		advance(&iov, &count, (size_t)n);
-	}
-	return 0;
-}
-
-static int allocate(int fd, int mode, uint64_t offset, uint64_t len)
-{
-	int rc;
+	ssize_t n;
 
 	do
-		rc = fallocate(fd, mode, (off_t)offset, (off_t)len);
-	while (rc < 0 && errno == EINTR);
-	return rc < 0 ? -errno : 0;
-}
-
-int blk_io_discard(int fd, uint64_t offset, uint64_t len)
-{
-	return allocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
-			len);
-}
-
-static int write_plain_zeroes(int fd, uint64_t offset, uint64_t len)
-{
-	static uint8_t zeroes[64 * 1024];
-
-	while (len) {
-		struct iovec part = { .iov_base = zeroes,
-				      .iov_len = min_u64(len, sizeof(zeroes)) };
-		size_t now = part.iov_len;
-		int rc = blk_io_transfer(fd, &part, 1, offset, true);
-
-		if (rc < 0)
-			return rc;
-		offset += now;
-		len -= now;
-	}
-	return 0;
-}
-
-int blk_io_write_zeroes(int fd, uint64_t offset, uint64_t len, bool may_unmap)
-{
-	int rc = -EOPNOTSUPP;
-
-	if (may_unmap)
-		rc = blk_io_discard(fd, offset, len);
-	if (rc == -EOPNOTSUPP)
-		rc = allocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
-			      offset, len);
-	/* tmpfs and old file systems know holes but no zero ranges. */
-	return rc == -EOPNOTSUPP ? write_plain_zeroes(fd, offset, len) : rc;
+		n = run_once(fd, op);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
 }

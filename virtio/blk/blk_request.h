@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One request of the block device (VIRTIO 1.2, 5.2.6), in three steps:
+ * One request of the block device (VIRTIO 1.2, 5.2.6) and its way:
  *
  *   blk_request_check    lock held   reads and checks what the driver asks for
- *   blk_request_perform  no lock     the host's file: it may take seconds
+ *   blk_request_next     any thread  the next operation on the host's file,
+ *   blk_request_took     any thread  and what came of it, until there is none
  *   blk_request_written  lock held   status byte, and what the used ring says
+ *
+ * Requests of a disk are independent of each other and end in any order. FLUSH
+ * covers the writes that were answered before it came (5.2.6.2); those have
+ * reached the file, so it needs to wait for none.
  *
  * Everything in a request comes from the guest. What was checked is a copy, or
  * is no more than which guest memory is read and written.
@@ -14,6 +19,7 @@
 
 #include <linux/virtio_blk.h>
 
+#include "virtio/blk/blk_io.h"
 #include "virtio/virtq.h"
 
 enum {
@@ -34,8 +40,25 @@ struct blk_disk {
 	char id[VIRTIO_BLK_ID_BYTES]; /* padded with NUL, not ended by one */
 };
 
+/* What is done to the file, in this order as far as a request needs it. */
+enum blk_stage {
+	BLK_STAGE_DATA, /* the list is read or written */
+	BLK_STAGE_RANGES, /* discard, write zeroes: one range after the other */
+	BLK_STAGE_SYNC,
+	BLK_STAGE_END
+};
+
+/* How a range becomes zeros: what a file system does not know, the next does. */
+enum blk_zeroing {
+	BLK_ZERO_BY_HOLE,
+	BLK_ZERO_BY_RANGE,
+	BLK_ZERO_BY_WRITING
+};
+
 struct blk_request {
-	struct virtq_chain *chain;
+	struct blk_request *next; /* in one list of its owner at a time */
+	struct virtq_chain chain;
+	uint16_t queue;
 	uint32_t type;
 	uint64_t sector;
 	uint64_t data_bytes; /* the device may write, status byte apart */
@@ -43,23 +66,35 @@ struct blk_request {
 	uint8_t status; /* so far; OK while the file has to be asked */
 	const char *operation; /* on the host's file; NULL: none is needed */
 	bool sync; /* the file must be stable afterwards */
+	bool durable; /* the disk's: syncs are made at all */
+	enum blk_stage stage;
 	struct iovec *iov; /* data in the chain */
 	size_t count;
+	size_t at, cut; /* first part that is not done; bytes of it that are */
+	uint64_t done; /* bytes of the list, or of the range's zeros */
 	struct virtio_blk_discard_write_zeroes ranges[BLK_DISCARD_SEG_MAX];
-	size_t range_count;
-	int rc; /* of the operation: 0 or -errno */
+	size_t range_count, range;
+	enum blk_zeroing zeroing;
+	int rc; /* 0 or -errno of the operation that failed */
 };
 
 /*
- * Takes the request in *chain (which stays the caller's, until the request is
- * done with). features: what the driver negotiated. False: it has no header or
- * no room for a status, the device must fail.
+ * Takes the request in r->chain. features: what the driver negotiated. False:
+ * it has no header or no room for a status, the device must fail.
  */
 bool blk_request_check(struct blk_request *r, const struct blk_disk *disk,
-		       uint64_t features, struct virtq_chain *chain);
+		       uint64_t features);
 
-/* Any thread. The disk's fd and durable are constant. Sets rc. */
-void blk_request_perform(struct blk_request *r, const struct blk_disk *disk);
+/* What to do now; its list stays the request's. False: all is done, or failed. */
+bool blk_request_next(struct blk_request *r, struct blk_op *ret);
+/* Its result: bytes moved, 0, or -errno. */
+void blk_request_took(struct blk_request *r, int64_t result);
+/*
+ * A request that failed, once more from its beginning: writing twice what was
+ * written is the same, and after a sync that failed the kernel may take pages
+ * that it did not write for clean.
+ */
+void blk_request_restart(struct blk_request *r);
 
 /* Writes the status byte; returns the length for the used ring. */
 uint32_t blk_request_written(const struct blk_request *r);

@@ -28,7 +28,9 @@ static size_t swallow(void *ctx, const void *data, size_t len)
 struct virtio_device *victim_make(struct victim *v)
 {
 	struct virtio_device *dev = NULL;
-	struct virtio_blk_setup disk = { .fd = v->disk_fd, .durable = true };
+	struct virtio_blk_setup disk = { .fd = v->disk_fd,
+					 .durable = true,
+					 .threads = 2 };
 	struct virtio_console_setup terminal = { .output = swallow };
 	int rc = -1;
 

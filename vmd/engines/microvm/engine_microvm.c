@@ -105,13 +105,13 @@ static void on_vsock(void *ctx, int fd)
 	engine_vm_leave(vm);
 }
 
-/* The monitor answers: its vCPUs run. */
+/* The monitor answers: its vCPUs run, or did before a pause. */
 static void on_control(void *ctx, const char *state, const char *reason)
 {
 	struct engine_vm *vm = ctx;
 
 	engine_vm_enter(vm);
-	if (!strcmp(state, "running") || !strcmp(state, "paused"))
+	if (strcmp(state, "built") != 0)
 		engine_vm_running(vm);
 	if (reason && !strcmp(reason, "disk_full"))
 		engine_vm_paused(vm, "disk full");

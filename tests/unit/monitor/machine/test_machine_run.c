@@ -157,33 +157,54 @@ static void *run(void *data)
 	return machine_run(r->m, &e) < 0 ? r : NULL;
 }
 
-static void start(struct rig *r)
+static int dial(struct rig *r)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s",
+		       r->socket);
+	assert_int_equal(
+		connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	return fd;
+}
+
+static void start(struct rig *r)
+{
 	struct err e = ERR_INIT;
 
 	must(machine_start_threads(r->m, NULL, &e), &e);
 	assert_int_equal(pthread_create(&r->thread, NULL, run, r), 0);
 	r->running = true;
-	r->client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s",
-		       r->socket);
-	assert_int_equal(connect(r->client, (struct sockaddr *)&address,
-				 sizeof(address)),
-			 0);
+	r->client = dial(r);
+}
+
+static void demand(int fd, const char *action)
+{
+	char line[128];
+	int len = snprintf(line, sizeof(line), "{\"action\":\"%s\"}\n", action);
+
+	assert_int_equal(send(fd, line, (size_t)len, 0), len);
+}
+
+/* The next answer has the words in it. */
+static void expect(int fd, const char *words)
+{
+	char line[256];
+	size_t n = 0;
+
+	do
+		assert_int_equal(recv(fd, &line[n], 1, 0), 1);
+	while (line[n++] != '\n' && n < sizeof(line));
+	line[n - 1] = '\0';
+	if (!strstr(line, words))
+		fail_msg("no %s in %s", words, line);
 }
 
 static void ask(struct rig *r, const char *action)
 {
-	char line[128];
-	ssize_t n;
-	int len = snprintf(line, sizeof(line), "{\"action\":\"%s\"}\n", action);
-
-	assert_int_equal(send(r->client, line, (size_t)len, 0), len);
-	n = recv(r->client, line, sizeof(line) - 1, 0);
-	assert_true(n > 0);
-	line[n] = '\0';
-	assert_non_null(strstr(line, "ok"));
+	demand(r->client, action);
+	expect(r->client, "ok");
 }
 
 static void take_down(struct rig *r)
@@ -347,7 +368,7 @@ static void test_stats_count_exits_and_accesses(void **state)
 	static const char request[] = "{\"action\":\"stats\"}";
 	struct rig *r = build("r");
 	uint64_t seen[VCPUS] = { 0 };
-	bool watch = false;
+	struct control_reply reply = { .watches = false };
 	json_t *stats;
 	char *text;
 
@@ -356,7 +377,7 @@ static void test_stats_count_exits_and_accesses(void **state)
 	start(r);
 	wait_progress(r, seen);
 	(void)pthread_mutex_lock(&r->m->lock);
-	text = control_answer(r->m, request, strlen(request), &watch);
+	text = control_answer(r->m, request, strlen(request), &reply);
 	(void)pthread_mutex_unlock(&r->m->lock);
 	assert_non_null(text);
 	stats = json_loads(text, 0, NULL);
@@ -469,44 +490,159 @@ static void flush_drive(struct rig *r)
 	set(r, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
 }
 
-static void test_hanging_disk_stalls_nobody_else(void **state)
+static struct rig *build_with_disk(void)
 {
-	uint64_t seen[VCPUS] = { 0 }, end;
-	char drives[256], byte;
-	struct rig *r;
+	char drives[256];
 
-	(void)state;
 	assert_int_equal(pipe(at_sync), 0);
 	assert_int_equal(pipe(go_on), 0);
 	(void)snprintf(drives, sizeof(drives),
 		       "\"drives\":[{\"drive_id\":\"d\",\"path_on_host\":"
 		       "\"%s/kernel\",\"is_root_device\":false,"
+		       "\"io_engine\":\"Sync\","
 		       "\"cache_type\":\"Writeback\"}],",
 		       dir);
-	r = build_with("r", drives);
-	boot(r);
-	start(r);
+	return build_with("r", drives);
+}
+
+/* Until the drive's thread is at its file, where it stays. */
+static void hang_disk(struct rig *r)
+{
+	char byte;
+
 	(void)pthread_mutex_lock(&r->m->lock);
 	flush_drive(r);
 	(void)pthread_mutex_unlock(&r->m->lock);
 	assert_int_equal(read(at_sync[0], &byte, 1), 1);
+}
+
+static void let_disk_go(void)
+{
+	assert_int_equal(write(go_on[1], "x", 1), 1);
+}
+
+static void take_down_disk(struct rig *r)
+{
+	take_down(r);
+	for (int i = 0; i < 2; i++) {
+		(void)close(at_sync[i]);
+		(void)close(go_on[i]);
+	}
+}
+
+static void test_hanging_disk_stalls_nobody_else(void **state)
+{
+	uint64_t seen[VCPUS] = { 0 }, end;
+	struct rig *r = build_with_disk();
+
+	(void)state;
+	boot(r);
+	start(r);
+	hang_disk(r);
 	/* The vCPUs' exits and the control socket go on. */
 	for (unsigned i = 0; i < VCPUS; i++)
 		seen[i] = counter(r, i);
 	wait_progress(r, seen);
 	ask(r, "shutdown");
 	assert_int_equal(used_index(r), 0);
-	assert_int_equal(write(go_on[1], "x", 1), 1);
+	let_disk_go();
 	end = clock_mono_ms() + WAIT_MS;
 	while (used_index(r) == 0) {
 		assert_true(clock_mono_ms() < end);
 		(void)sched_yield();
 	}
-	take_down(r);
-	for (int i = 0; i < 2; i++) {
-		(void)close(at_sync[i]);
-		(void)close(go_on[i]);
-	}
+	take_down_disk(r);
+}
+
+/* A pause is done when nothing is in flight, and hinders nobody meanwhile. */
+static void test_pause_waits_for_the_disk_alone(void **state)
+{
+	uint64_t seen[VCPUS];
+	struct rig *r = build_with_disk();
+	int other;
+
+	(void)state;
+	boot(r);
+	start(r);
+	hang_disk(r);
+	other = dial(r);
+	demand(r->client, "pause");
+	demand(other, "status");
+	expect(other, "pausing");
+	/* Thought better of it. */
+	demand(other, "resume");
+	expect(other, "ok");
+	expect(r->client, "was resumed");
+	for (unsigned i = 0; i < VCPUS; i++)
+		seen[i] = counter(r, i);
+	wait_progress(r, seen);
+	demand(r->client, "pause");
+	demand(r->client, "status"); /* behind it, and answered behind it */
+	demand(other, "status");
+	expect(other, "pausing");
+	assert_int_equal(used_index(r), 0);
+	let_disk_go();
+	expect(r->client, "ok");
+	assert_int_equal(used_index(r), 1);
+	expect(r->client, "paused");
+	(void)close(other);
+	take_down_disk(r);
+}
+
+struct resetter {
+	struct rig *r;
+	atomic_bool done;
+};
+
+/* As a vCPU whose guest resets the disk. */
+static void *reset_disk(void *data)
+{
+	struct resetter *reset = data;
+	uint64_t gpa = GPA_VIRTIO + VIRTIO_MMIO_STATUS;
+	uint32_t zero = 0;
+
+	reset->r->m->vcpus[0].ops->mmio(reset->r->m, gpa, &zero, sizeof(zero),
+					true);
+	atomic_store(&reset->done, true);
+	return NULL;
+}
+
+static void test_reset_holds_its_vcpu_alone(void **state)
+{
+	uint64_t seen[VCPUS];
+	struct rig *r = build_with_disk();
+	struct resetter reset = { .r = r };
+	uint32_t status = 0;
+	bool resetting;
+	pthread_t vcpu;
+
+	(void)state;
+	boot(r);
+	start(r);
+	hang_disk(r);
+	assert_int_equal(pthread_create(&vcpu, NULL, reset_disk, &reset), 0);
+	/* Both vCPUs read this register, in this time too. */
+	do {
+		(void)pthread_mutex_lock(&r->m->lock);
+		bus_read(&r->m->mmio, GPA_VIRTIO + VIRTIO_MMIO_STATUS, &status,
+			 sizeof(status));
+		resetting = r->m->slots[0].mmio.resetting;
+		(void)pthread_mutex_unlock(&r->m->lock);
+	} while (!resetting);
+	assert_int_equal(status, 15);
+	for (unsigned i = 0; i < VCPUS; i++)
+		seen[i] = counter(r, i);
+	wait_progress(r, seen);
+	assert_false(atomic_load(&reset.done));
+	let_disk_go();
+	assert_int_equal(pthread_join(vcpu, NULL), 0);
+	(void)pthread_mutex_lock(&r->m->lock);
+	bus_read(&r->m->mmio, GPA_VIRTIO + VIRTIO_MMIO_STATUS, &status,
+		 sizeof(status));
+	(void)pthread_mutex_unlock(&r->m->lock);
+	assert_int_equal(status, 0);
+	assert_int_equal(used_index(r), 0);
+	take_down_disk(r);
 }
 
 /* Keeps the loop thread, and so the lock, as busy as a queue without end. */
@@ -540,6 +676,8 @@ int main(void)
 		cmocka_unit_test(test_running_machine_moves_and_goes_on),
 		cmocka_unit_test(test_stats_count_exits_and_accesses),
 		cmocka_unit_test(test_hanging_disk_stalls_nobody_else),
+		cmocka_unit_test(test_pause_waits_for_the_disk_alone),
+		cmocka_unit_test(test_reset_holds_its_vcpu_alone),
 		cmocka_unit_test(
 			test_pause_and_resume_in_quick_succession_lose_nothing),
 		cmocka_unit_test(test_busy_loop_does_not_starve_the_vcpus),

@@ -30,6 +30,7 @@ struct virtio_device *blk_guest_make(int fd, bool read_only, bool durable)
 		.read_only = read_only,
 		.durable = durable,
 		.serial = "disk-0123456789-longer-than-20",
+		.threads = THREADS,
 		.io_failed = on_io_failed,
 		.ctx = &f,
 	};

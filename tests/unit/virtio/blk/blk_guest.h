@@ -9,6 +9,7 @@ enum {
 	SECTOR = 512,
 	DISK_SECTORS = 256,
 	DISK_BYTES = DISK_SECTORS * SECTOR,
+	THREADS = 4,
 	DATA_LEN = 8 * SECTOR,
 	/* Answer of request() when the chain did not come back. */
 	NO_ANSWER = 0x100

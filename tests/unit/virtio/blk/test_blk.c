@@ -166,6 +166,14 @@ static void test_blk_full_host_disk_is_an_error_of_the_request(void **state)
 	assert_false(fake_needs_reset(&f.d));
 }
 
+static void try_again(void)
+{
+	f.dev->ops->quiesce(f.dev);
+	f.dev->ops->retry(f.dev);
+	assert_int_equal(f.dev->in_flight, 0);
+	f.dev->ops->resume(f.dev);
+}
+
 static void test_blk_full_host_disk_keeps_the_request(void **state)
 {
 	uint8_t seen[SECTOR];
@@ -180,17 +188,17 @@ static void test_blk_full_host_disk_keeps_the_request(void **state)
 	/* The driver's kicks do not ask the full disk again. */
 	f.dev->ops->kick(f.dev, 0);
 	assert_int_equal(f.failures, 1);
-	virtio_blk_resume(f.dev); /* too soon: kept again */
+	try_again(); /* too soon: kept again */
 	assert_int_equal(f.failures, 2);
 	assert_int_equal(*(uint8_t *)fake_ptr(&f.d, f.status_gpa, 1), 0xee);
 	limit_file_size(false);
-	virtio_blk_resume(f.dev);
+	try_again();
 	assert_int_equal(f.failures, 2);
 	assert_int_equal(*(uint8_t *)fake_ptr(&f.d, f.status_gpa, 1),
 			 VIRTIO_BLK_S_OK);
 	assert_int_equal(pread(f.fd, seen, SECTOR, 100L * SECTOR), SECTOR);
 	assert_memory_equal(seen, f.data, SECTOR);
-	virtio_blk_resume(f.dev); /* nothing is kept */
+	try_again(); /* nothing is kept */
 	assert_false(fake_needs_reset(&f.d));
 }
 

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The engine that works everywhere: a few threads, each with one request at a
+ * time and calls that wait. Requests are begun in order. A pool is one drive's
+ * own: a file that hangs takes all its threads, and nobody else's.
+ */
+#include "virtio/blk/blk_engine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum {
+	THREADS_MAX = 8,
+	/* Device code is shallow, but a log record has its text on the stack. */
+	STACK_BYTES = 256 * 1024
+};
+
+struct blk_threads {
+	struct blk_engine engine; /* first: an engine is a blk_threads */
+	pthread_mutex_t *lock; /* NULL: not started */
+	pthread_cond_t wake, changed;
+	struct blk_request *first, **last; /* not begun */
+	unsigned wanted, started, entered;
+	pthread_t threads[THREADS_MAX];
+	bool quit;
+	blk_enter_fn *enter;
+	void *enter_ctx;
+	struct err enter_err;
+	int enter_rc;
+};
+
+static struct blk_threads *to_threads(struct blk_engine *engine)
+{
+	return (struct blk_threads *)engine;
+}
+
+static void perform(int fd, struct blk_request *r)
+{
+	struct blk_op op;
+
+	while (blk_request_next(r, &op))
+		blk_request_took(r, blk_io_run(fd, &op));
+}
+
+static struct blk_request *take(struct blk_threads *t)
+{
+	struct blk_request *r = t->first;
+
+	if (!r)
+		return NULL;
+	t->first = r->next;
+	if (!t->first)
+		t->last = &t->first;
+	return r;
+}
+
+static void enter(struct blk_threads *t)
+{
+	struct err e = ERR_INIT;
+	int rc = t->enter ? t->enter(t->enter_ctx, &e) : 0;
+
+	(void)pthread_mutex_lock(t->lock);
+	t->entered++;
+	if (rc < 0) {
+		t->enter_rc = rc;
+		t->enter_err = e;
+		t->quit = true;
+	}
+	(void)pthread_cond_signal(&t->changed);
+}
+
+static void *run(void *data)
+{
+	struct blk_threads *t = data;
+	const struct blk_engine_events *events = &t->engine.events;
+
+	enter(t);
+	while (!t->quit) {
+		struct blk_request *r = take(t);
+
+		if (!r) {
+			(void)pthread_cond_wait(&t->wake, t->lock);
+			continue;
+		}
+		(void)pthread_mutex_unlock(t->lock);
+		perform(t->engine.fd, r);
+		(void)pthread_mutex_lock(t->lock);
+		events->done(events->ctx, r);
+		events->turn_over(events->ctx);
+	}
+	(void)pthread_mutex_unlock(t->lock);
+	return NULL;
+}
+
+static int start(struct blk_engine *engine, pthread_mutex_t *lock,
+		 blk_enter_fn *enter_fn, void *ctx, struct err *e)
+{
+	struct blk_threads *t = to_threads(engine);
+	pthread_attr_t attr;
+	int rc = 0;
+
+	(void)pthread_cond_init(&t->wake, NULL);
+	(void)pthread_cond_init(&t->changed, NULL);
+	t->enter = enter_fn;
+	t->enter_ctx = ctx;
+	t->lock = lock;
+	(void)pthread_attr_init(&attr);
+	(void)pthread_attr_setstacksize(&attr, STACK_BYTES);
+	while (rc == 0 && t->started < t->wanted) {
+		rc = pthread_create(&t->threads[t->started], &attr, run, t);
+		t->started += rc == 0;
+	}
+	(void)pthread_attr_destroy(&attr);
+	(void)pthread_mutex_lock(lock);
+	while (t->entered < t->started)
+		(void)pthread_cond_wait(&t->changed, lock);
+	(void)pthread_mutex_unlock(lock);
+	if (rc > 0)
+		return err_sys(e, rc, "starting a thread for host I/O");
+	if (t->enter_rc < 0 && e)
+		*e = t->enter_err;
+	return t->enter_rc;
+}
+
+static void submit(struct blk_engine *engine, struct blk_request *r)
+{
+	struct blk_threads *t = to_threads(engine);
+
+	if (!t->lock) {
+		perform(engine->fd, r);
+		engine->events.done(engine->events.ctx, r);
+		return;
+	}
+	r->next = NULL;
+	*t->last = r;
+	t->last = &r->next;
+	(void)pthread_cond_signal(&t->wake);
+}
+
+static void cancel(struct blk_engine *engine)
+{
+	struct blk_threads *t = to_threads(engine);
+	struct blk_request *r;
+
+	while ((r = take(t))) {
+		r->rc = -ECANCELED;
+		engine->events.done(engine->events.ctx, r);
+	}
+}
+
+static void free_threads(struct blk_engine *engine)
+{
+	struct blk_threads *t = to_threads(engine);
+
+	if (t->lock) {
+		(void)pthread_mutex_lock(t->lock);
+		t->quit = true;
+		(void)pthread_cond_broadcast(&t->wake);
+		(void)pthread_mutex_unlock(t->lock);
+		for (unsigned i = 0; i < t->started; i++)
+			(void)pthread_join(t->threads[i], NULL);
+		(void)pthread_cond_destroy(&t->wake);
+		(void)pthread_cond_destroy(&t->changed);
+	}
+	free(t);
+}
+
+static const struct blk_engine_ops threads_ops = {
+	.name = "threads",
+	.start = start,
+	.submit = submit,
+	.cancel = cancel,
+	.free = free_threads,
+};
+
+int blk_threads_new(int fd, unsigned threads,
+		    const struct blk_engine_events *events,
+		    struct blk_engine **ret, struct err *e)
+{
+	struct blk_threads *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return err_sys(e, ENOMEM, "block device");
+	t->engine = (struct blk_engine){ &threads_ops, *events, fd };
+	t->wanted = threads > THREADS_MAX ? THREADS_MAX : threads;
+	t->last = &t->first;
+	*ret = &t->engine;
+	return 0;
+}
