@@ -3,6 +3,7 @@
 #include "monitor/stats.h"
 
 #include "base/checked.h"
+#include "monitor/machine/machine_drives.h"
 
 static const char *const exit_names[VCPU_EXIT_KINDS] = {
 	[0] = "other",
@@ -54,11 +55,30 @@ static json_t *accesses(const struct machine *m, bool writes)
 	return o;
 }
 
+/* Those that are plugged: their callbacks' owners say which. */
+static json_t *drives(const struct machine *m)
+{
+	json_t *o = json_object();
+
+	for (unsigned i = 0; i < m->config->drive_count; i++) {
+		const struct machine_drive *drive = &m->drives[i];
+
+		if (drive->dev)
+			(void)json_object_set_new(
+				o, drive->config->drive_id,
+				json_pack("{s:s, s:I}", "engine",
+					  machine_drive_engine(drive),
+					  "in_flight",
+					  (json_int_t)drive->dev->in_flight));
+	}
+	return o;
+}
+
 json_t *stats_json(const struct machine *m)
 {
-	return json_pack("{s:o, s:o, s:o, s:I}", "exits", exits(m), "reads",
-			 accesses(m, false), "writes", accesses(m, true),
-			 "messages",
+	return json_pack("{s:o, s:o, s:o, s:o, s:I}", "exits", exits(m),
+			 "reads", accesses(m, false), "writes",
+			 accesses(m, true), "drives", drives(m), "messages",
 			 (json_int_t)atomic_load_explicit(
 				 &m->vm.messages, memory_order_relaxed));
 }

@@ -12,8 +12,9 @@
 #include "monitor/machine/machine.h"
 
 /*
- * {"exits":{"io":N,...},"reads":{"serial":N,...},"writes":{...},"messages":N},
- * without what is zero; NULL: no memory. Lock: the machine lock.
+ * {"exits":{"io":N,...},"reads":{"serial":N,...},"writes":{...},"messages":N,
+ * "drives":{ID:{"engine":"io_uring" or "threads","in_flight":N}}}, the first
+ * three without what is zero; NULL: no memory. Lock: the machine lock.
  */
 json_t *stats_json(const struct machine *m);
 

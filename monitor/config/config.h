@@ -36,11 +36,19 @@ struct config_backend {
 	const char *log_path; /* output is appended here too, or NULL */
 };
 
+/* io_engine: how the host's file is asked. */
+enum config_engine {
+	CONFIG_ENGINE_ANY, /* absent: io_uring where the host has it for us */
+	CONFIG_ENGINE_ASYNC, /* io_uring; a warning where it has not */
+	CONFIG_ENGINE_SYNC /* threads */
+};
+
 struct config_drive {
 	const char *drive_id;
 	const char *path_on_host;
 	bool is_root_device;
 	bool is_read_only;
+	enum config_engine engine;
 	bool writeback; /* cache_type Writeback: the guest's flushes count */
 	const char *partuuid; /* of the root partition, or NULL */
 };

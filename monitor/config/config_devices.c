@@ -50,6 +50,19 @@ static int parse_cache(const json_t *o, const char *path,
 	return 0;
 }
 
+/* The names are checked with the rest of Firecracker's fields. */
+static int parse_engine(const json_t *o, const char *path,
+			struct config_drive *d, struct err *e)
+{
+	const char *engine = NULL;
+	int rc = json_get_string(o, path, "io_engine", false, 16, &engine, e);
+
+	if (engine)
+		d->engine = strcmp(engine, "Sync") == 0 ? CONFIG_ENGINE_SYNC
+							: CONFIG_ENGINE_ASYNC;
+	return rc;
+}
+
 static int parse_drive(const json_t *o, const char *path,
 		       struct config_drive *d, struct err *e)
 {
@@ -79,6 +92,8 @@ static int parse_drive(const json_t *o, const char *path,
 	if (rc == 0 && d->partuuid && strpbrk(d->partuuid, " \t\n\""))
 		return err_set(e, ERR_INVALID, "config_invalid", 0,
 			       "%s.partuuid is no UUID of a partition", path);
+	if (rc == 0)
+		rc = parse_engine(o, path, d, e);
 	return rc < 0 ? rc : parse_cache(o, path, d, e);
 }
 

@@ -19,7 +19,7 @@
 #include "base/landlock.h"
 #include "monitor/lockdown/lockdown_self.h"
 
-/* filter_loop, filter_loop_calling, filter_vcpu, filter_disk */
+/* filter_loop, filter_loop_calling, filter_vcpu, filter_disk, filter_ring */
 #include "monitor/lockdown_filter.inc"
 
 static const struct {
@@ -31,6 +31,7 @@ static const struct {
 				    ARRAY_LEN(filter_loop_calling) },
 	[LOCKDOWN_VCPU] = { filter_vcpu, ARRAY_LEN(filter_vcpu) },
 	[LOCKDOWN_DISK] = { filter_disk, ARRAY_LEN(filter_disk) },
+	[LOCKDOWN_RING] = { filter_ring, ARRAY_LEN(filter_ring) },
 };
 
 #ifdef LOCKDOWN_HOOK

@@ -18,6 +18,7 @@ enum lockdown_role {
 	LOCKDOWN_LOOP_CALLING,
 	LOCKDOWN_VCPU, /* runs the guest, reads and writes device registers */
 	LOCKDOWN_DISK, /* the file of one drive, its queue and its interrupt */
+	LOCKDOWN_RING, /* the same by io_uring, which is restricted to it */
 	LOCKDOWN_ROLES
 };
 

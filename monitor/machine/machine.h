@@ -73,6 +73,7 @@ struct machine_slot {
 struct machine_drive {
 	struct machine *machine;
 	const struct config_drive *config;
+	struct virtio_device *dev; /* once it is plugged */
 };
 
 struct machine {

@@ -19,6 +19,12 @@ enum {
 	DRIVE_THREADS = 4
 };
 
+static const enum virtio_blk_kind engines[] = {
+	[CONFIG_ENGINE_ANY] = VIRTIO_BLK_ANY,
+	[CONFIG_ENGINE_ASYNC] = VIRTIO_BLK_URING,
+	[CONFIG_ENGINE_SYNC] = VIRTIO_BLK_THREADS,
+};
+
 /* A full disk is the host's matter and passes: the guest loses nothing. */
 static bool on_blk_failed(void *ctx, const char *operation, int sys)
 {
@@ -94,6 +100,7 @@ static int add_drive(struct machine *m, const struct config_drive *drive,
 					  .serial = drive->drive_id,
 					  .io_failed = on_blk_failed,
 					  .ctx = own,
+					  .engine = engines[drive->engine],
 					  .threads = threads_for(m->config) };
 	struct virtio_device *dev;
 	int rc;
@@ -113,7 +120,14 @@ static int add_drive(struct machine *m, const struct config_drive *drive,
 	if (rc < 0)
 		return err_wrap(e, rc, "drive %s", drive->drive_id);
 	(void)take_fd(&fd);
+	own->dev = dev;
+	log_debug("drive %s: %s", drive->drive_id, virtio_blk_engine(dev));
 	return machine_slot_plug(m, dev, e);
+}
+
+const char *machine_drive_engine(const struct machine_drive *drive)
+{
+	return virtio_blk_engine(drive->dev);
 }
 
 /* The root device first: it is /dev/vda. */
@@ -133,35 +147,49 @@ int machine_add_drives(struct machine *m, struct err *e)
 	return 0;
 }
 
-/* The next drive at or after slot *at, which moves behind it; or NULL. */
-static struct virtio_device *next_drive(struct machine *m, unsigned *at)
+static int enter_as(const struct machine *m, enum lockdown_role role,
+		    struct err *e)
 {
-	while (*at < m->slot_count) {
-		struct virtio_device *dev = m->slots[(*at)++].dev;
-
-		if (dev->ops->device_id == VIRTIO_ID_BLOCK)
-			return dev;
-	}
-	return NULL;
-}
-
-static int enter_disk_thread(void *ctx, struct err *e)
-{
-	const struct machine *m = ctx;
 	int rc = bus_error_enter();
 
 	if (rc < 0)
 		return err_sys(e, -rc, "a stack for signals");
-	return m->enter_thread ? m->enter_thread(LOCKDOWN_DISK, e) : 0;
+	return m->enter_thread ? m->enter_thread(role, e) : 0;
+}
+
+static int enter_disk_thread(void *ctx, struct err *e)
+{
+	return enter_as(ctx, LOCKDOWN_DISK, e);
+}
+
+static int enter_ring_thread(void *ctx, struct err *e)
+{
+	return enter_as(ctx, LOCKDOWN_RING, e);
+}
+
+static int start_drive(struct machine *m, struct machine_slot *slot,
+		       struct err *e)
+{
+	bool kicks = virtio_blk_takes_kicks(slot->dev);
+	const struct blk_start start = {
+		.lock = &m->lock,
+		.enter = kicks ? enter_ring_thread : enter_disk_thread,
+		.ctx = m,
+		.kick_fds = slot->kick_fds,
+		.kick_count = slot->dev->ops->queue_count,
+	};
+
+	if (kicks)
+		machine_slot_give_kicks(slot);
+	return virtio_blk_start(slot->dev, &start, e);
 }
 
 int machine_start_drives(struct machine *m, struct err *e)
 {
-	struct virtio_device *dev;
-	unsigned at = 0;
 	int rc = 0;
 
-	while (rc == 0 && (dev = next_drive(m, &at)))
-		rc = virtio_blk_start(dev, &m->lock, enter_disk_thread, m, e);
+	for (unsigned i = 0; rc == 0 && i < m->slot_count; i++)
+		if (m->slots[i].dev->ops->device_id == VIRTIO_ID_BLOCK)
+			rc = start_drive(m, &m->slots[i], e);
 	return rc;
 }

@@ -7,6 +7,8 @@
 
 /* Plugs all of them, the root device first: it is /dev/vda. */
 int machine_add_drives(struct machine *m, struct err *e);
+/* How the host's file of a plugged drive is asked. */
+const char *machine_drive_engine(const struct machine_drive *drive);
 /* The drives' threads; lock not held. */
 int machine_start_drives(struct machine *m, struct err *e);
 #endif

@@ -129,6 +129,12 @@ static int slot_open_kicks(struct machine_slot *slot, struct err *e)
 	return 0;
 }
 
+void machine_slot_give_kicks(struct machine_slot *slot)
+{
+	for (unsigned q = 0; q < slot->dev->ops->queue_count; q++)
+		loop_remove(&slot->kicks[q]);
+}
+
 int machine_slot_plug(struct machine *m, struct virtio_device *dev,
 		      struct err *e)
 {

@@ -14,6 +14,8 @@ int machine_slot_plug(struct machine *m, struct virtio_device *dev,
  * a reset by virtio-mmio for done when the write is.
  */
 void machine_slot_wait(struct machine *m, uint64_t gpa);
+/* The device watches its kick_fds itself from now on. */
+void machine_slot_give_kicks(struct machine_slot *slot);
 /* Frees the device. */
 void machine_slot_unplug(struct machine_slot *slot);
 

@@ -188,12 +188,12 @@ static void run_queues(struct blk *b)
 			run_queue(b, i);
 }
 
-static void on_turn_over(void *ctx)
+static void on_turn_over(void *ctx, bool look)
 {
 	struct blk *b = ctx;
 
 	signal_answers(b);
-	if (b->starved)
+	if (look || b->starved)
 		run_queues(b);
 }
 
@@ -254,13 +254,17 @@ static void blk_resume(struct virtio_device *dev)
 	run_queues(b);
 }
 
-int virtio_blk_start(struct virtio_device *dev, pthread_mutex_t *lock,
-		     int (*enter)(void *ctx, struct err *e), void *ctx,
+int virtio_blk_start(struct virtio_device *dev, const struct blk_start *start,
 		     struct err *e)
 {
 	struct blk_engine *engine = to_blk(dev)->engine;
 
-	return engine->ops->start(engine, lock, enter, ctx, e);
+	return engine->ops->start(engine, start, e);
+}
+
+bool virtio_blk_takes_kicks(const struct virtio_device *dev)
+{
+	return ((const struct blk *)dev)->engine->ops->takes_kicks;
 }
 
 const char *virtio_blk_engine(const struct virtio_device *dev)
@@ -401,6 +405,22 @@ static bool fill_pool(struct blk *b)
 	return b->pool;
 }
 
+static int new_engine(const struct virtio_blk_setup *setup,
+		      const struct blk_engine_events *events,
+		      struct blk_engine **ret, struct err *e)
+{
+	struct err why = ERR_INIT;
+
+	if (setup->engine != VIRTIO_BLK_THREADS &&
+	    blk_uring_new(setup->fd, events, ret, &why) == 0)
+		return 0;
+	if (setup->engine == VIRTIO_BLK_URING)
+		log_warn("drive %s: threads in place of io_uring, which cannot "
+			 "be had here: %s",
+			 setup->serial ? setup->serial : "", why.msg);
+	return blk_threads_new(setup->fd, setup->threads, events, ret, e);
+}
+
 int virtio_blk_new(const struct virtio_blk_setup *setup,
 		   const struct guest_mem *mem, struct loop *loop,
 		   struct virtio_device **ret, struct err *e)
@@ -414,8 +434,7 @@ int virtio_blk_new(const struct virtio_blk_setup *setup,
 		return err_sys(e, ENOMEM, "block device");
 	rc = blk_io_size(setup->fd, &bytes, e);
 	if (rc == 0)
-		rc = blk_threads_new(setup->fd, setup->threads, &events,
-				     &b->engine, e);
+		rc = new_engine(setup, &events, &b->engine, e);
 	if (rc < 0)
 		return rc;
 	if (!fill_pool(b)) {

@@ -13,9 +13,15 @@
 #ifndef VIRTIO_BLK_H
 #define VIRTIO_BLK_H
 
-#include <pthread.h>
-
+#include "virtio/blk/blk_engine.h"
 #include "virtio/device.h"
+
+/* Who asks the file: see blk_engine.h. */
+enum virtio_blk_kind {
+	VIRTIO_BLK_ANY, /* io_uring where the host has it for us */
+	VIRTIO_BLK_URING, /* the same, but it is told where it has not */
+	VIRTIO_BLK_THREADS
+};
 
 /* (`virtio_blk_config` is the kernel's name for the configuration space.) */
 struct virtio_blk_setup {
@@ -29,7 +35,8 @@ struct virtio_blk_setup {
 	bool durable;
 	/* What the guest reads as the disk's ID: up to 20 bytes; may be NULL. */
 	const char *serial;
-	unsigned threads; /* that wait for the file, each for one request */
+	enum virtio_blk_kind engine;
+	unsigned threads; /* where there are any: that wait for the file, each for one request */
 	/*
 	 * The host's file failed with errno `sys` (ENOSPC: the host's disk is
 	 * full). Called for each such request, so rate-limit what you log.
@@ -50,13 +57,13 @@ int virtio_blk_new(const struct virtio_blk_setup *setup,
 		   struct virtio_device **ret, struct err *e);
 
 /*
- * Starts the engine's threads, each of which calls enter(ctx) first (may be
- * NULL). lock: the machine lock, not held now; all other calls and ops are made
- * under it, except free.
+ * Starts the engine's threads. All other calls and ops are made under the
+ * machine lock from then on, except free.
  */
-int virtio_blk_start(struct virtio_device *dev, pthread_mutex_t *lock,
-		     int (*enter)(void *ctx, struct err *e), void *ctx,
+int virtio_blk_start(struct virtio_device *dev, const struct blk_start *start,
 		     struct err *e);
+/* Whether its kicks are for the engine alone then: nobody else looks at them. */
+bool virtio_blk_takes_kicks(const struct virtio_device *dev);
 
 /* How the file is asked: the engine's name. */
 const char *virtio_blk_engine(const struct virtio_device *dev);

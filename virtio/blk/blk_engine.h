@@ -17,20 +17,31 @@
 struct blk_engine_events {
 	/* r->rc says how it went; r is the owner's again. */
 	void (*done)(void *ctx, struct blk_request *r);
-	/* Those of one turn have been told. */
-	void (*turn_over)(void *ctx);
+	/* Those of one turn have been told. look: and the driver's queues
+	 * should be looked at, whether it has kicked or not. */
+	void (*turn_over)(void *ctx, bool look);
 	void *ctx;
 };
 
 typedef int blk_enter_fn(void *ctx, struct err *e);
 
+struct blk_start {
+	pthread_mutex_t *lock; /* the machine's; not held now */
+	/* The first act of each thread; may be NULL. */
+	blk_enter_fn *enter;
+	void *ctx;
+	/* Eventfds of the driver's kicks, for an engine that takes them. */
+	const int *kick_fds;
+	size_t kick_count;
+};
+
 struct blk_engine;
 
 struct blk_engine_ops {
 	const char *name;
-	/* Starts its threads; the first act of each is enter(ctx). */
-	int (*start)(struct blk_engine *engine, pthread_mutex_t *lock,
-		     blk_enter_fn *enter, void *ctx, struct err *e);
+	bool takes_kicks; /* by itself, once it is started */
+	int (*start)(struct blk_engine *engine, const struct blk_start *start,
+		     struct err *e);
 	/* Takes it; done() follows, for an engine without threads within. */
 	void (*submit)(struct blk_engine *engine, struct blk_request *r);
 	/* What it has not begun is done at once, with -ECANCELED. */
@@ -45,6 +56,9 @@ struct blk_engine {
 	int fd; /* of the disk; not owned */
 };
 
+/* Waits for all operations of r. */
+void blk_request_perform(struct blk_request *r, int fd);
+
 /*
  * `threads` threads that each wait for one request; until they are started it is
  * the caller of submit() who waits.
@@ -52,5 +66,9 @@ struct blk_engine {
 int blk_threads_new(int fd, unsigned threads,
 		    const struct blk_engine_events *events,
 		    struct blk_engine **ret, struct err *e);
+
+/* Unavailable (code io_uring_unavailable) where the host has none for us. */
+int blk_uring_new(int fd, const struct blk_engine_events *events,
+		  struct blk_engine **ret, struct err *e);
 
 #endif

@@ -74,6 +74,7 @@ struct blk_request {
 	uint64_t done; /* bytes of the list, or of the range's zeros */
 	struct virtio_blk_discard_write_zeroes ranges[BLK_DISCARD_SEG_MAX];
 	size_t range_count, range;
+	unsigned tries; /* the engine's */
 	enum blk_zeroing zeroing;
 	int rc; /* 0 or -errno of the operation that failed */
 };

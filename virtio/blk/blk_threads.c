@@ -34,7 +34,7 @@ static struct blk_threads *to_threads(struct blk_engine *engine)
 	return (struct blk_threads *)engine;
 }
 
-static void perform(int fd, struct blk_request *r)
+void blk_request_perform(struct blk_request *r, int fd)
 {
 	struct blk_op op;
 
@@ -83,17 +83,17 @@ static void *run(void *data)
 			continue;
 		}
 		(void)pthread_mutex_unlock(t->lock);
-		perform(t->engine.fd, r);
+		blk_request_perform(r, t->engine.fd);
 		(void)pthread_mutex_lock(t->lock);
 		events->done(events->ctx, r);
-		events->turn_over(events->ctx);
+		events->turn_over(events->ctx, false);
 	}
 	(void)pthread_mutex_unlock(t->lock);
 	return NULL;
 }
 
-static int start(struct blk_engine *engine, pthread_mutex_t *lock,
-		 blk_enter_fn *enter_fn, void *ctx, struct err *e)
+static int start(struct blk_engine *engine, const struct blk_start *s,
+		 struct err *e)
 {
 	struct blk_threads *t = to_threads(engine);
 	pthread_attr_t attr;
@@ -101,9 +101,9 @@ static int start(struct blk_engine *engine, pthread_mutex_t *lock,
 
 	(void)pthread_cond_init(&t->wake, NULL);
 	(void)pthread_cond_init(&t->changed, NULL);
-	t->enter = enter_fn;
-	t->enter_ctx = ctx;
-	t->lock = lock;
+	t->enter = s->enter;
+	t->enter_ctx = s->ctx;
+	t->lock = s->lock;
 	(void)pthread_attr_init(&attr);
 	(void)pthread_attr_setstacksize(&attr, STACK_BYTES);
 	while (rc == 0 && t->started < t->wanted) {
@@ -111,10 +111,10 @@ static int start(struct blk_engine *engine, pthread_mutex_t *lock,
 		t->started += rc == 0;
 	}
 	(void)pthread_attr_destroy(&attr);
-	(void)pthread_mutex_lock(lock);
+	(void)pthread_mutex_lock(t->lock);
 	while (t->entered < t->started)
-		(void)pthread_cond_wait(&t->changed, lock);
-	(void)pthread_mutex_unlock(lock);
+		(void)pthread_cond_wait(&t->changed, t->lock);
+	(void)pthread_mutex_unlock(t->lock);
 	if (rc > 0)
 		return err_sys(e, rc, "starting a thread for host I/O");
 	if (t->enter_rc < 0 && e)
@@ -127,7 +127,7 @@ static void submit(struct blk_engine *engine, struct blk_request *r)
 	struct blk_threads *t = to_threads(engine);
 
 	if (!t->lock) {
-		perform(engine->fd, r);
+		blk_request_perform(r, engine->fd);
 		engine->events.done(engine->events.ctx, r);
 		return;
 	}

@@ -139,16 +139,17 @@ static void one_round(uint64_t r)
 		restart();
 }
 
-static void test_async_block_device_survives(void **state)
+static void attack(enum virtio_blk_kind engine)
 {
+	const struct blk_start start = { .lock = &lock };
 	uint64_t seed = 0x9e3779b97f4a7c15;
 	struct fake_used used;
 	unsigned served = 0;
 	pthread_t thread;
 
-	(void)state;
-	victim_init(&v, VICTIM_BLK);
-	assert_int_equal(virtio_blk_start(v.d.dev, &lock, NULL, NULL, NULL), 0);
+	atomic_store(&stop, false);
+	victim_init_engine(&v, VICTIM_BLK, engine);
+	assert_int_equal(virtio_blk_start(v.d.dev, &start, NULL), 0);
 	(void)pthread_mutex_lock(&lock);
 	fake_driver_start(&v.d, ~0ull);
 	put_request();
@@ -172,10 +173,24 @@ static void test_async_block_device_survives(void **state)
 	victim_done(&v);
 }
 
+static void test_async_threads_survive(void **state)
+{
+	(void)state;
+	attack(VIRTIO_BLK_THREADS);
+}
+
+/* Where the host has no io_uring for us these are threads again. */
+static void test_async_io_uring_survives(void **state)
+{
+	(void)state;
+	attack(VIRTIO_BLK_ANY);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_async_block_device_survives),
+		cmocka_unit_test(test_async_threads_survive),
+		cmocka_unit_test(test_async_io_uring_survives),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,6 +30,7 @@ struct virtio_device *victim_make(struct victim *v)
 	struct virtio_device *dev = NULL;
 	struct virtio_blk_setup disk = { .fd = v->disk_fd,
 					 .durable = true,
+					 .engine = v->engine,
 					 .threads = 2 };
 	struct virtio_console_setup terminal = { .output = swallow };
 	int rc = -1;
@@ -55,7 +56,15 @@ struct virtio_device *victim_make(struct victim *v)
 
 void victim_init(struct victim *v, enum victim_kind kind)
 {
-	*v = (struct victim){ .kind = kind, .disk_fd = -1 };
+	victim_init_engine(v, kind, VIRTIO_BLK_THREADS);
+}
+
+void victim_init_engine(struct victim *v, enum victim_kind kind,
+			enum virtio_blk_kind engine)
+{
+	*v = (struct victim){ .kind = kind,
+			      .engine = engine,
+			      .disk_fd = -1 };
 	v->queue = kind == VICTIM_CONSOLE ? CONSOLE_OUTPUT : 0;
 	v->loop = loop_new(NULL);
 	must(v->loop);

@@ -135,6 +135,26 @@ static void try_write_at(void)
 	(void)syscall(SYS_pwrite64, pipe_fds[1], "x", 1, 0);
 }
 
+static void try_ring(void)
+{
+	(void)syscall(SYS_io_uring_enter, pipe_fds[0], 0, 0, 0, NULL, 0);
+}
+
+static void try_ring_that_waits(void)
+{
+	(void)syscall(SYS_io_uring_enter, pipe_fds[0], 0, 0, 1, NULL, 0);
+}
+
+static void try_new_ring(void)
+{
+	(void)syscall(SYS_io_uring_setup, 0, NULL);
+}
+
+static void try_register(void)
+{
+	(void)syscall(SYS_io_uring_register, pipe_fds[0], 0, NULL, 0);
+}
+
 static void try_write(void)
 {
 	(void)syscall(SYS_write, pipe_fds[1], "x", 1);
@@ -163,7 +183,8 @@ enum {
 	LOOP = 1 << LOCKDOWN_LOOP,
 	CALLING = 1 << LOCKDOWN_LOOP_CALLING,
 	VCPU = 1 << LOCKDOWN_VCPU,
-	DISK = 1 << LOCKDOWN_DISK
+	DISK = 1 << LOCKDOWN_DISK,
+	RING = 1 << LOCKDOWN_RING
 };
 
 static const struct {
@@ -184,17 +205,21 @@ static const struct {
 	{ "another signal to itself", try_term_self, 0 },
 	{ "clone", try_clone, 0 },
 	{ "executable memory", try_exec_memory, 0 },
-	{ "memory", try_memory, LOOP | CALLING | VCPU | DISK },
+	{ "memory", try_memory, LOOP | CALLING | VCPU | DISK | RING },
 	{ "stat of a path", try_stat_path, 0 },
 	{ "owner of a descriptor's signals", try_fcntl_owner, 0 },
 	{ "input for a terminal", try_tty_input, 0 },
-	{ "write", try_write, LOOP | CALLING | VCPU | DISK },
+	{ "write", try_write, LOOP | CALLING | VCPU | DISK | RING },
 	{ "size of a disk", try_disk_size, LOOP | CALLING | VCPU },
 	{ "registers", try_registers, VCPU },
-	{ "end of the process", try_end, LOOP | CALLING | VCPU | DISK },
+	{ "end of the process", try_end, LOOP | CALLING | VCPU | DISK | RING },
 	{ "receive", try_receive, LOOP | CALLING | VCPU },
 	{ "sync of a file", try_sync, DISK },
 	{ "write into a file", try_write_at, DISK },
+	{ "ring", try_ring, RING },
+	{ "ring with flags", try_ring_that_waits, 0 },
+	{ "new ring", try_new_ring, 0 },
+	{ "registering with a ring", try_register, 0 },
 };
 
 struct attempt {
@@ -247,7 +272,7 @@ static bool refused(enum lockdown_role role, void (*run)(void))
 static void test_enter_refuses_what_the_role_has_no_need_of(void **state)
 {
 	static const char *const roles[] = { "loop", "calling loop", "vCPU",
-					     "disk" };
+					     "disk", "ring" };
 
 	(void)state;
 	assert_int_equal(pipe(pipe_fds), 0);

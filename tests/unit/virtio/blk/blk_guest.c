@@ -13,6 +13,7 @@
 #include "virtio/blk/blk.h"
 
 struct blk_guest f;
+enum virtio_blk_kind blk_guest_engine = VIRTIO_BLK_THREADS;
 
 static bool on_io_failed(void *ctx, const char *operation, int sys)
 {
@@ -30,6 +31,7 @@ struct virtio_device *blk_guest_make(int fd, bool read_only, bool durable)
 		.read_only = read_only,
 		.durable = durable,
 		.serial = "disk-0123456789-longer-than-20",
+		.engine = f.engine,
 		.threads = THREADS,
 		.io_failed = on_io_failed,
 		.ctx = &f,
@@ -43,7 +45,8 @@ struct virtio_device *blk_guest_make(int fd, bool read_only, bool durable)
 
 void blk_guest_begin(bool read_only, bool durable)
 {
-	f = (struct blk_guest){ .fd = memfd_create("disk", MFD_CLOEXEC) };
+	f = (struct blk_guest){ .fd = memfd_create("disk", MFD_CLOEXEC),
+				.engine = blk_guest_engine };
 	assert_true(f.fd >= 0);
 	assert_int_equal(ftruncate(f.fd, DISK_BYTES + 100), 0);
 	f.loop = loop_new(NULL);

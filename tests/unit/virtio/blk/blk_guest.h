@@ -4,6 +4,7 @@
 #define TESTS_UNIT_VIRTIO_BLK_GUEST_H
 
 #include "fake_driver.h"
+#include "virtio/blk/blk.h"
 
 enum {
 	SECTOR = 512,
@@ -27,10 +28,13 @@ struct blk_guest {
 	unsigned failures;
 	int failure;
 	bool keep; /* what it answers */
+	enum virtio_blk_kind engine; /* of those that are made */
 };
 
 /* One at a time: between a setup and its teardown. */
 extern struct blk_guest f;
+/* What blk_guest_begin() makes; threads unless a test says otherwise. */
+extern enum virtio_blk_kind blk_guest_engine;
 
 /* cmocka fixtures: a writable, durable disk with the driver up; or nothing. */
 int blk_guest_setup(void **state);

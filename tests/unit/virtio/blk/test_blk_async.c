@@ -23,6 +23,7 @@ enum {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static const struct blk_start plain = { .lock = &lock };
 
 static struct {
 	pthread_mutex_t lock;
@@ -144,7 +145,7 @@ static int setup(void **state)
 	(void)state;
 	gate.syncs = gate.fail_count = 0;
 	blk_guest_begin(false, true);
-	assert_int_equal(virtio_blk_start(f.dev, &lock, NULL, NULL, NULL), 0);
+	assert_int_equal(virtio_blk_start(f.dev, &plain, NULL), 0);
 	take_lock();
 	fake_driver_start(&f.d, ~0ull);
 	return 0;
@@ -493,11 +494,14 @@ static int refuse(void *ctx, struct err *e)
 static void test_blk_async_that_cannot_enter_fails_the_start(void **state)
 {
 	char why[] = "no filter";
+	const struct blk_start bad = { .lock = &lock,
+				       .enter = refuse,
+				       .ctx = why };
 	struct err e = ERR_INIT;
 
 	(void)state;
 	blk_guest_begin(false, true);
-	assert_true(virtio_blk_start(f.dev, &lock, refuse, why, &e) < 0);
+	assert_true(virtio_blk_start(f.dev, &bad, &e) < 0);
 	assert_string_equal(e.code, "lockdown_failed");
 	assert_string_equal(e.msg, why);
 }
