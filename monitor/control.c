@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/sock.h"
+#include "monitor/machine/machine_drives.h"
 #include "monitor/stats.h"
 
 static const char *const state_names[] = {
@@ -34,7 +35,7 @@ static json_t *failed(const char *code, const char *message)
 			 message);
 }
 
-static json_t *do_status(struct machine *m)
+static json_t *status_of(struct machine *m)
 {
 	json_t *status =
 		json_pack("{s:s, s:i, s:I, s:s}", "state",
@@ -49,13 +50,21 @@ static json_t *do_status(struct machine *m)
 	return status;
 }
 
-static json_t *do_stats(struct machine *m)
+static json_t *do_status(struct machine *m, const json_t *request)
 {
+	(void)request;
+	return status_of(m);
+}
+
+static json_t *do_stats(struct machine *m, const json_t *request)
+{
+	(void)request;
 	return stats_json(m);
 }
 
-static json_t *do_shutdown(struct machine *m)
+static json_t *do_shutdown(struct machine *m, const json_t *request)
 {
+	(void)request;
 	if (m->state != MACHINE_RUNNING)
 		return failed("wrong_state", "the guest is paused: resume it "
 					     "so that it can shut down");
@@ -63,24 +72,43 @@ static json_t *do_shutdown(struct machine *m)
 	return ok();
 }
 
-static json_t *do_kill(struct machine *m)
+static json_t *do_kill(struct machine *m, const json_t *request)
 {
+	(void)request;
 	machine_end(m, MACHINE_END_KILLED, "killed by the control socket");
 	return ok();
 }
 
-static json_t *do_pause(struct machine *m)
+static json_t *do_pause(struct machine *m, const json_t *request)
 {
+	(void)request;
 	if (machine_pause(m) < 0)
 		return failed("wrong_state", "the guest is paused already");
 	return m->state == MACHINE_PAUSED ? ok() : NULL;
 }
 
-static json_t *do_resume(struct machine *m)
+static json_t *do_resume(struct machine *m, const json_t *request)
 {
+	(void)request;
 	if (machine_resume(m) < 0)
 		return failed("wrong_state", "the guest runs already");
 	return m->state == MACHINE_RESUMING ? NULL : ok();
+}
+
+static json_t *do_resize(struct machine *m, const json_t *request)
+{
+	struct err e = ERR_INIT;
+	const char *id = NULL;
+
+	if (json_get_string(request, "request", "drive_id", true, 64, &id, &e) <
+	    0)
+		return failed("request_invalid", e.msg);
+	/* Nothing reaches a guest that is paused. */
+	if (m->state != MACHINE_RUNNING)
+		return failed("wrong_state", "the guest is paused: resume it, "
+					     "then say that a drive has grown");
+	return machine_resize_drive(m, id, &e) < 0 ? failed(e.code, e.msg)
+						   : ok();
 }
 
 /* To a client whose pause or resume is decided; NULL: it is not. */
@@ -102,7 +130,9 @@ static json_t *decision(const struct machine *m, enum control_wait waits)
 
 static const struct {
 	const char *name;
-	json_t *(*run)(struct machine *m); /* NULL: see waits */
+	json_t *(*run)(struct machine *m,
+		       const json_t *request); /* NULL: see waits */
+	const char *field; /* one more that it takes, or NULL */
 	bool watches;
 	enum control_wait waits;
 } actions[] = {
@@ -113,33 +143,36 @@ static const struct {
 	{ .name = "resume", .run = do_resume, .waits = CONTROL_WAIT_RESUME },
 	{ .name = "watch", .run = do_status, .watches = true },
 	{ .name = "stats", .run = do_stats },
+	{ .name = "resize_drive", .run = do_resize, .field = "drive_id" },
 };
 
 static json_t *run_request(struct machine *m, const json_t *request,
 			   struct control_reply *ret)
 {
-	static const char *const fields[] = { "action", NULL };
 	struct err e = ERR_INIT;
 	const char *name = NULL;
 
-	if (json_only_fields(request, "request", fields, &e) < 0 ||
-	    json_get_string(request, "request", "action", true, 32, &name, &e) <
-		    0)
+	if (json_get_string(request, "request", "action", true, 32, &name, &e) <
+	    0)
 		return failed("request_invalid", e.msg);
 	for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
+		const char *const fields[] = { "action", actions[i].field,
+					       NULL };
 		json_t *answer;
 
 		if (strcmp(actions[i].name, name) != 0)
 			continue;
+		if (json_only_fields(request, "request", fields, &e) < 0)
+			return failed("request_invalid", e.msg);
 		ret->watches |= actions[i].watches;
-		answer = actions[i].run(m);
+		answer = actions[i].run(m, request);
 		if (!answer)
 			ret->waits = actions[i].waits;
 		return answer;
 	}
 	return failed("action_unknown", "there is no such action: status, "
 					"shutdown, kill, pause, resume, watch, "
-					"stats");
+					"stats, resize_drive");
 }
 
 char *control_answer(struct machine *m, const char *line, size_t len,
@@ -247,7 +280,7 @@ static void on_later(struct loop_timer *timer)
 static void on_state_changed(void *ctx)
 {
 	struct control *c = ctx;
-	AUTO(json) json_t *status = do_status(c->machine);
+	AUTO(json) json_t *status = status_of(c->machine);
 	AUTO(free) char *text = status ? json_to_text(status) : NULL;
 
 	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)

@@ -11,6 +11,8 @@
  *                          answered when it is done: when no vCPU runs and no
  *                          request is in flight; when what a full disk refused
  *                          was tried again
+ *   {"action":"resize_drive","drive_id":ID}
+ *                          the drive's file has another size: the guest is told
  *   {"action":"watch"}     answers like status, then with another such line
  *                          whenever the guest is paused by itself
  *

@@ -6,9 +6,11 @@
 #include <fcntl.h>
 #include <linux/virtio_ids.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "monitor/bus_error.h"
 #include "monitor/machine/machine_slot.h"
@@ -16,7 +18,8 @@
 #include "virtio/blk/blk_io.h"
 
 enum {
-	DRIVE_THREADS = 4
+	DRIVE_THREADS = 4,
+	LOCK_WAIT_MS = 2000
 };
 
 static const enum virtio_blk_kind engines[] = {
@@ -66,6 +69,42 @@ static int open_drive(const struct config_drive *drive, struct err *e)
 		       drive->path_on_host, why);
 }
 
+/*
+ * A disk has one writer or any number of readers. The lock is of the open file
+ * description: it goes with a descriptor that is passed on, and ends with the
+ * last copy. That may be a moment after its owner's end, when the kernel takes
+ * an io_uring down; hence the patience. Where locks cannot be had (some network
+ * file systems) the disk is used without.
+ */
+static int lock_drive(const struct config_drive *drive, int fd, struct err *e)
+{
+	struct flock lock = { .l_type = drive->is_read_only ? F_RDLCK : F_WRLCK,
+			      .l_whence = SEEK_SET };
+	const struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
+	uint64_t end = clock_mono_ms() + LOCK_WAIT_MS;
+
+	while (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
+		if (errno == EINTR)
+			continue;
+		if (errno != EAGAIN && errno != EACCES) {
+			log_warn("drive %s (%s) is not locked: %s",
+				 drive->drive_id, drive->path_on_host,
+				 strerror(errno));
+			return 0;
+		}
+		if (clock_mono_ms() >= end)
+			return err_set(e, ERR_CONFLICT, "drive_in_use", EBUSY,
+				       "drive %s (%s) is in use by another "
+				       "process%s: stop that one, or give "
+				       "this one a copy",
+				       drive->drive_id, drive->path_on_host,
+				       drive->is_read_only ? ", which writes it"
+							   : "");
+		(void)nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
 /* What is no whole sector is lost to the guest; it is not lost in silence. */
 static int check_size(const struct config_drive *drive, int fd, struct err *e)
 {
@@ -113,6 +152,9 @@ static int add_drive(struct machine *m, const struct config_drive *drive,
 			       "for writing or set is_read_only",
 			       drive->drive_id);
 	*own = (struct machine_drive){ .machine = m, .config = drive };
+	rc = lock_drive(drive, fd, e);
+	if (rc < 0)
+		return rc;
 	rc = check_size(drive, fd, e);
 	if (rc < 0)
 		return err_wrap(e, rc, "drive %s", drive->drive_id);
@@ -192,4 +234,19 @@ int machine_start_drives(struct machine *m, struct err *e)
 		if (m->slots[i].dev->ops->device_id == VIRTIO_ID_BLOCK)
 			rc = start_drive(m, &m->slots[i], e);
 	return rc;
+}
+
+int machine_resize_drive(struct machine *m, const char *id, struct err *e)
+{
+	for (size_t i = 0; i < m->config->drive_count; i++) {
+		struct machine_drive *drive = &m->drives[i];
+		int rc;
+
+		if (strcmp(m->config->drives[i].drive_id, id) != 0)
+			continue;
+		rc = virtio_blk_resize(drive->dev, e);
+		return rc < 0 ? err_wrap(e, rc, "drive %s", id) : 0;
+	}
+	return err_set(e, ERR_NOT_FOUND, "drive_missing", 0,
+		       "there is no drive %s", id);
 }

@@ -11,4 +11,6 @@ int machine_add_drives(struct machine *m, struct err *e);
 const char *machine_drive_engine(const struct machine_drive *drive);
 /* The drives' threads; lock not held. */
 int machine_start_drives(struct machine *m, struct err *e);
+/* The file of the drive has another size: the driver is told. Lock held. */
+int machine_resize_drive(struct machine *m, const char *id, struct err *e);
 #endif

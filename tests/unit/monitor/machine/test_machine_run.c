@@ -589,6 +589,93 @@ static void test_pause_waits_for_the_disk_alone(void **state)
 	take_down_disk(r);
 }
 
+/* The start that is refused names the drive; readers do not hinder each other. */
+static void test_disk_in_use_is_refused(void **state)
+{
+	static const struct {
+		const char *first, *second;
+		bool refused;
+	} cases[] = { { "false", "false", true },
+		      { "false", "true", true },
+		      { "true", "false", true },
+		      { "true", "true", false } };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char drives[384];
+		struct rig *r;
+		struct machine *other = NULL;
+		struct loop *loop = loop_new(NULL);
+		struct config config = { .json = NULL };
+		struct err e = ERR_INIT;
+		char text[640];
+
+		(void)snprintf(drives, sizeof(drives),
+			       "\"drives\":[{\"drive_id\":\"d\","
+			       "\"path_on_host\":\"%s/kernel\","
+			       "\"is_root_device\":false,"
+			       "\"is_read_only\":%s}],",
+			       dir, cases[i].first);
+		r = build_with("r", drives);
+		(void)snprintf(text, sizeof(text),
+			       "{\"boot-source\":{\"kernel_image_path\":\"k\"},"
+			       "\"serial\":{\"log_path\":\"/dev/null\"},"
+			       "\"machine-config\":{\"vcpu_count\":1,"
+			       "\"mem_size_mib\":16},\"drives\":[{\"drive_id\":"
+			       "\"d2\",\"path_on_host\":\"%s/kernel\","
+			       "\"is_root_device\":false,"
+			       "\"is_read_only\":%s}]}",
+			       dir, cases[i].second);
+		must(config_parse(text, strlen(text), &config, &e), &e);
+		assert_int_equal(machine_new(&config, loop, &other, &e) < 0,
+				 cases[i].refused);
+		if (cases[i].refused) {
+			assert_string_equal(e.code, "drive_in_use");
+			assert_non_null(strstr(e.msg, "drive d2"));
+		}
+		machine_free(other);
+		loop_free(loop);
+		config_done(&config);
+		take_down(r);
+	}
+}
+
+static void test_resize_reaches_the_guest(void **state)
+{
+	char path[sizeof(dir) + 16], drives[256];
+	uint64_t sectors = 0;
+	struct rig *r;
+	int fd;
+
+	(void)state;
+	(void)snprintf(path, sizeof(path), "%s/disk", dir);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, 4096), 0);
+	(void)snprintf(drives, sizeof(drives),
+		       "\"drives\":[{\"drive_id\":\"d\",\"path_on_host\":"
+		       "\"%s\",\"is_root_device\":false}],",
+		       path);
+	r = build_with("r", drives);
+	boot(r);
+	start(r);
+	assert_int_equal(ftruncate(fd, 8192), 0);
+	demand(r->client, "resize_drive\",\"drive_id\":\"d");
+	expect(r->client, "ok");
+	(void)pthread_mutex_lock(&r->m->lock);
+	bus_read(&r->m->mmio, GPA_VIRTIO + VIRTIO_MMIO_CONFIG, &sectors,
+		 sizeof(sectors));
+	(void)pthread_mutex_unlock(&r->m->lock);
+	assert_int_equal(sectors, 16);
+	demand(r->client, "resize_drive\",\"drive_id\":\"e");
+	expect(r->client, "drive_missing");
+	demand(r->client, "resize_drive");
+	expect(r->client, "request_invalid");
+	take_down(r);
+	(void)close(fd);
+	(void)unlink(path);
+}
+
 struct resetter {
 	struct rig *r;
 	atomic_bool done;
@@ -678,6 +765,8 @@ int main(void)
 		cmocka_unit_test(test_hanging_disk_stalls_nobody_else),
 		cmocka_unit_test(test_pause_waits_for_the_disk_alone),
 		cmocka_unit_test(test_reset_holds_its_vcpu_alone),
+		cmocka_unit_test(test_disk_in_use_is_refused),
+		cmocka_unit_test(test_resize_reaches_the_guest),
 		cmocka_unit_test(
 			test_pause_and_resume_in_quick_succession_lose_nothing),
 		cmocka_unit_test(test_busy_loop_does_not_starve_the_vcpus),
