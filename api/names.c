@@ -37,6 +37,8 @@ const char *const api_signals[] = { "HUP",  "INT",  "QUIT", "TERM", "KILL",
 const char *const api_op_kinds[] = { "vm_create",  "vm_start",	"vm_stop",
 				     "vm_restart", "vm_delete", "image_build",
 				     NULL };
+static_assert(ARRAY_LEN(api_op_kinds) == API_OP_KIND_COUNT + 1,
+	      "a word for each kind");
 const char *const api_resource_kinds[] = { "vm", "image", NULL };
 
 /* In the order of api_signals. */

@@ -27,6 +27,16 @@ enum api_op_state {
 	API_OP_STATE_COUNT
 };
 
+enum api_op_kind {
+	API_OP_VM_CREATE,
+	API_OP_VM_START,
+	API_OP_VM_STOP,
+	API_OP_VM_RESTART,
+	API_OP_VM_DELETE,
+	API_OP_IMAGE_BUILD,
+	API_OP_KIND_COUNT
+};
+
 /* Each in the order of its enum, NULL-terminated. */
 extern const char *const api_vm_states[];
 extern const char *const api_op_states[];

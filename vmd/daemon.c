@@ -157,7 +157,7 @@ void daemon_close(struct daemon *d)
 	}
 	while ((op = LIST_FIRST(&d->operations))) {
 		/* A build has nobody who would go on with it. */
-		if (strcmp(op->row.kind, "image_build") == 0 && op->owner)
+		if (op->kind == API_OP_IMAGE_BUILD && op->owner)
 			task_kill(op->owner);
 		loop_timer_disarm(&op->deadline);
 		LIST_REMOVE(op, link);

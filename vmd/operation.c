@@ -55,8 +55,7 @@ static void on_put_again(struct loop_timer *timer)
 		loop_timer_arm(&op->deadline, PUT_AGAIN_MS);
 }
 
-struct operation *operation_new(struct daemon *d, const char *kind,
-				const char *resource_kind,
+struct operation *operation_new(struct daemon *d, enum api_op_kind kind,
 				const char *resource_id, uint64_t deadline_ms,
 				struct err *e)
 {
@@ -67,9 +66,11 @@ struct operation *operation_new(struct daemon *d, const char *kind,
 		return NULL;
 	}
 	id_new(op->row.id);
-	(void)snprintf(op->row.kind, sizeof(op->row.kind), "%s", kind);
+	op->kind = kind;
+	(void)snprintf(op->row.kind, sizeof(op->row.kind), "%s",
+		       api_op_kinds[kind]);
 	(void)snprintf(op->row.resource_kind, sizeof(op->row.resource_kind),
-		       "%s", resource_kind);
+		       "%s", kind == API_OP_IMAGE_BUILD ? "image" : "vm");
 	(void)snprintf(op->row.resource_id, sizeof(op->row.resource_id), "%s",
 		       resource_id);
 	op->row.state = API_OP_RUNNING;

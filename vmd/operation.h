@@ -9,7 +9,8 @@
 #include "vmd/daemon.h"
 
 struct operation {
-	struct op_row row;
+	enum api_op_kind kind;
+	struct op_row row; /* with the words of kind and resource */
 	struct daemon *daemon;
 	uid_t uid; /* who asked for it, or DAEMON_ITSELF */
 	/*
@@ -23,8 +24,7 @@ struct operation {
 };
 
 /* The row is written at once. deadline_ms 0: the owner keeps time itself. */
-struct operation *operation_new(struct daemon *d, const char *kind,
-				const char *resource_kind,
+struct operation *operation_new(struct daemon *d, enum api_op_kind kind,
 				const char *resource_id, uint64_t deadline_ms,
 				struct err *e);
 /* In memory only: progress is not worth a write to the disk. */

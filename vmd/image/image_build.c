@@ -103,7 +103,7 @@ int image_build_none(struct daemon *d, const char *name, struct err *e)
 
 	LIST_FOREACH(op, &d->operations, link)
 	if (op->row.state == API_OP_RUNNING &&
-	    strcmp(op->row.kind, "image_build") == 0 &&
+	    op->kind == API_OP_IMAGE_BUILD &&
 	    strcmp(op->row.resource_id, name) == 0)
 		return err_set(e, ERR_CONFLICT, "operation_running", 0,
 			       "image '%s' is being built already "

@@ -107,7 +107,7 @@ static int begin_build(struct request *r, const char *name,
 
 	if (rc < 0)
 		return rc;
-	*ret = operation_new(r->daemon, "image_build", "image", name,
+	*ret = operation_new(r->daemon, API_OP_IMAGE_BUILD, name,
 			     BUILD_DEADLINE_MS, e);
 	rc = *ret ? remember(r, *ret, e) : -EIO;
 	if (rc == 0)

@@ -164,7 +164,7 @@ static int make_durable(struct vm *vm,
 	if (rc >= 0)
 		rc = store_journal_add(s, &row, e);
 	if (rc >= 0) {
-		vm->op = operation_new(vm->daemon, "vm_create", "vm",
+		vm->op = operation_new(vm->daemon, API_OP_VM_CREATE,
 				       vm->row.id, 0, e);
 		if (!vm->op)
 			rc = -EIO;

@@ -18,9 +18,9 @@ enum {
 	PANIC_BYTES = 8192 /* the words and the call trace that follows them */
 };
 
-static bool op_is(const struct vm *vm, const char *kind)
+static bool op_is(const struct vm *vm, enum api_op_kind kind)
 {
-	return vm->op && strcmp(vm->op->row.kind, kind) == 0;
+	return vm->op && vm->op->kind == kind;
 }
 
 static int remove_files(struct vm *vm, struct err *e)
@@ -50,7 +50,7 @@ static void remove_again(struct loop_timer *timer)
 void vm_remove(struct vm *vm, const struct err *why)
 {
 	struct err e = ERR_INIT;
-	bool asked = op_is(vm, "vm_delete");
+	bool asked = op_is(vm, API_OP_VM_DELETE);
 
 	loop_timer_disarm(&vm->deadline);
 	vm->row.state = API_VM_DELETING;
@@ -87,7 +87,7 @@ void vm_forget_processes(struct vm *vm)
 /* Nothing runs any more; the attempt to start it has failed for `why`. */
 static void start_is_over(struct vm *vm, const struct err *why)
 {
-	bool undone = op_is(vm, "vm_create") && why->kind == ERR_CANCELLED;
+	bool undone = op_is(vm, API_OP_VM_CREATE) && why->kind == ERR_CANCELLED;
 	struct err kept = *why;
 
 	vm->starting = false;
@@ -266,7 +266,7 @@ void vm_ended(struct vm *vm, enum vm_end end, const struct err *e)
 	} else if (vm->after == AFTER_LAUNCH) {
 		vm_set_state(vm, API_VM_STARTING, "%s", "");
 		vm_launch_in_turn(vm);
-	} else if (op_is(vm, "vm_stop")) {
+	} else if (op_is(vm, API_OP_VM_STOP)) {
 		vm->starting = false;
 		ended_stopping(vm, end, e);
 	} else if (vm->starting) {

@@ -12,13 +12,13 @@
 #include "vmd/priv/privops.h"
 #include "vmd/vm/vm.h"
 
-static int begin(struct vm *vm, const char *kind, struct err *e)
+static int begin(struct vm *vm, enum api_op_kind kind, struct err *e)
 {
 	int rc = vm_idle(vm, e);
 
 	if (rc < 0)
 		return rc;
-	vm->op = operation_new(vm->daemon, kind, "vm", vm->row.id, 0, e);
+	vm->op = operation_new(vm->daemon, kind, vm->row.id, 0, e);
 	if (!vm->op)
 		return -EIO;
 	vm->op->owner = vm;
@@ -67,7 +67,7 @@ int vm_start(struct vm *vm, struct err *e)
 		return err_set(e, ERR_CONFLICT, "wrong_state", 0,
 			       "VM '%s' is %s already", vm->row.name,
 			       api_vm_state_name(vm->row.state));
-	rc = begin(vm, "vm_start", e);
+	rc = begin(vm, API_OP_VM_START, e);
 	if (rc < 0)
 		return rc;
 	vm_set_state(vm, API_VM_STARTING, "%s", "");
@@ -155,7 +155,7 @@ static int take_over(struct vm *vm, bool force, struct err *e)
 	struct err why = ERR_INIT;
 
 	if (force && vm->op && vm->handle &&
-	    strcmp(vm->op->row.kind, "vm_delete") != 0) {
+	    vm->op->kind != API_OP_VM_DELETE) {
 		(void)err_set(&why, ERR_CANCELLED, "operation_cancelled",
 			      ECANCELED, "VM '%s' was stopped by force",
 			      vm->row.name);
@@ -175,7 +175,7 @@ int vm_stop(struct vm *vm, uint64_t timeout_ms, bool force,
 		return err_set(e, ERR_CONFLICT, "wrong_state", 0,
 			       "VM '%s' does not run (it is %s)", vm->row.name,
 			       api_vm_state_name(vm->row.state));
-	rc = begin(vm, "vm_stop", e);
+	rc = begin(vm, API_OP_VM_STOP, e);
 	if (rc < 0)
 		return rc;
 	memcpy(ret_op, vm->op->row.id, ID_LEN + 1);
@@ -198,7 +198,7 @@ int vm_restart(struct vm *vm, uint64_t timeout_ms, bool force,
 	if (runs) {
 		rc = take_over(vm, force, e);
 		if (rc == 0)
-			rc = begin(vm, "vm_restart", e);
+			rc = begin(vm, API_OP_VM_RESTART, e);
 	} else {
 		if (force && vm->row.state == API_VM_UNKNOWN) {
 			end_unjudged(vm);
@@ -243,7 +243,7 @@ int vm_delete(struct vm *vm, bool force, char ret_op[static ID_LEN + 1],
 	struct err why = ERR_INIT;
 	int rc;
 
-	if (vm->op && strcmp(vm->op->row.kind, "vm_delete") == 0)
+	if (vm->op && vm->op->kind == API_OP_VM_DELETE)
 		return vm_idle(vm, e);
 	if ((vm->handle || vm->row.state == API_VM_UNKNOWN) && !force)
 		return err_set(e, ERR_CONFLICT, "wrong_state", 0,
@@ -259,7 +259,7 @@ int vm_delete(struct vm *vm, bool force, char ret_op[static ID_LEN + 1],
 	(void)err_set(&why, ERR_CANCELLED, "operation_cancelled", ECANCELED,
 		      "VM '%s' was deleted meanwhile", vm->row.name);
 	vm_finish(vm, &why);
-	rc = begin(vm, "vm_delete", e);
+	rc = begin(vm, API_OP_VM_DELETE, e);
 	if (rc < 0)
 		return rc;
 	memcpy(ret_op, vm->op->row.id, ID_LEN + 1);
@@ -272,7 +272,7 @@ void vm_destroy(struct vm *vm, const struct err *why)
 	struct err ignored = ERR_INIT;
 	/* The task's journal row goes by its operation: end it first. */
 	vm_stop_making(vm);
-	if (vm->op && strcmp(vm->op->row.kind, "vm_delete") == 0)
+	if (vm->op && vm->op->kind == API_OP_VM_DELETE)
 		return;
 	if (vm->op) {
 		(void)err_set(&ignored, ERR_CANCELLED, "operation_cancelled",
@@ -280,7 +280,7 @@ void vm_destroy(struct vm *vm, const struct err *why)
 		vm_finish(vm, &ignored);
 	}
 	err_clear(&ignored);
-	if (begin(vm, "vm_delete", &ignored) < 0)
+	if (begin(vm, API_OP_VM_DELETE, &ignored) < 0)
 		log_vm(LOG_LEVEL_ERROR, vm->row.id, "%s", ignored.msg);
 	take_down(vm, why);
 }
@@ -290,7 +290,7 @@ void vm_op_stop(struct operation *op, const struct err *why)
 	struct vm *vm = op->owner;
 	struct err kept = *why;
 
-	if (strcmp(op->row.kind, "vm_delete") == 0 || vm->killed)
+	if (op->kind == API_OP_VM_DELETE || vm->killed)
 		return; /* its end is near and certain */
 	if (vm->row.state == API_VM_STOPPING) {
 		/* What was asked of the guest cannot be unasked; the force
