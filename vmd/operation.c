@@ -15,15 +15,20 @@ enum {
 	PUT_AGAIN_MS = 5000
 };
 
+void operation_overdue(const struct operation *op, struct err *ret)
+{
+	(void)err_set(ret, ERR_TIMEOUT, "operation_timeout", ETIMEDOUT,
+		      "%s of %s '%s' did not end in time (at step: %s)",
+		      op->row.kind, op->row.resource_kind, op->row.resource_id,
+		      op->row.step[0] ? op->row.step : "begin");
+}
+
 static void on_deadline(struct loop_timer *timer)
 {
 	struct operation *op = timer->data;
 	struct err why = ERR_INIT;
 
-	(void)err_set(&why, ERR_TIMEOUT, "operation_timeout", ETIMEDOUT,
-		      "%s of %s '%s' did not end in time (at step: %s)",
-		      op->row.kind, op->row.resource_kind, op->row.resource_id,
-		      op->row.step[0] ? op->row.step : "begin");
+	operation_overdue(op, &why);
 	op->stop(op, &why);
 }
 

@@ -31,6 +31,8 @@ struct operation *operation_new(struct daemon *d, enum api_op_kind kind,
 void operation_progress(struct operation *op, uint64_t done, uint64_t total,
 			const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
+/* Words for one that did not end in time. */
+void operation_overdue(const struct operation *op, struct err *ret);
 /* Success when why is NULL; cancelled when its kind is ERR_CANCELLED. Frees, or
  * keeps it until the store takes its end. */
 void operation_finish(struct operation *op, const struct err *why);

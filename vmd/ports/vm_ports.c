@@ -10,8 +10,8 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "vmd/priv/privops.h"
 #include "vmd/ports/vm_ports_internal.h"
+#include "vmd/priv/privops.h"
 
 enum {
 	PATIENCE_MS = 10000,
@@ -112,10 +112,10 @@ static void on_bind_again(struct loop_timer *timer)
 	if (bind_all(all, &e) < 0) {
 		(void)snprintf(all->told, sizeof(all->told), "%.199s", e.msg);
 		if (strcmp(vm->row.reason, all->told) != 0)
-			vm_set_state(vm, vm->row.state, "%s", all->told);
+			vm_say(vm, "%s", all->told);
 		loop_timer_arm(&all->bind_again, BIND_AGAIN_MS);
 	} else if (strcmp(vm->row.reason, all->told) == 0) {
-		vm_set_state(vm, vm->row.state, "%s", "");
+		vm_say(vm, "%s", "");
 	}
 }
 

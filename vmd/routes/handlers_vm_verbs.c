@@ -37,13 +37,9 @@ void handle_vm_start(struct request *r)
 	struct vm *vm = matching_vm(r);
 	struct err e = ERR_INIT;
 	char op_id[ID_LEN + 1];
-	int rc = vm ? vm_start(vm, &e) : -1;
 
-	if (!vm)
-		return;
-	if (rc == 0)
-		memcpy(op_id, vm->op->row.id, sizeof(op_id));
-	answer(r, rc, op_id, &e);
+	if (vm)
+		answer(r, vm_start(vm, op_id, &e), op_id, &e);
 }
 
 void handle_vm_restart(struct request *r)

@@ -28,10 +28,10 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "vmd/image/image.h"
+#include "vmd/ports/vm_ports.h"
 #include "vmd/priv/privops.h"
 #include "vmd/vm/trash.h"
 #include "vmd/vm/vm.h"
-#include "vmd/ports/vm_ports.h"
 
 static int read_boot_id(char buf[static 64], struct err *e)
 {
@@ -58,13 +58,13 @@ static void load_vm(void *ctx, struct vm_row *row)
 		return;
 	vm->row = *row;
 	row->spec = NULL;
+	vm->state = VM_LOADED;
 	vm_index(vm);
 	if (json_parse_strict(vm->row.spec, strlen(vm->row.spec), "spec",
 			      &vm->spec, &load->e) < 0) {
 		vm->spec = json_object();
-		vm->row.state = API_VM_UNKNOWN;
-		(void)snprintf(vm->row.reason, sizeof(vm->row.reason),
-			       "its record is damaged: %.200s", load->e.msg);
+		(void)err_set(&vm->why, ERR_CORRUPT, "record_damaged", 0,
+			      "its record is damaged: %.200s", load->e.msg);
 		err_clear(&load->e);
 	}
 }
@@ -109,125 +109,111 @@ static void journalled_processes(struct daemon *d,
 	}
 }
 
-static void end_processes(struct vm *vm)
-{
-	for (size_t i = 0; i < vm->process_count; i++)
-		if (privops_process_end(vm->processes[i].pid,
-					vm->processes[i].start_time) == 0)
-			vm->daemon->count.swept++;
-	if (vm->process_count)
-		vm_forget_processes(vm);
-}
-
 static void interrupted(struct vm *vm, struct err *ret)
 {
 	(void)err_set(ret, ERR_UNAVAILABLE, "daemon_restarted", 0,
 		      "the daemon was restarted while VM '%s' was %s",
-		      vm->row.name, api_vm_state_name(vm->row.state));
+		      vm->row.name,
+		      api_vm_state_name(vm->tombstone ? API_VM_DELETING
+						      : vm->row.state));
+}
+
+static int find_run(struct vm *vm, enum vm_end *ret_end, struct err *e)
+{
+	AUTO(free) char *run_path = NULL;
+	int rc = privops_vm_dir_open(vm->daemon->run_vms_fd, vm->row.id,
+				     &vm->run_dirfd, e);
+
+	if (rc == 0 && asprintf(&run_path, "%s/vms/%s",
+				vm->daemon->config->run_dir, vm->row.id) < 0) {
+		run_path = NULL;
+		rc = err_sys(e, ENOMEM, "adopting");
+	}
+	/* A panic and a reboot both end as a reset: the console tells. */
+	if (rc == 0)
+		rc = vm_console_begin(vm, e);
+	if (rc < 0)
+		return rc;
+	vm_console_load(vm);
+	return vm->engine->adopt(vm->daemon->loop, vm->row.id, vm->run_dirfd,
+				 run_path, vm->processes, vm->process_count,
+				 &vm_engine_events, vm, &vm->handle, ret_end,
+				 e);
 }
 
 /* Tries to take over a VM whose row says that it runs. */
 static void adopt(struct vm *vm)
 {
-	struct err e = ERR_INIT;
+	struct err e = ERR_INIT, words = ERR_INIT;
 	enum vm_end end = VM_END_FAILED;
-	AUTO(free) char *run_path = NULL;
 	int rc;
 
 	vm->engine = daemon_engine(vm->daemon, vm->row.engine);
 	if (!vm->engine) {
-		vm_set_state(vm, API_VM_UNKNOWN, "this vmd has no engine '%s'",
-			     vm->row.engine);
+		(void)snprintf(words.msg, sizeof(words.msg),
+			       "this vmd has no engine '%s'", vm->row.engine);
+		vm_event(vm, ON_FOUND_UNCLEAR, &words);
 		return;
 	}
-	rc = privops_vm_dir_open(vm->daemon->run_vms_fd, vm->row.id,
-				 &vm->run_dirfd, &e);
-	if (rc == 0 && asprintf(&run_path, "%s/vms/%s",
-				vm->daemon->config->run_dir, vm->row.id) < 0) {
-		run_path = NULL;
-		rc = err_sys(&e, ENOMEM, "adopting");
-	}
-	vm->starting = !vm->row.ready_ms;
-	/* A panic and a reboot both end as a reset: the console tells. */
-	if (rc == 0)
-		rc = vm_console_begin(vm, &e);
-	if (rc == 0)
-		vm_console_load(vm);
-	if (rc == 0)
-		rc = vm->engine->adopt(vm->daemon->loop, vm->row.id,
-				       vm->run_dirfd, run_path, vm->processes,
-				       vm->process_count, &vm_engine_events, vm,
-				       &vm->handle, &end, &e);
-	if (rc == 0) {
-		vm->uid_slot =
-			process_uid(vm->processes[0].pid) - privops_uid_first();
-		vm->daemon->count.vms_adopted++;
-		vm_ports_adopt(vm);
-		if (!vm->row.ready_ms)
-			vm_await_ready(vm); /* its start goes on */
-		if (vm->row.state != API_VM_READY || !vm->session ||
-		    !agent_session_ready(vm->session))
-			vm_set_state(vm, API_VM_RUNNING,
-				     "taken over by a new daemon; its agent "
-				     "has not answered yet");
+	rc = find_run(vm, &end, &e);
+	if (rc == -ESRCH) {
+		vm_ended(vm, end, &e);
 		return;
 	}
-	if (rc != -ESRCH) {
+	if (rc < 0) {
 		/* Neither running nor ended can be claimed. */
-		vm_set_state(vm, API_VM_UNKNOWN, "cannot be judged: %.200s",
-			     e.msg);
+		(void)snprintf(words.msg, sizeof(words.msg),
+			       "cannot be judged: %.200s", e.msg);
+		vm_event(vm, ON_FOUND_UNCLEAR, &words);
 		return;
 	}
-	end_processes(vm);
-	vm_ended(vm, end, &e);
+	vm->uid_slot = process_uid(vm->processes[0].pid) - privops_uid_first();
+	vm->daemon->count.vms_adopted++;
+	vm_ports_adopt(vm);
+	if (!agent_session_ready(vm->session))
+		(void)snprintf(words.msg, sizeof(words.msg),
+			       "taken over by a new daemon; its agent has not "
+			       "answered yet");
+	vm_event(vm, ON_FOUND_RUNNING, &words);
+}
+
+/* It is none of those that run, by its row. */
+static bool judge_by_row(struct vm *vm, bool same_boot)
+{
+	enum api_vm_state was = vm->row.state;
+	struct err why = ERR_INIT;
+
+	if (vm->tombstone || was == API_VM_CREATING || was == API_VM_DELETING) {
+		interrupted(vm, &why);
+		vm_event(vm, ON_FOUND_HALF, &why);
+	} else if (was == API_VM_STOPPED || was == API_VM_FAILED) {
+		vm_event(vm,
+			 was == API_VM_STOPPED ? ON_FOUND_STOPPED
+					       : ON_FOUND_FAILED,
+			 NULL);
+	} else if (was == API_VM_STARTING && vm->process_count == 0) {
+		interrupted(vm, &why);
+		vm_event(vm, ON_FOUND_CUT, &why);
+	} else if (!same_boot) {
+		/* A row of another boot must not pass for one of this boot
+		 * later. */
+		vm_forget_processes(vm);
+		vm_event(vm, ON_FOUND_REBOOTED, NULL);
+	} else {
+		return false;
+	}
+	return true;
 }
 
 static void judge(struct vm *vm, bool same_boot)
 {
-	struct err why = ERR_INIT;
+	struct err why = vm->why;
 
 	vm_life_begin(vm);
-	switch (vm->row.state) {
-	case API_VM_STOPPED:
-	case API_VM_FAILED:
-		end_processes(vm);
-		return;
-	case API_VM_CREATING:
-	case API_VM_DELETING:
-		interrupted(vm, &why);
-		end_processes(vm);
-		vm_remove(vm, &why);
-		return;
-	case API_VM_STARTING:
-		if (vm->process_count == 0) {
-			interrupted(vm, &why);
-			if (vm->row.ephemeral) {
-				vm_remove(vm, &why);
-				return;
-			}
-			vm->row.error = why;
-			vm_set_state(vm, API_VM_FAILED, "%s", why.code);
-			return;
-		}
-		break;
-	case API_VM_RUNNING:
-	case API_VM_READY:
-	case API_VM_PAUSED:
-	case API_VM_STOPPING:
-	case API_VM_UNKNOWN:
-	case API_VM_STATE_COUNT:
-		break;
-	}
-	if (same_boot) {
+	if (why.kind != ERR_NONE)
+		vm_event(vm, ON_FOUND_UNCLEAR, &why);
+	else if (!judge_by_row(vm, same_boot))
 		adopt(vm);
-		return;
-	}
-	/* A row of another boot must not pass for one of this boot later. */
-	vm_forget_processes(vm);
-	if (vm->row.ephemeral)
-		vm_remove(vm, NULL);
-	else
-		vm_set_state(vm, API_VM_STOPPED, "the host was restarted");
 }
 
 /* Directories without a VM. */

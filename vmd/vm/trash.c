@@ -156,7 +156,7 @@ void trash_find_removed(struct daemon *d)
 
 		if (vm && fstatat(d->state_vms_fd, entry->d_name, &st,
 				  AT_SYMLINK_NOFOLLOW) < 0)
-			vm->row.state = API_VM_DELETING;
+			vm->tombstone = true;
 	}
 	if (dir)
 		(void)closedir(dir);

@@ -26,7 +26,7 @@ int trash_take_back(struct daemon *d, const char *name, const char *vm_id);
 /* Empties the trash, soon. */
 void trash_empty(struct daemon *d);
 
-/* At start: VMs that were being removed become DELETING. */
+/* At start: marks the VMs that were being removed. */
 void trash_find_removed(struct daemon *d);
 void trash_close(struct daemon *d);
 

@@ -24,7 +24,7 @@ struct vm *vm_new(struct daemon *d, struct err *e)
 	vm->daemon = d;
 	vm->run_dirfd = -1;
 	LIST_INIT(&vm->console_users);
-	loop_timer_init(d->loop, &vm->deadline, NULL, vm);
+	loop_timer_init(d->loop, &vm->timer, NULL, vm);
 	loop_timer_init(d->loop, &vm->reconnect, NULL, vm);
 	loop_timer_init(d->loop, &vm->life, NULL, vm);
 	loop_timer_init(d->loop, &vm->turn_end, NULL, vm);
@@ -57,10 +57,9 @@ void vm_free(struct vm *vm)
 		u->gone(u);
 	}
 	vm_turn_leave(vm);
-	loop_timer_disarm(&vm->deadline);
+	loop_timer_disarm(&vm->timer);
 	loop_timer_disarm(&vm->life);
 	loop_timer_disarm(&vm->reconnect);
-	loop_timer_disarm(&vm->room);
 	vm_ports_close(vm);
 	if (vm->session)
 		agent_session_free(take_ptr(vm->session));
@@ -119,53 +118,15 @@ struct vm *vm_find(struct daemon *d, const char *ref, struct err *e)
 
 int vm_save(struct vm *vm, struct err *e)
 {
+	vm->unsaved = false;
 	vm->row.revision++;
 	daemon_changed(vm->daemon);
 	return store_vm_update(vm->daemon->store, &vm->row, e);
 }
 
-void vm_set_state(struct vm *vm, enum api_vm_state state, const char *fmt, ...)
-{
-	struct err e = ERR_INIT;
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(vm->row.reason, sizeof(vm->row.reason), fmt, ap);
-	va_end(ap);
-	log_vm(LOG_LEVEL_INFO, vm->row.id, "%s: %s%s%s", vm->row.name,
-	       api_vm_state_name(state), vm->row.reason[0] ? ": " : "",
-	       vm->row.reason);
-	vm->row.state = state;
-	if (state != API_VM_CREATING && state != API_VM_STARTING &&
-	    state != API_VM_RUNNING)
-		vm_turn_leave(vm);
-	/* What only a VM that runs needs. */
-	if (state == API_VM_STOPPED || state == API_VM_FAILED)
-		vm_console_end(vm);
-	if (vm_save(vm, &e) < 0)
-		log_vm(LOG_LEVEL_ERROR, vm->row.id, "%s", e.msg);
-}
-
-void vm_finish(struct vm *vm, const struct err *why)
-{
-	loop_timer_disarm(&vm->deadline);
-	if (vm->op)
-		operation_finish(take_ptr(vm->op), why);
-}
-
-int vm_idle(const struct vm *vm, struct err *e)
-{
-	if (!vm->op)
-		return 0;
-	return err_set(e, ERR_CONFLICT, "operation_running", 0,
-		       "%s of VM '%s' is under way (operation %s): wait for it "
-		       "or cancel it",
-		       vm->op->row.kind, vm->row.name, vm->op->row.id);
-}
-
 bool vm_is_active(const struct vm *vm)
 {
-	return vm->handle || vm->clone || vm->files ||
-	       (vm->op && (vm->row.state == API_VM_CREATING ||
-			   vm->row.state == API_VM_STARTING));
+	return vm->handle ||
+	       vm_state_in(vm, 1 << VM_CREATED | 1 << VM_MAKING |
+				       1 << VM_WAITING | 1 << VM_LAUNCHING);
 }

@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A virtual machine as the daemon sees it: the durable row, the wish it was made
- * from, and what is there only while it runs. docs/daemon.md draws the states.
+ * from, and what is there only while it runs.
  *
- * One operation at a time works on a VM (vm->op). The engine's ended() is the
- * single place where a VM stops running; what then happens is decided there from
- * vm->op, vm->after and vm->start_error.
+ * Its life is the table of vm_table.c, and vm_event() the one door. The layers:
+ *
+ *   vm_verbs, vm_events, vm_life, reconcile   say what happens: events
+ *   vm_state                                  changes the state, drops, acts
+ *   vm_create, vm_launch, vm_agent, vm_end    what the rules do
+ *   vm, vm_files, vm_turn, vm_console, ...    what those are made of
  */
 #ifndef VMD_VM_H
 #define VMD_VM_H
 
-#include "vmd/guest/agent_session.h"
 #include "vmd/daemon.h"
+#include "vmd/guest/agent_session.h"
 #include "vmd/operation.h"
 #include "vmd/task.h"
+#include "vmd/vm/vm_table.h"
 
 enum {
 	CONSOLE_KEEP_BYTES = 16384,
@@ -32,13 +36,6 @@ struct vm_console_user {
 	LIST_ENTRY(vm_console_user) link;
 };
 
-/* What follows the end of the VM that is being brought about. */
-enum vm_after {
-	AFTER_STOPPED,
-	AFTER_LAUNCH,
-	AFTER_REMOVE
-};
-
 enum vm_turn {
 	TURN_NONE,
 	TURN_AWAITED,
@@ -46,7 +43,12 @@ enum vm_turn {
 };
 
 struct vm {
-	struct vm_row row;
+	struct vm_row row; /* state and reason: what clients see of it */
+	enum vm_state state; /* changed by vm_event() only */
+	struct loop_timer timer; /* the state's own */
+	bool dropping; /* what the last state held: nobody listens */
+	bool unsaved; /* the row has what the next change writes */
+	bool tombstone; /* found in the trash: it is being removed */
 	json_t *spec; /* validated VmCreate with defaults */
 	struct daemon *daemon;
 	LIST_ENTRY(vm) link, by_id;
@@ -55,8 +57,8 @@ struct vm {
 	struct operation *op;
 	struct vm_files *files; /* its state directory is being made */
 	struct task *clone;
-	enum vm_after after;
 	struct err why; /* what made it end, when not the guest itself */
+	uint64_t stop_ms; /* for the guest to power off */
 
 	const struct engine_ops *engine;
 	struct engine_vm *handle; /* not NULL: it runs (or is being ended) */
@@ -67,20 +69,13 @@ struct vm {
 	uint64_t resident_bytes; /* of them */
 	uint64_t resident_ms; /* when it was read; monotonic */
 	uint32_t uid_slot; /* of its processes, in the range of privops.h */
-	uint64_t launch_ms; /* monotonic */
 	int run_dirfd;
-	bool starting; /* launched, and not ready yet: its end is a failed start */
-	bool ending; /* a power-off or kill is under way */
-	bool killed; /* there is no way back */
 
 	enum vm_turn turn; /* to come up; see vm_turn.c */
 	TAILQ_ENTRY(vm) turn_link;
-	loop_timer_fn *turn_fn;
 	struct loop_timer turn_end;
 
-	struct loop_timer deadline; /* of the current step */
 	struct loop_timer reconnect; /* of the agent */
-	struct loop_timer room; /* of a paused VM: is there room now? */
 	bool paused; /* by its engine, for want of room on the disk */
 	uint64_t room_ms; /* until the next look */
 	uint64_t paused_since_ms, resumed_ms; /* monotonic */
@@ -105,14 +100,38 @@ struct vm *vm_find_id(struct daemon *d, const char *id);
 struct vm *vm_find(struct daemon *d, const char *ref, struct err *e);
 /* Writes the row with a new revision and tells the watches. */
 int vm_save(struct vm *vm, struct err *e);
-/* State and reason ("" clears); saved; a failed write is logged. */
-void vm_set_state(struct vm *vm, enum api_vm_state state, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-/* The operation of the VM ends, if there is one. */
-void vm_finish(struct vm *vm, const struct err *why);
-/* conflict operation_running when something else works on it. */
-int vm_idle(const struct vm *vm, struct err *e);
 bool vm_is_active(const struct vm *vm); /* memory is promised to it */
+
+/* vm_state.c */
+/* Something happened to the VM; why (may be NULL, or of kind ERR_NONE): the error,
+ * or words for its reason. Without a rule for it in this state nothing changes. The
+ * VM may be gone on return. */
+void vm_event(struct vm *vm, enum vm_event on, const struct err *why);
+/* The same, for what somebody asks for: 0, or why not; ret_op (may be NULL): the id
+ * of its operation, ID_LEN + 1 bytes. */
+int vm_verb(struct vm *vm, enum vm_event on, char *ret_op, struct err *e);
+/* Whether its state is one of those, a bit each. */
+bool vm_state_in(const struct vm *vm, uint32_t states);
+/* Another reason for the state that it is in, if it runs; "" clears. */
+void vm_say(struct vm *vm, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+/* The state's timer begins anew; or its turn has come. */
+void vm_arm(struct vm *vm);
+void vm_arm_soon(struct vm *vm);
+
+/* The clocks of the states, in ms from now, and what their end means. */
+uint64_t vm_limit_none(const struct vm *vm);
+uint64_t vm_limit_making(const struct vm *vm);
+uint64_t vm_limit_ready(const struct vm *vm);
+uint64_t vm_limit_look(const struct vm *vm);
+uint64_t vm_limit_stop(const struct vm *vm);
+uint64_t vm_limit_kill(const struct vm *vm);
+uint64_t vm_limit_remove_again(const struct vm *vm);
+void vm_late_making(const struct vm *vm, struct err *ret);
+void vm_late_ready(const struct vm *vm, struct err *ret);
+void vm_late_stop(const struct vm *vm, struct err *ret);
+void vm_late_kill(const struct vm *vm, struct err *ret);
+void vm_late_deleting(const struct vm *vm, struct err *ret);
 
 /* vm_json.c */
 json_t *vm_to_json(const struct vm *vm);
@@ -148,28 +167,20 @@ void vm_stop_making(struct vm *vm);
 
 /* vm_launch.c */
 int vm_choose_engine(struct vm *vm, const struct image *image, struct err *e);
-int vm_launch(struct vm *vm, struct err *e);
 /* The VM's own copy, from its state directory. */
 int vm_read_manifest(struct vm *vm, struct image *ret, struct err *e);
-/* The same when its turn comes; a failure is told to the operation. */
-void vm_launch_in_turn(struct vm *vm);
-/* The start attempt is over: ends what runs, then fails with e. */
-void vm_start_failed(struct vm *vm, const struct err *why);
-uint64_t vm_ready_timeout_ms(const struct vm *vm);
-/* It was launched at row.started_ms and has to be ready in time; one that was
- * taken over has a moment to be heard, however late it is. */
-void vm_await_ready(struct vm *vm);
 
-/* vm_turn.c: fn is called with vm->deadline as its timer as soon as it is this
- * VM's turn to come up; never from within. */
-void vm_turn_take(struct vm *vm, loop_timer_fn *fn);
+/* vm_turn.c: the timer of its state fires as soon as it is this VM's turn to come
+ * up; never from within. */
+void vm_turn_take(struct vm *vm);
 /* It is up, or will not come up: the next one may. Harmless without a turn. */
 void vm_turn_leave(struct vm *vm);
 /* Its guest boots now: from here on the turn is limited in time. */
 void vm_turn_begin_boot(struct vm *vm);
 
-/* vm_events.c: the engine's and the agent's callbacks. */
+/* vm_events.c: the engine's callbacks. vm_agent.c: the agent's. */
 extern const struct engine_events vm_engine_events;
+extern const struct agent_session_ops vm_session_ops;
 
 /* vm_peer.c: whether a process that connects to us works for a VM. */
 bool vm_owns_peer(const struct daemon *d, uid_t uid, pid_t pid);
@@ -186,34 +197,32 @@ size_t vm_console_replay(const struct vm *vm, uint8_t *buf, size_t size);
 /* The newest printable text, for a person. */
 void vm_console_tail(const struct vm *vm, char *buf, size_t size);
 
-/* vm_pause.c: an engine's paused(); and the end of what was paused. */
+/* vm_pause.c: an engine's paused(). */
 void vm_on_paused(void *ctx, const char *why);
-void vm_pause_over(struct vm *vm);
 
-/* vm_end.c */
+/* vm_end.c: its engine, or what it left, says how it ended. */
 void vm_ended(struct vm *vm, enum vm_end end, const struct err *e);
-const char *vm_end_text(enum vm_end end);
 void vm_forget_processes(struct vm *vm);
-/* Removes files and rows, then the object. */
-void vm_remove(struct vm *vm, const struct err *why);
 
-/* vm_verbs.c: the operations on a VM that exists: vm->op after start; ret_op
- * gets its id where the VM may be stopped or gone on return. timeout_ms: for the
- * guest to power off (0: it is not asked). */
-int vm_start(struct vm *vm, struct err *e);
-int vm_stop(struct vm *vm, uint64_t timeout_ms, bool force,
-	    char ret_op[static ID_LEN + 1], struct err *e);
-int vm_restart(struct vm *vm, uint64_t timeout_ms, bool force,
-	       char ret_op[static ID_LEN + 1], struct err *e);
-int vm_delete(struct vm *vm, bool force, char ret_op[static ID_LEN + 1],
-	      struct err *e);
+/* vm_verbs.c: what clients ask for; the VM may be gone on return. timeout_ms: for
+ * the guest to power off (0: it is not asked). */
+int vm_start(struct vm *vm, char *ret_op, struct err *e);
+int vm_stop(struct vm *vm, uint64_t timeout_ms, bool force, char *ret_op,
+	    struct err *e);
+int vm_restart(struct vm *vm, uint64_t timeout_ms, bool force, char *ret_op,
+	       struct err *e);
+int vm_delete(struct vm *vm, bool force, char *ret_op, struct err *e);
+/* The operation's stop(). */
+void vm_cancel(struct operation *op, const struct err *why);
+/* Why there is no rule for it: set in *e for a verb, logged otherwise. */
+int vm_refuse(const struct vm *vm, enum vm_event on, struct err *e);
+/* conflict operation_running when something works on it. */
+int vm_idle(const struct vm *vm, struct err *e);
+
+/* vm_life.c: time to live and lease. */
 /* Ends and removes it whatever it does now; why is for those who wait. The VM
  * may be gone on return. */
 void vm_destroy(struct vm *vm, const struct err *why);
-void vm_kill(struct vm *vm);
-void vm_op_stop(struct operation *op, const struct err *why);
-
-/* vm_life.c: time to live and lease. */
 void vm_life_begin(struct vm *vm);
 void vm_attach(struct vm *vm);
 /* Ends an ephemeral VM; it may be gone on return. */

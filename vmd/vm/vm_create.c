@@ -19,8 +19,8 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "vmd/vm/exec_request.h"
 #include "vmd/priv/privops.h"
+#include "vmd/vm/exec_request.h"
 #include "vmd/vm/vm.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -164,8 +164,8 @@ static int make_durable(struct vm *vm,
 	if (rc >= 0)
 		rc = store_journal_add(s, &row, e);
 	if (rc >= 0) {
-		vm->op = operation_new(vm->daemon, API_OP_VM_CREATE,
-				       vm->row.id, 0, e);
+		vm->op = operation_new(vm->daemon, API_OP_VM_CREATE, vm->row.id,
+				       0, e);
 		if (!vm->op)
 			rc = -EIO;
 	}
@@ -177,30 +177,13 @@ static int make_durable(struct vm *vm,
 	return rc;
 }
 
-static void created(struct vm *vm)
-{
-	struct err e = ERR_INIT;
-
-	if (!json_is_true(json_object_get(vm->spec, "start"))) {
-		vm_set_state(vm, API_VM_STOPPED, "%s", "");
-		vm_finish(vm, NULL);
-		return;
-	}
-	loop_timer_disarm(&vm->op->deadline); /* launch keeps its own time */
-	if (vm_launch(vm, &e) < 0)
-		vm_start_failed(vm, &e);
-}
-
 static void on_cloned(void *data, const json_t *result, const struct err *why)
 {
 	struct vm *vm = data;
 
 	(void)result;
 	vm->clone = NULL;
-	if (why)
-		vm_start_failed(vm, why);
-	else
-		created(vm);
+	vm_event(vm, why ? ON_REFUSED : ON_MADE, why);
 }
 
 static int begin_clone(struct vm *vm, const struct image *image, struct err *e)
@@ -236,16 +219,16 @@ static void on_files_made(struct vm *vm, const struct err *why)
 	int rc;
 
 	if (why) {
-		vm_start_failed(vm, why);
+		vm_event(vm, ON_REFUSED, why);
 		return;
 	}
 	rc = vm_read_manifest(vm, &image, &e);
 	if (rc == 0 && image.root.digest[0])
 		rc = begin_clone(vm, &image, &e);
 	else if (rc == 0)
-		created(vm);
+		vm_event(vm, ON_MADE, NULL);
 	if (rc < 0)
-		vm_start_failed(vm, &e);
+		vm_event(vm, ON_REFUSED, &e);
 }
 
 /* By its name, which is quick; by its id when the name has another by now. */
@@ -260,18 +243,28 @@ static int own_image(struct vm *vm, struct image *ret, struct err *e)
 	return image_store_get(s, vm->row.image_id, ret, e);
 }
 
-static void first_step(struct loop_timer *timer)
+void vm_act_make(struct vm *vm, const struct err *why)
 {
-	struct vm *vm = timer->data;
 	struct err e = ERR_INIT;
 	struct image image;
 	int rc = own_image(vm, &image, &e);
 
-	loop_timer_arm(&vm->op->deadline, CREATE_DEADLINE_MS);
+	(void)why;
 	if (rc == 0)
 		rc = vm_files_make(vm, &image, on_files_made, &e);
 	if (rc < 0)
-		vm_start_failed(vm, &e);
+		vm_event(vm, ON_REFUSED, &e);
+}
+
+uint64_t vm_limit_making(const struct vm *vm)
+{
+	(void)vm;
+	return CREATE_DEADLINE_MS;
+}
+
+void vm_late_making(const struct vm *vm, struct err *ret)
+{
+	operation_overdue(vm->op, ret);
 }
 
 int vm_create(struct daemon *d, json_t *body,
@@ -297,16 +290,15 @@ int vm_create(struct daemon *d, json_t *body,
 		rc = make_durable(vm, also, ctx, e);
 	if (rc < 0) {
 		if (vm->op)
-			vm_finish(vm, e);
+			operation_finish(take_ptr(vm->op), e);
 		vm_free(vm);
 		return rc;
 	}
 	vm->op->owner = vm;
-	vm->op->stop = vm_op_stop;
+	vm->op->stop = vm_cancel;
 	d->count.vms_created++;
 	vm_life_begin(vm);
-	/* The answer goes out first; then the work begins. */
-	vm_turn_take(vm, first_step);
+	vm_event(vm, ON_CREATE, NULL);
 	*ret = vm;
 	return 0;
 }

@@ -9,19 +9,14 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "vmd/ports/vm_ports.h"
 #include "vmd/vm/trash.h"
 #include "vmd/vm/vm.h"
-#include "vmd/ports/vm_ports.h"
 
 enum {
 	REMOVE_AGAIN_MS = 2000,
 	PANIC_BYTES = 8192 /* the words and the call trace that follows them */
 };
-
-static bool op_is(const struct vm *vm, enum api_op_kind kind)
-{
-	return vm->op && vm->op->kind == kind;
-}
 
 static int remove_files(struct vm *vm, struct err *e)
 {
@@ -39,38 +34,47 @@ static int remove_files(struct vm *vm, struct err *e)
 	return rc;
 }
 
-static void remove_again(struct loop_timer *timer)
+uint64_t vm_limit_none(const struct vm *vm)
 {
-	struct vm *vm = timer->data;
-
-	if (!vm->op && !vm->handle)
-		vm_destroy(vm, NULL);
+	(void)vm;
+	return 0;
 }
 
-void vm_remove(struct vm *vm, const struct err *why)
+uint64_t vm_limit_remove_again(const struct vm *vm)
 {
-	struct err e = ERR_INIT;
-	bool asked = op_is(vm, API_OP_VM_DELETE);
+	(void)vm;
+	return REMOVE_AGAIN_MS;
+}
 
-	loop_timer_disarm(&vm->deadline);
-	vm->row.state = API_VM_DELETING;
+void vm_late_deleting(const struct vm *vm, struct err *ret)
+{
+	*ret = vm->why;
+}
+
+/* Files and rows, then the object. */
+void vm_act_remove(struct vm *vm, const struct err *why)
+{
+	const struct err *because = why->kind == ERR_NONE ? NULL : why;
+	bool asked = vm->op && vm->op->kind == API_OP_VM_DELETE;
+	struct err e = ERR_INIT;
+
 	if (remove_files(vm, &e) < 0) {
-		/* Never pretend: what is left shows, and can be tried again. */
-		vm->row.error = e;
-		vm_set_state(vm, API_VM_FAILED, "%s", "it cannot be removed");
-		vm_finish(vm, &e);
-		/* Whoever wanted this one does not come back for it. */
-		if (vm->row.ephemeral)
-			loop_timer_start(&vm->deadline, remove_again,
-					 REMOVE_AGAIN_MS);
+		vm_event(vm, ON_NOT_REMOVED, &e);
 		return;
 	}
 	log_vm(LOG_LEVEL_INFO, vm->row.id, "%s: removed%s%s", vm->row.name,
-	       why ? ": " : "", why ? why->msg : "");
-	daemon_bury(vm->daemon, vm->row.id, why, vm_to_json(vm));
-	vm_finish(vm, asked ? NULL : why);
+	       because ? ": " : "", because ? because->msg : "");
+	daemon_bury(vm->daemon, vm->row.id, because, vm_to_json(vm));
+	if (vm->op)
+		operation_finish(take_ptr(vm->op), asked ? NULL : because);
 	daemon_changed(vm->daemon);
 	vm_free(vm);
+}
+
+void vm_act_count_failed(struct vm *vm, const struct err *why)
+{
+	(void)why;
+	vm->daemon->count.vms_failed++;
 }
 
 /* No process of the VM is left: neither in the journal nor in its picture. */
@@ -84,114 +88,7 @@ void vm_forget_processes(struct vm *vm)
 		log_vm(LOG_LEVEL_ERROR, vm->row.id, "%s", e.msg);
 }
 
-/* Nothing runs any more; the attempt to start it has failed for `why`. */
-static void start_is_over(struct vm *vm, const struct err *why)
-{
-	bool undone = op_is(vm, API_OP_VM_CREATE) && why->kind == ERR_CANCELLED;
-	struct err kept = *why;
-
-	vm->starting = false;
-	vm->daemon->count.vms_failed++;
-	vm_ports_close(vm);
-	vm_forget_processes(vm);
-	if (vm->after == AFTER_REMOVE || undone || vm->row.ephemeral) {
-		vm_remove(vm, &kept);
-		return;
-	}
-	if (why->kind == ERR_CANCELLED) {
-		vm_set_state(vm, API_VM_STOPPED, "%s", why->msg);
-	} else {
-		vm->row.error = kept;
-		vm_set_state(vm, API_VM_FAILED, "%s", why->code);
-	}
-	vm_finish(vm, &kept);
-}
-
-void vm_start_failed(struct vm *vm, const struct err *why)
-{
-	struct err kept = *why;
-
-	loop_timer_disarm(&vm->deadline);
-	vm_stop_making(vm);
-	if (!vm->handle) {
-		start_is_over(vm, &kept);
-		return;
-	}
-	vm->why = kept;
-	vm_kill(vm);
-}
-
-/* It ended by itself before it was ready, whichever daemon had started it. */
-static void died_starting(struct vm *vm, enum vm_end end, const struct err *e)
-{
-	struct err why = vm->why;
-	char tail[420];
-
-	if (why.kind == ERR_NONE && e && e->kind != ERR_NONE)
-		why = *e;
-	if (why.kind == ERR_NONE) {
-		vm_console_tail(vm, tail, sizeof(tail));
-		(void)err_set(&why, ERR_UNAVAILABLE, "guest_ended", 0,
-			      "VM '%s' ended (%s) before its guest was ready; "
-			      "last on its console: %s",
-			      vm->row.name, vm_end_text(end),
-			      tail[0] ? tail : "(nothing)");
-	}
-	start_is_over(vm, &why);
-}
-
-/* It is down as was asked; how, if not as was asked. */
-static void ended_stopping(struct vm *vm, enum vm_end end, const struct err *e)
-{
-	vm_set_state(vm, API_VM_STOPPED, "%s%s%s",
-		     end == VM_END_POWEROFF ? "" : vm_end_text(end),
-		     e ? ": " : "", e ? e->msg : "");
-	if (vm->row.ephemeral)
-		vm_remove(vm, NULL);
-	else
-		vm_finish(vm, NULL);
-}
-
-/* It ended by itself and nobody asked for it. */
-static void ended_alone(struct vm *vm, enum vm_end end, const struct err *e)
-{
-	struct err kept = ERR_INIT;
-
-	if (e)
-		kept = *e;
-	if (vm->row.ephemeral) {
-		vm_remove(vm, kept.kind == ERR_NONE ? NULL : &kept);
-		return;
-	}
-	switch (end) {
-	case VM_END_POWEROFF:
-		vm_set_state(vm, API_VM_STOPPED, "the guest powered off");
-		return;
-	case VM_END_RESET:
-		vm_set_state(vm, API_VM_STOPPED, "the guest rebooted");
-		/* A guest that reboots gets a new start; one that never gets
-		 * ready in between ends as a failed start. */
-		if (vm_start(vm, &kept) == 0)
-			return;
-		break;
-	case VM_END_KILLED:
-		vm_set_state(vm, API_VM_STOPPED,
-			     "its process was ended from outside of vmd");
-		return;
-	case VM_END_CRASH:
-	case VM_END_FAILED:
-		break;
-	}
-	if (kept.kind == ERR_NONE)
-		(void)err_set(&kept, ERR_INTERNAL, "vm_crashed", 0,
-			      "VM '%s' ended: %s", vm->row.name,
-			      vm_end_text(end));
-	vm->row.error = kept;
-	vm->daemon->count.vms_failed++;
-	vm_set_state(vm, API_VM_FAILED, "%s", vm_end_text(end));
-}
-
-const char *vm_end_text(enum vm_end end)
+static const char *end_text(enum vm_end end)
 {
 	switch (end) {
 	case VM_END_POWEROFF:
@@ -236,42 +133,55 @@ static bool panicked(const struct vm *vm, struct err *ret)
 	return true;
 }
 
+/* What its end means to who waits for it, or works on it. */
+static void explain(const struct vm *vm, enum vm_end end,
+		    const struct err *engine, struct err *ret)
+{
+	const uint32_t asked = 1 << VM_STOPPING | 1 << VM_KILLING;
+	const uint32_t decided =
+		1 << VM_FAILING | 1 << VM_REMOVING | 1 << VM_HELD_REMOVING;
+	bool starting = vm_state_in(vm, 1 << VM_LAUNCHING | 1 << VM_BOOTING |
+						1 << VM_COMMAND |
+						1 << VM_PAUSED_START) ||
+			(vm->state == VM_LOADED && !vm->row.ready_ms);
+	char tail[420];
+
+	*ret = *engine;
+	if (vm_state_in(vm, asked)) {
+		err_clear(ret);
+		(void)snprintf(ret->msg, sizeof(ret->msg), "%s%s%.600s",
+			       end == VM_END_POWEROFF ? "" : end_text(end),
+			       engine->msg[0] ? ": " : "", engine->msg);
+	} else if (vm_state_in(vm, decided) ||
+		   (starting && vm->why.kind != ERR_NONE)) {
+		*ret = vm->why;
+	} else if (starting && ret->kind == ERR_NONE) {
+		vm_console_tail(vm, tail, sizeof(tail));
+		(void)err_set(ret, ERR_UNAVAILABLE, "guest_ended", 0,
+			      "VM '%s' ended (%s) before its guest was ready; "
+			      "last on its console: %s",
+			      vm->row.name, end_text(end),
+			      tail[0] ? tail : "(nothing)");
+	} else if (ret->kind == ERR_NONE && !vm->row.ephemeral &&
+		   (end == VM_END_CRASH || end == VM_END_FAILED)) {
+		(void)err_set(ret, ERR_INTERNAL, "vm_crashed", 0,
+			      "VM '%s' ended: %s", vm->row.name, end_text(end));
+	}
+}
+
 void vm_ended(struct vm *vm, enum vm_end end, const struct err *e)
 {
-	struct err reason = ERR_INIT;
-	struct vm_console_user *u;
+	static const enum vm_event events[] = {
+		[VM_END_POWEROFF] = ON_POWEROFF, [VM_END_RESET] = ON_RESET,
+		[VM_END_CRASH] = ON_CRASH,	 [VM_END_KILLED] = ON_KILLED,
+		[VM_END_FAILED] = ON_DIED,
+	};
+	struct err engine = ERR_INIT, why;
 
 	if (e && e->kind != ERR_NONE)
-		reason = *e;
-	if (end == VM_END_RESET && panicked(vm, &reason))
+		engine = *e;
+	if (end == VM_END_RESET && panicked(vm, &engine))
 		end = VM_END_CRASH;
-	e = reason.kind == ERR_NONE ? NULL : &reason;
-	loop_timer_disarm(&vm->deadline);
-	loop_timer_disarm(&vm->reconnect);
-	vm_ports_close(vm);
-	if (vm->session)
-		agent_session_free(take_ptr(vm->session));
-	if (vm->handle)
-		vm->engine->release(take_ptr(vm->handle));
-	vm_forget_processes(vm);
-	vm_pause_over(vm);
-	vm->ending = false;
-	vm->killed = false;
-	LIST_FOREACH(u, &vm->console_users, link)
-	if (u->ended)
-		u->ended(u);
-	if (vm->after == AFTER_REMOVE) {
-		reason = vm->why;
-		vm_remove(vm, reason.kind == ERR_NONE ? NULL : &reason);
-	} else if (vm->after == AFTER_LAUNCH) {
-		vm_set_state(vm, API_VM_STARTING, "%s", "");
-		vm_launch_in_turn(vm);
-	} else if (op_is(vm, API_OP_VM_STOP)) {
-		vm->starting = false;
-		ended_stopping(vm, end, e);
-	} else if (vm->starting) {
-		died_starting(vm, end, e);
-	} else {
-		ended_alone(vm, end, e);
-	}
+	explain(vm, end, &engine, &why);
+	vm_event(vm, events[end], &why);
 }

@@ -12,10 +12,10 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "vmd/ports/vm_ports.h"
 #include "vmd/priv/privops.h"
 #include "vmd/vm/trash.h"
 #include "vmd/vm/vm.h"
-#include "vmd/ports/vm_ports.h"
 
 enum {
 	HEARING_MS = 2000, /* the least that a wait for the agent lasts */
@@ -181,7 +181,7 @@ static void restore_run_dir(struct vm *vm, const char *old)
 		(void)trash_take_back(vm->daemon, old, vm->row.id);
 }
 
-uint64_t vm_ready_timeout_ms(const struct vm *vm)
+static uint64_t ready_timeout_ms(const struct vm *vm)
 {
 	json_int_t asked = json_integer_value(
 		json_object_get(vm->spec, "ready_timeout_seconds"));
@@ -192,56 +192,50 @@ uint64_t vm_ready_timeout_ms(const struct vm *vm)
 	       (vm->row.emulated ? READY_EMULATED_FACTOR : 1);
 }
 
-static void on_not_ready(struct loop_timer *timer)
-{
-	struct vm *vm = timer->data;
-	struct err why = ERR_INIT;
-	char tail[420];
-
-	vm_console_tail(vm, tail, sizeof(tail));
-	(void)err_set(
-		&why, ERR_TIMEOUT, "guest_not_ready", ETIMEDOUT,
-		"the guest of VM '%s' was not ready after %llu s (step: "
-		"%s); last on its console: %s",
-		vm->row.name,
-		(unsigned long long)((clock_mono_ms() - vm->launch_ms) / 1000),
-		vm->row.state == API_VM_STARTING
-			? "the engine starts it"
-			: "it runs, its agent has not answered",
-		tail[0] ? tail : "(nothing)");
-	vm_start_failed(vm, &why);
-}
-
-void vm_await_ready(struct vm *vm)
+/* Since its engine began, the time that it was paused apart. */
+static uint64_t started_ms_ago(const struct vm *vm)
 {
 	int64_t since =
 		clock_wall_ms() - vm->row.started_ms - (int64_t)vm->paused_ms;
-	uint64_t passed = since > 0 ? (uint64_t)since : 0;
-	uint64_t now = clock_mono_ms(), limit = vm_ready_timeout_ms(vm);
 
-	vm->starting = true;
-	vm_turn_begin_boot(vm);
-	vm->launch_ms = passed < now ? now - passed : 0;
-	loop_timer_start(&vm->deadline, on_not_ready,
-			 passed + HEARING_MS < limit ? limit - passed
-						     : HEARING_MS);
+	return since > 0 ? (uint64_t)since : 0;
 }
 
-int vm_launch(struct vm *vm, struct err *e)
+uint64_t vm_limit_ready(const struct vm *vm)
 {
-	struct launch_parts parts;
-	struct vm_launch launch;
-	struct image image;
-	char old[96] = "";
-	int rc = vm_read_manifest(vm, &image, e);
+	uint64_t passed = started_ms_ago(vm), limit = ready_timeout_ms(vm);
 
-	if (rc < 0)
-		return rc;
+	return passed + HEARING_MS < limit ? limit - passed : HEARING_MS;
+}
+
+void vm_late_ready(const struct vm *vm, struct err *ret)
+{
+	char tail[420];
+
+	vm_console_tail(vm, tail, sizeof(tail));
+	(void)err_set(ret, ERR_TIMEOUT, "guest_not_ready", ETIMEDOUT,
+		      "the guest of VM '%s' was not ready after %llu s (step: "
+		      "%s); last on its console: %s",
+		      vm->row.name,
+		      (unsigned long long)(started_ms_ago(vm) / 1000),
+		      vm->state == VM_LAUNCHING
+			      ? "the engine starts it"
+			      : "it runs, its agent has not answered",
+		      tail[0] ? tail : "(nothing)");
+}
+
+/* All that a start may be refused for; old: as of make_run_dir(). */
+static int prepare(struct vm *vm, const struct image *image,
+		   struct launch_parts *parts, struct vm_launch *launch,
+		   char old[96], struct err *e)
+{
+	int rc;
+
 	choose_slot(vm);
-	fill_launch(vm, &image, &parts, &launch);
-	rc = admit_kernel(&image, launch.kernel_path, e);
+	fill_launch(vm, image, parts, launch);
+	rc = admit_kernel(image, launch->kernel_path, e);
 	if (rc == 0)
-		rc = choose(vm, &launch, e);
+		rc = choose(vm, launch, e);
 	if (rc == 0)
 		rc = admit_memory(vm->daemon, vm, e);
 	if (rc == 0)
@@ -250,52 +244,70 @@ int vm_launch(struct vm *vm, struct err *e)
 		rc = vm_console_begin(vm, e);
 	if (rc == 0)
 		rc = make_run_dir(vm, old, e);
-	if (rc < 0)
-		return rc;
-	launch.run_dirfd = vm->run_dirfd;
+	launch->run_dirfd = vm->run_dirfd;
+	return rc;
+}
+
+/* A new run: nothing of the last one counts. */
+static void begin_run(struct vm *vm)
+{
+	struct err e = ERR_INIT;
+
 	vm->row.started_ms = clock_wall_ms();
-	vm->paused_ms = 0;
 	vm->row.ready_ms = 0;
 	vm->row.has_exit = false;
 	vm->row.command_started = false;
 	err_clear(&vm->row.error);
 	err_clear(&vm->why);
-	vm->after = AFTER_STOPPED;
-	vm->ending = false;
-	vm->killed = false;
+	vm->paused_ms = 0;
 	vm->process_count = 0;
 	vm->resident_bytes = vm->resident_ms = 0;
-	vm_set_state(vm, API_VM_STARTING, "%s", "");
+	if (vm_save(vm, &e) < 0)
+		log_vm(LOG_LEVEL_ERROR, vm->row.id, "%s", e.msg);
 	operation_progress(vm->op, 0, 0, "starting with %s", vm->engine->name);
+}
+
+static int launch(struct vm *vm, struct err *e)
+{
+	struct launch_parts parts;
+	struct vm_launch launch;
+	struct image image;
+	char old[96] = "";
+	int rc = vm_read_manifest(vm, &image, e);
+
+	if (rc == 0)
+		rc = prepare(vm, &image, &parts, &launch, old, e);
+	if (rc < 0)
+		return rc;
+	begin_run(vm);
 	rc = vm->engine->start(vm->daemon->loop, &launch, &vm_engine_events, vm,
 			       &vm->handle, e);
 	if (rc < 0)
 		restore_run_dir(vm, old);
 	if (old[0])
 		trash_empty(vm->daemon);
-	if (rc < 0)
-		return rc;
-	vm->daemon->count.vms_started++;
-	vm_await_ready(vm);
-	/* A process that could not be journalled must not go on. */
-	if (vm->why.kind != ERR_NONE) {
-		struct err why = vm->why;
-
-		vm_start_failed(vm, &why);
-	}
-	return 0;
+	return rc;
 }
 
-static void on_turn(struct loop_timer *timer)
+void vm_act_launch(struct vm *vm, const struct err *why)
 {
-	struct vm *vm = timer->data;
 	struct err e = ERR_INIT;
 
-	if (vm_launch(vm, &e) < 0)
-		vm_start_failed(vm, &e);
+	(void)why;
+	if (launch(vm, &e) < 0) {
+		vm_event(vm, ON_REFUSED, &e);
+		return;
+	}
+	vm->daemon->count.vms_started++;
+	vm_turn_begin_boot(vm);
+	vm_arm(vm);
+	/* A process that could not be journalled must not go on. */
+	if (vm->why.kind != ERR_NONE)
+		vm_event(vm, ON_BROKEN, &vm->why);
 }
 
-void vm_launch_in_turn(struct vm *vm)
+void vm_act_runs(struct vm *vm, const struct err *why)
 {
-	vm_turn_take(vm, on_turn);
+	(void)why;
+	operation_progress(vm->op, 0, 0, "waiting for the guest's agent");
 }

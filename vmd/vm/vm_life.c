@@ -7,6 +7,20 @@
 #include "base/clock.h"
 #include "vmd/vm/vm.h"
 
+static void on_unwanted(struct loop_timer *timer)
+{
+	vm_event(timer->data, ON_DESTROY, NULL);
+}
+
+void vm_destroy(struct vm *vm, const struct err *why)
+{
+	/* One whose connection goes with what the VM held: it is gone soon. */
+	if (vm->dropping)
+		loop_timer_start_soon(&vm->life, on_unwanted);
+	else
+		vm_event(vm, ON_DESTROY, why);
+}
+
 static void on_life_end(struct loop_timer *timer)
 {
 	struct vm *vm = timer->data;

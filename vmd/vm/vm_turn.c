@@ -6,9 +6,8 @@
  * they came, and are told so.
  *
  * A turn is taken before the disk is made or the engine started, and given back
- * when the VM is ready, stopped, failed or removed (vm_set_state, vm_free), or
- * when the guest has had TURN_MS: one that never gets ready does not keep the
- * others from starting.
+ * with the state that holds it (vm_table.c), or when the guest has had TURN_MS: one
+ * that never gets ready does not keep the others from starting.
  */
 #include "base/log.h"
 #include "vmd/vm/vm.h"
@@ -35,15 +34,14 @@ static void take(struct vm *vm)
 
 	turns->taken++;
 	vm->turn = TURN_TAKEN;
-	loop_timer_start_soon(&vm->deadline, vm->turn_fn);
+	vm_arm_soon(vm);
 }
 
-void vm_turn_take(struct vm *vm, loop_timer_fn *fn)
+void vm_turn_take(struct vm *vm)
 {
 	struct turns *turns = &vm->daemon->turns;
 
 	vm_turn_leave(vm);
-	vm->turn_fn = fn;
 	if (turns->taken < vm->daemon->config->starts_max) {
 		take(vm);
 		return;
@@ -86,4 +84,10 @@ void vm_turn_begin_boot(struct vm *vm)
 {
 	if (vm->turn == TURN_TAKEN)
 		loop_timer_start(&vm->turn_end, on_turn_end, TURN_MS);
+}
+
+void vm_act_take_turn(struct vm *vm, const struct err *why)
+{
+	(void)why;
+	vm_turn_take(vm);
 }

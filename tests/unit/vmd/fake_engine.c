@@ -198,6 +198,7 @@ static int fake_start(struct loop *loop, const struct vm_launch *launch,
 				     .new_session = true };
 	struct vm_process p = { .role = "fake" };
 	struct world *w = world_find(launch->id);
+	struct process_exit end;
 	int log;
 
 	fake_starts++;
@@ -208,6 +209,12 @@ static int fake_start(struct loop *loop, const struct vm_launch *launch,
 			       "the fake engine refuses");
 	if (!w)
 		w = world_free();
+	/* Somebody else may have ended it, by its pid. */
+	if (w && w->alive && !w->handle &&
+	    process_wait(&w->process, 500, &end) == 0) {
+		process_close(&w->process);
+		w->alive = false;
+	}
 	must(w && !w->alive && access(launch->kernel_path, R_OK) == 0);
 	(void)snprintf(w->id, sizeof(w->id), "%s", launch->id);
 	w->has_end = false;
@@ -369,6 +376,13 @@ void fake_print(const char *id, const char *text)
 
 	must(w && w->handle);
 	w->handle->events->console(w->handle->ctx, text, strlen(text));
+}
+
+bool fake_has_agent(const char *id)
+{
+	struct world *w = world_find(id);
+
+	return w && w->handle && w->handle->agent;
 }
 
 void fake_lose_agent(const char *id)

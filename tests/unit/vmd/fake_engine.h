@@ -49,6 +49,7 @@ unsigned fake_living(void);
 /* The guest ends by itself; with no daemon the next adopt() reports it. */
 void fake_end(const char *id, enum vm_end end);
 void fake_print(const char *id, const char *text);
+bool fake_has_agent(const char *id);
 /* Its agent closes the connection. */
 void fake_lose_agent(const char *id);
 /* A detached command of that VM ends. */

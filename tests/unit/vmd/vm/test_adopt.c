@@ -293,7 +293,7 @@ static void test_adopted_start_keeps_its_deadline(void **state)
 		rig_drop(r);
 		rig_start(r);
 		assert_non_null(only_vm(r)->handle);
-		assert_true(loop_timer_armed(&only_vm(r)->deadline));
+		assert_true(loop_timer_armed(&only_vm(r)->timer));
 		if (i == 1) {
 			RIG_UNTIL(r, !only_vm(r));
 			break;
@@ -318,9 +318,9 @@ static void test_adopted_ready_vm_has_no_deadline(void **state)
 	answer_done(&a);
 	rig_drop(r);
 	rig_start(r);
-	assert_false(loop_timer_armed(&only_vm(r)->deadline));
+	assert_false(loop_timer_armed(&only_vm(r)->timer));
 	RIG_UNTIL(r, is_ready(r, id));
-	assert_false(loop_timer_armed(&only_vm(r)->deadline));
+	assert_false(loop_timer_armed(&only_vm(r)->timer));
 }
 
 /* The guest ends before it was ready, while no daemon runs: a failed start. */

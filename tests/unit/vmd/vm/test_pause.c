@@ -50,7 +50,7 @@ static void test_full_disk_pauses_and_room_resumes(void **state)
 	wsc_until(r, c, "started");
 	wsc_free(c);
 	/* Nobody looks at the disk any more. */
-	assert_false(loop_timer_armed(&vm_find_id(&r->d, id)->room));
+	assert_false(loop_timer_armed(&vm_find_id(&r->d, id)->timer));
 	rig_expect(r, "POST", "/v1/vms/a/stop?wait=5", NULL, "state",
 		   "succeeded");
 }
