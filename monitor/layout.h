@@ -9,6 +9,7 @@
  *   0x0002_0000  kernel command line
  *   0x0009_fc00  end of low memory; up to 1 MiB reserved
  *   0x000e_0000  ACPI tables, the RSDP first (found by the BIOS area scan too)
+ *   0x000e_f000  the VM generation ID
  *   0x000f_0000  MP floating pointer and table
  *   0x000f_fff0  what a CPU starts with, on a PC with a BIOS: resets the guest
  *   0x0010_0000  kernels; the initial RAM disk as high below 3 GiB as it fits
@@ -29,7 +30,8 @@
 #define GPA_CMDLINE	UINT64_C(0x20000)
 #define GPA_LOW_END	UINT64_C(0x9fc00)
 #define GPA_ACPI	UINT64_C(0xe0000)
-#define GPA_ACPI_END	UINT64_C(0xf0000)
+#define GPA_ACPI_END	UINT64_C(0xef000)
+#define GPA_GENERATION	UINT64_C(0xef000)
 #define GPA_MPTABLE	UINT64_C(0xf0000)
 #define GPA_MPTABLE_END UINT64_C(0xffff0)
 #define GPA_RESET	UINT64_C(0xffff0) /* F000:FFF0 */
@@ -58,6 +60,7 @@ enum {
 	GSI_KEYBOARD = 1,
 	GSI_COM1 = 4,
 	GSI_POWER_BUTTON = 9,
+	GSI_GENERATION = 12,
 	IOAPIC_PINS = 24,
 };
 

@@ -7,10 +7,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "monitor/firmware/aml.h"
-#include "monitor/layout.h"
+#include "base/checked.h"
 #include "monitor/chips/power.h"
 #include "monitor/chips/rtc.h"
+#include "monitor/firmware/aml.h"
+#include "monitor/firmware/generation.h"
+#include "monitor/layout.h"
 
 struct acpi_rsdp { /* 5.2.5.3 */
 	char signature[8];
@@ -190,33 +192,58 @@ static void describe_virtio(struct aml *a, unsigned index, uint32_t gsi)
 	aml_end(a, device);
 }
 
-/* The button itself, and the generic event device (5.6.9) that rings it. */
 static void describe_power_button(struct aml *a)
 {
-	enum {
-		PRESSED = 0x80
-	};
 	size_t device = aml_device(a, "PWRB");
-	size_t crs, method;
 
 	aml_name_eisa(a, "_HID", "PNP0C0C");
 	aml_name_int(a, "_UID", 0);
 	aml_end(a, device);
-	device = aml_device(a, "GED0");
+}
+
+static void press_power_button(struct aml *a)
+{
+	enum {
+		PRESSED = 0x80
+	};
+
+	aml_notify(a, "PWRB", PRESSED);
+}
+
+/* Who is told of which interrupt by the generic event device (5.6.9). */
+static const struct {
+	uint32_t gsi;
+	void (*tell)(struct aml *a);
+} events[] = {
+	{ GSI_POWER_BUTTON, press_power_button },
+	{ GSI_GENERATION, generation_notify },
+};
+
+static void describe_events(struct aml *a)
+{
+	size_t device = aml_device(a, "GED0");
+	size_t crs, method;
+
 	aml_name_string(a, "_HID", "ACPI0013");
 	aml_name_int(a, "_UID", 0);
 	crs = aml_resources(a);
-	aml_interrupt(a, GSI_POWER_BUTTON);
+	for (size_t i = 0; i < ARRAY_LEN(events); i++)
+		aml_interrupt(a, events[i].gsi);
 	aml_resources_end(a, crs);
 	method = aml_method(a, "_EVT", 1);
-	aml_notify(a, "PWRB", PRESSED);
+	for (size_t i = 0; i < ARRAY_LEN(events); i++) {
+		size_t block = aml_if_arg_equal(a, 0, events[i].gsi);
+
+		events[i].tell(a);
+		aml_end(a, block);
+	}
 	aml_end(a, method);
 	aml_end(a, device);
 }
 
 static uint64_t put_dsdt(struct layout *l, const struct acpi_machine *machine)
 {
-	static const uint8_t s5[] = { POWER_S5_TYPE, 0, 0, 0 };
+	static const uint64_t s5[] = { POWER_S5_TYPE, 0, 0, 0 };
 	struct acpi_header h = header_of("DSDT", 2);
 	struct aml a;
 	size_t scope;
@@ -225,13 +252,15 @@ static uint64_t put_dsdt(struct layout *l, const struct acpi_machine *machine)
 	a.failed = false;
 	memcpy(a.bytes, &h, sizeof(h));
 	a.len = sizeof(h);
-	aml_name_package(&a, "_S5_", s5, sizeof(s5));
+	aml_name_package(&a, "_S5_", s5, ARRAY_LEN(s5));
 	scope = aml_scope(&a, "_SB_");
 	describe_com1(&a);
 	describe_rtc(&a);
 	for (unsigned i = 0; i < machine->virtio_count; i++)
 		describe_virtio(&a, i, machine->virtio_gsi[i]);
 	describe_power_button(&a);
+	generation_describe(&a);
+	describe_events(&a);
 	aml_end(&a, scope);
 	if (a.failed)
 		l->failed = true;

@@ -2,8 +2,8 @@
 /*
  * ACPI tables for a machine without legacy hardware: RSDP, XSDT, FADT
  * (hardware-reduced, with sleep and reset registers), MADT and a DSDT with COM1,
- * the virtio-mmio devices (LNRO0005), a power button and the event device that
- * reports it. Source: ACPI 6.5.
+ * the virtio-mmio devices (LNRO0005), a power button, the VM generation ID and
+ * the event device that reports both. Source: ACPI 6.5.
  */
 #ifndef MONITOR_ACPI_H
 #define MONITOR_ACPI_H

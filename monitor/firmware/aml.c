@@ -10,13 +10,17 @@ enum {
 	OP_WORD = 0x0b,
 	OP_DWORD = 0x0c,
 	OP_STRING = 0x0d,
+	OP_QWORD = 0x0e,
 	OP_SCOPE = 0x10,
 	OP_BUFFER = 0x11,
 	OP_PACKAGE = 0x12,
 	OP_METHOD = 0x14,
 	OP_EXT = 0x5b,
 	EXT_DEVICE = 0x82,
+	OP_ARG0 = 0x68,
 	OP_NOTIFY = 0x86,
+	OP_LEQUAL = 0x93,
+	OP_IF = 0xa0,
 
 	PKG_LEN = 3, /* bytes of the length encoding that we always use */
 	METHOD_SERIALIZED = 8,
@@ -111,7 +115,7 @@ static void put_name(struct aml *a, const char *name)
 	put(a, name, 4);
 }
 
-static void put_int(struct aml *a, uint32_t value)
+static void put_int(struct aml *a, uint64_t value)
 {
 	if (value <= 1) {
 		put8(a, (uint8_t)value); /* ZeroOp, OneOp */
@@ -121,13 +125,16 @@ static void put_int(struct aml *a, uint32_t value)
 	} else if (value <= 0xffff) {
 		put8(a, OP_WORD);
 		put16(a, (uint16_t)value);
-	} else {
+	} else if (value <= UINT32_MAX) {
 		put8(a, OP_DWORD);
-		put32(a, value);
+		put32(a, (uint32_t)value);
+	} else {
+		put8(a, OP_QWORD);
+		put(a, &value, sizeof(value));
 	}
 }
 
-void aml_name_int(struct aml *a, const char *name, uint32_t value)
+void aml_name_int(struct aml *a, const char *name, uint64_t value)
 {
 	put_name(a, name);
 	put_int(a, value);
@@ -157,7 +164,7 @@ void aml_name_eisa(struct aml *a, const char *name, const char *id)
 	put32(a, __builtin_bswap32(v));
 }
 
-void aml_name_package(struct aml *a, const char *name, const uint8_t *values,
+void aml_name_package(struct aml *a, const char *name, const uint64_t *values,
 		      uint8_t count)
 {
 	size_t block;
@@ -169,6 +176,18 @@ void aml_name_package(struct aml *a, const char *name, const uint8_t *values,
 	for (uint8_t i = 0; i < count; i++)
 		put_int(a, values[i]);
 	aml_end(a, block);
+}
+
+size_t aml_if_arg_equal(struct aml *a, unsigned arg, uint64_t value)
+{
+	size_t block;
+
+	put8(a, OP_IF);
+	block = begin(a);
+	put8(a, OP_LEQUAL);
+	put8(a, (uint8_t)(OP_ARG0 + arg));
+	put_int(a, value);
+	return block;
 }
 
 void aml_notify(struct aml *a, const char *path, uint8_t value)

@@ -28,13 +28,16 @@ size_t aml_method(struct aml *a, const char *name, unsigned arg_count);
 void aml_end(struct aml *a, size_t block);
 
 /* Name (name, value) */
-void aml_name_int(struct aml *a, const char *name, uint32_t value);
+void aml_name_int(struct aml *a, const char *name, uint64_t value);
 void aml_name_string(struct aml *a, const char *name, const char *value);
 /* id like "PNP0501", compressed (19.3.4) */
 void aml_name_eisa(struct aml *a, const char *name, const char *id);
-/* Name (name, Package () { values... }), each below 256 */
-void aml_name_package(struct aml *a, const char *name, const uint8_t *values,
+/* Name (name, Package () { values... }) */
+void aml_name_package(struct aml *a, const char *name, const uint64_t *values,
 		      uint8_t count);
+
+/* If (LEqual (ArgN, value)) { ... }, ended by aml_end(). arg: 0 to 6. */
+size_t aml_if_arg_equal(struct aml *a, unsigned arg, uint64_t value);
 
 /* Notify (path, value); path is four letters in the same scope or above. */
 void aml_notify(struct aml *a, const char *path, uint8_t value);

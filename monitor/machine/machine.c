@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "monitor/firmware/acpi.h"
+#include "monitor/firmware/generation.h"
 #include "monitor/bus_error.h"
 #include "monitor/x86/cpuid.h"
 #include "monitor/machine/machine_devices.h"
@@ -279,6 +280,8 @@ static int write_tables(struct machine *m, struct err *e)
 		return err_set(e, ERR_LIMIT, "kernel_too_large", 0,
 			       "the guest has no memory for the reset vector");
 	rc = acpi_write(&m->vm.mem, &acpi, e);
+	if (rc == 0)
+		rc = generation_write(&m->vm.mem, e);
 	return rc < 0 ? rc : mptable_write(&m->vm.mem, m->vcpu_count, e);
 }
 

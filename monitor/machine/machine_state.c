@@ -3,6 +3,8 @@
  * Saving and loading a whole machine: the VM's clock, every vCPU, every device,
  * each in its own versioned section of the blob of base/state.h.
  */
+#include "monitor/firmware/generation.h"
+#include "monitor/layout.h"
 #include "monitor/machine/machine.h"
 #include "monitor/machine/machine_devices.h"
 
@@ -22,6 +24,18 @@ int machine_save(struct machine *m, struct state_writer *w, struct err *e)
 	return 0;
 }
 
+/* The same state may be loaded again, elsewhere. */
+static int new_generation(struct machine *m, struct err *e)
+{
+	int rc = generation_write(&m->vm.mem, e);
+
+	if (rc == 0) {
+		ioapic_set_line(&m->ioapic, GSI_GENERATION, true);
+		ioapic_set_line(&m->ioapic, GSI_GENERATION, false);
+	}
+	return rc;
+}
+
 int machine_load(struct machine *m, struct state_reader *r, struct err *e)
 {
 	int rc;
@@ -36,5 +50,7 @@ int machine_load(struct machine *m, struct state_reader *r, struct err *e)
 		rc = machine_load_devices(m, r, e);
 	m->loaded = true;
 	/* State of a device that this machine lacks must not get lost. */
-	return rc < 0 ? rc : state_all_read(r, e);
+	if (rc == 0)
+		rc = state_all_read(r, e);
+	return rc < 0 ? rc : new_generation(m, e);
 }

@@ -298,6 +298,10 @@ static void move(struct rig *from, struct rig *to)
 	     &e);
 	must(machine_load(to->m, &reader, &e), &e);
 	state_writer_done(&w);
+	/* Nobody may take it for the one that lives on. */
+	assert_memory_not_equal(
+		guest_slice(&from->m->vm.mem, GPA_GENERATION, 16),
+		guest_slice(&to->m->vm.mem, GPA_GENERATION, 16), 16);
 }
 
 static void test_running_machine_moves_and_goes_on(void **state)
