@@ -30,6 +30,7 @@ void virtio_device_init(struct virtio_device *dev,
 		.ops = ops,
 		.mem = mem,
 		.loop = loop,
+		.queue_count = ops->queue_count,
 		.features_offered = device_features |
 				    1ull << VIRTIO_F_VERSION_1 |
 				    1ull << VIRTIO_RING_F_EVENT_IDX |
@@ -91,7 +92,7 @@ void virtio_device_complete(struct virtio_device *dev, uint16_t index,
 
 void virtio_device_signal(struct virtio_device *dev, uint16_t index)
 {
-	assert(index < dev->ops->queue_count);
+	assert(index < dev->queue_count);
 	if (dev->active && virtq_should_interrupt(&dev->queues[index]) &&
 	    dev->interrupt)
 		dev->interrupt(dev, VIRTIO_INT_USED);

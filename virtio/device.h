@@ -39,7 +39,7 @@ struct virtio_device;
 struct virtio_device_ops {
 	const char *name; /* "blk": used in logs and state section names */
 	uint32_t device_id; /* VIRTIO 1.2 section 5 */
-	uint16_t queue_count;
+	uint16_t queue_count; /* at most; a device may be made with fewer */
 	uint16_t config_len; /* bytes of device configuration space */
 	/* The driver set DRIVER_OK: features are final, ready queues usable. */
 	void (*activate)(struct virtio_device *dev);
@@ -85,6 +85,7 @@ struct virtio_device {
 	uint64_t features_offered; /* ring features and VERSION_1 included */
 	uint64_t features; /* accepted by the driver */
 	struct virtq queues[VIRTIO_QUEUES_MAX];
+	uint16_t queue_count; /* constant once a transport is in front of it */
 	bool active; /* DRIVER_OK seen, not reset, not failed */
 	unsigned in_flight; /* of all queues; see virtio_device_submit() */
 	uint16_t loaded_version; /* of the section, in ops->load */

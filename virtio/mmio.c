@@ -89,7 +89,7 @@ static void on_drained(struct virtio_device *dev)
 {
 	struct virtio_mmio *t = dev->transport;
 
-	for (uint16_t i = 0; i < dev->ops->queue_count; i++) {
+	for (uint16_t i = 0; i < dev->queue_count; i++) {
 		struct virtq *q = &dev->queues[i];
 
 		if (q->stopping && !q->in_flight)
@@ -103,7 +103,7 @@ static void on_drained(struct virtio_device *dev)
 
 bool virtio_mmio_busy(const struct virtio_mmio *t)
 {
-	for (uint16_t i = 0; i < t->dev->ops->queue_count; i++)
+	for (uint16_t i = 0; i < t->dev->queue_count; i++)
 		if (t->dev->queues[i].stopping)
 			return true;
 	return t->resetting;
@@ -125,7 +125,7 @@ static void finish_reset(struct virtio_mmio *t)
 	struct virtio_device *dev = t->dev;
 
 	t->resetting = false;
-	for (uint16_t i = 0; i < dev->ops->queue_count; i++)
+	for (uint16_t i = 0; i < dev->queue_count; i++)
 		virtq_reset(&dev->queues[i]);
 	dev->features = 0;
 	t->status = 0;
@@ -200,7 +200,7 @@ static void write_status(struct virtio_mmio *t, uint32_t value)
 /* The queue that QueueSel names, or NULL when there is none. */
 static struct virtq *selected(struct virtio_mmio *t)
 {
-	if (t->queue_sel >= t->dev->ops->queue_count)
+	if (t->queue_sel >= t->dev->queue_count)
 		return NULL;
 	return &t->dev->queues[t->queue_sel];
 }
@@ -297,8 +297,7 @@ void virtio_mmio_kick(struct virtio_mmio *t, uint16_t queue)
 {
 	struct virtio_device *dev = t->dev;
 
-	if (dev->active && queue < dev->ops->queue_count &&
-	    dev->queues[queue].ready)
+	if (dev->active && queue < dev->queue_count && dev->queues[queue].ready)
 		dev->ops->kick(dev, queue);
 	else
 		refuse(t, "a kick", VIRTIO_MMIO_QUEUE_NOTIFY);

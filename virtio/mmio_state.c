@@ -20,7 +20,7 @@ enum {
 
 void virtio_mmio_apply_features(struct virtio_device *dev)
 {
-	for (uint16_t i = 0; i < dev->ops->queue_count; i++) {
+	for (uint16_t i = 0; i < dev->queue_count; i++) {
 		struct virtq *q = &dev->queues[i];
 
 		q->event_idx = virtio_has_feature(dev, VIRTIO_RING_F_EVENT_IDX);
@@ -68,8 +68,8 @@ void virtio_mmio_save(struct virtio_mmio *t, struct state_writer *w,
 	state_put_u32(w, t->config_generation);
 	state_put_u64(w, dev->features);
 	state_put_u64(w, dev->guest_errors);
-	state_put_u16(w, dev->ops->queue_count);
-	for (uint16_t i = 0; i < dev->ops->queue_count; i++)
+	state_put_u16(w, dev->queue_count);
+	for (uint16_t i = 0; i < dev->queue_count; i++)
 		save_queue(&dev->queues[i], w);
 	dev->ops->save(dev, w);
 	state_end(w);
@@ -146,10 +146,10 @@ static int load_transport(struct virtio_mmio *t, struct state_reader *r,
 			      "its guest uses features that are not offered "
 			      "here",
 			      e);
-	if (state_get_u16(r) != dev->ops->queue_count)
+	if (state_get_u16(r) != dev->queue_count)
 		return refuse(name, "it has another number of queues", e);
 	virtio_mmio_apply_features(dev);
-	for (uint16_t i = 0; i < dev->ops->queue_count; i++)
+	for (uint16_t i = 0; i < dev->queue_count; i++)
 		if (!load_queue(&dev->queues[i], r))
 			return refuse(name,
 				      "a queue does not lie in the guest's "
@@ -193,7 +193,7 @@ void virtio_mmio_resume(struct virtio_mmio *t)
 	if (t->ops->set_active)
 		t->ops->set_active(t->ctx, true);
 	/* A kick may have been under way when the state was saved. */
-	for (uint16_t i = 0; i < dev->ops->queue_count; i++)
+	for (uint16_t i = 0; i < dev->queue_count; i++)
 		if (dev->active && dev->queues[i].ready)
 			dev->ops->kick(dev, i);
 }

@@ -128,6 +128,12 @@ static unsigned threads_for(const struct config *c)
 				 (unsigned)c->drive_count;
 }
 
+/* One for each vCPU, as far as there are any. */
+static unsigned queues_for(const struct config *c)
+{
+	return c->vcpu_count < BLK_QUEUES_MAX ? c->vcpu_count : BLK_QUEUES_MAX;
+}
+
 static int add_drive(struct machine *m, const struct config_drive *drive,
 		     struct err *e)
 {
@@ -140,6 +146,7 @@ static int add_drive(struct machine *m, const struct config_drive *drive,
 					  .io_failed = on_blk_failed,
 					  .ctx = own,
 					  .engine = engines[drive->engine],
+					  .queues = queues_for(m->config),
 					  .threads = threads_for(m->config) };
 	struct virtio_device *dev;
 	int rc;
@@ -218,7 +225,7 @@ static int start_drive(struct machine *m, struct machine_slot *slot,
 		.enter = kicks ? enter_ring_thread : enter_disk_thread,
 		.ctx = m,
 		.kick_fds = slot->kick_fds,
-		.kick_count = slot->dev->ops->queue_count,
+		.kick_count = slot->dev->queue_count,
 	};
 
 	if (kicks)

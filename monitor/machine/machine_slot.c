@@ -39,7 +39,7 @@ static void slot_set_active(void *ctx, bool active)
 
 	if (slot->kicks_on == active)
 		return;
-	for (uint32_t q = 0; q < slot->dev->ops->queue_count; q++)
+	for (uint32_t q = 0; q < slot->dev->queue_count; q++)
 		(void)vm_ioeventfd(&slot->machine->vm,
 				   slot_gpa(slot) + VIRTIO_MMIO_NOTIFY, q,
 				   slot->kick_fds[q], active);
@@ -94,7 +94,7 @@ static void slot_write(void *device, const struct bus_access *a)
 	 */
 	if (a->offset == VIRTIO_MMIO_NOTIFY && a->len == sizeof(queue))
 		memcpy(&queue, a->data, sizeof(queue));
-	if (queue < slot->dev->ops->queue_count) {
+	if (queue < slot->dev->queue_count) {
 		(void)!write(slot->kick_fds[queue], &one, sizeof(one));
 		return;
 	}
@@ -114,7 +114,7 @@ void machine_slot_wait(struct machine *m, uint64_t gpa)
 
 static int slot_open_kicks(struct machine_slot *slot, struct err *e)
 {
-	for (unsigned q = 0; q < slot->dev->ops->queue_count; q++) {
+	for (unsigned q = 0; q < slot->dev->queue_count; q++) {
 		int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		int rc;
 
@@ -131,7 +131,7 @@ static int slot_open_kicks(struct machine_slot *slot, struct err *e)
 
 void machine_slot_give_kicks(struct machine_slot *slot)
 {
-	for (unsigned q = 0; q < slot->dev->ops->queue_count; q++)
+	for (unsigned q = 0; q < slot->dev->queue_count; q++)
 		loop_remove(&slot->kicks[q]);
 }
 

@@ -9,6 +9,7 @@
  */
 #include "virtio/blk/blk.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_ids.h>
@@ -40,7 +41,8 @@ struct blk {
 	struct blk_request *kept, **kept_last;
 	bool quiesced;
 	bool starved; /* the pool was empty: who gives one back goes on */
-	bool answered; /* since the last signal */
+	unsigned answered; /* queues with answers since the last signal */
+	uint16_t first; /* queue that is looked at first: each in turn */
 	bool (*io_failed)(void *ctx, const char *operation, int sys);
 	void *ctx;
 };
@@ -94,7 +96,7 @@ static void answer(struct blk *b, struct blk_request *r)
 	if (virtio_device_wants(&b->dev, r->queue))
 		written = blk_request_written(r);
 	virtio_device_complete(&b->dev, r->queue, r->chain.head, written);
-	b->answered = true;
+	b->answered |= 1u << r->queue;
 	give_back(b, r);
 }
 
@@ -112,9 +114,10 @@ static void on_done(void *ctx, struct blk_request *r)
 
 static void signal_answers(struct blk *b)
 {
-	if (b->answered)
-		virtio_device_signal(&b->dev, 0);
-	b->answered = false;
+	for (uint16_t i = 0; i < b->dev.queue_count; i++)
+		if (b->answered & 1u << i)
+			virtio_device_signal(&b->dev, i);
+	b->answered = 0;
 }
 
 /* r holds a chain that was taken: to the engine, or answered at once. */
@@ -183,9 +186,16 @@ static void run_queue(struct blk *b, uint16_t index)
 
 static void run_queues(struct blk *b)
 {
-	for (uint16_t i = 0; i < b->dev.ops->queue_count; i++)
-		if (may_begin(b) && b->dev.queues[i].ready)
-			run_queue(b, i);
+	uint16_t count = b->dev.queue_count;
+
+	/* Where requests are short, none of the queues always has the first. */
+	b->first = (uint16_t)((b->first + 1) % count);
+	for (uint16_t i = 0; i < count; i++) {
+		uint16_t at = (uint16_t)((b->first + i) % count);
+
+		if (may_begin(b) && b->dev.queues[at].ready)
+			run_queue(b, at);
+	}
 }
 
 static void on_turn_over(void *ctx, bool look)
@@ -222,7 +232,8 @@ static void blk_reset(struct virtio_device *dev)
 		next = r->next;
 		give_back(b, r);
 	}
-	b->starved = b->answered = false;
+	b->starved = false;
+	b->answered = 0;
 	loop_timer_disarm(&b->again);
 	b->engine->ops->cancel(b->engine);
 }
@@ -279,7 +290,7 @@ static void blk_config_read(struct virtio_device *dev, uint32_t offset,
 		.capacity = to_blk(dev)->disk.capacity_sectors,
 		.seg_max = BLK_SEG_MAX,
 		.blk_size = BLK_SECTOR,
-		.num_queues = 1,
+		.num_queues = dev->queue_count,
 		.max_discard_sectors = BLK_DISCARD_SECTORS_MAX,
 		.max_discard_seg = BLK_DISCARD_SEG_MAX,
 		.discard_sector_alignment = 1,
@@ -312,7 +323,7 @@ static bool load_kept(struct blk *b, uint16_t queue, uint16_t head)
 {
 	struct blk_request *r = b->free;
 
-	if (!r || !b->dev.active || queue >= b->dev.ops->queue_count ||
+	if (!r || !b->dev.active || queue >= b->dev.queue_count ||
 	    !b->dev.queues[queue].ready ||
 	    !virtq_walk(&b->dev.queues[queue], head, &r->chain) ||
 	    !blk_request_check(r, &b->disk, b->dev.features))
@@ -367,7 +378,7 @@ static void blk_free(struct virtio_device *dev)
 static const struct virtio_device_ops blk_ops = {
 	.name = "blk",
 	.device_id = VIRTIO_ID_BLOCK,
-	.queue_count = 1,
+	.queue_count = BLK_QUEUES_MAX,
 	.config_len = sizeof(struct virtio_blk_config),
 	.activate = blk_activate,
 	.reset = blk_reset,
@@ -386,6 +397,8 @@ static uint64_t offered(const struct virtio_blk_setup *setup)
 	uint64_t f =
 		1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_BLK_SIZE;
 
+	if (setup->queues > 1)
+		f |= 1ull << VIRTIO_BLK_F_MQ;
 	/* Unsafe: a guest that has nothing to flush saves the exits too. */
 	if (setup->durable)
 		f |= 1ull << VIRTIO_BLK_F_FLUSH;
@@ -430,6 +443,7 @@ int virtio_blk_new(const struct virtio_blk_setup *setup,
 	uint64_t bytes;
 	int rc;
 
+	assert(setup->queues && setup->queues <= BLK_QUEUES_MAX);
 	if (!b)
 		return err_sys(e, ENOMEM, "block device");
 	rc = blk_io_size(setup->fd, &bytes, e);
@@ -444,6 +458,7 @@ int virtio_blk_new(const struct virtio_blk_setup *setup,
 	b->kept_last = &b->kept;
 	virtio_device_init(&b->dev, &blk_ops, mem, loop, offered(setup),
 			   BLK_QUEUE_SIZE);
+	b->dev.queue_count = (uint16_t)setup->queues;
 	loop_timer_init(loop, &b->again, on_again, b);
 	b->disk.fd = setup->fd;
 	b->disk.durable = setup->durable;

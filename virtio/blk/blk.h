@@ -16,6 +16,10 @@
 #include "virtio/blk/blk_engine.h"
 #include "virtio/device.h"
 
+enum {
+	BLK_QUEUES_MAX = VIRTIO_QUEUES_MAX
+};
+
 /* Who asks the file: see blk_engine.h. */
 enum virtio_blk_kind {
 	VIRTIO_BLK_ANY, /* io_uring where the host has it for us */
@@ -36,7 +40,11 @@ struct virtio_blk_setup {
 	/* What the guest reads as the disk's ID: up to 20 bytes; may be NULL. */
 	const char *serial;
 	enum virtio_blk_kind engine;
-	unsigned threads; /* where there are any: that wait for the file, each for one request */
+	/* 1 to BLK_QUEUES_MAX: as many vCPUs can ask without a common lock of
+	 * their kernel's. */
+	unsigned queues;
+	unsigned
+		threads; /* where there are any: that wait for the file, each for one request */
 	/*
 	 * The host's file failed with errno `sys` (ENOSPC: the host's disk is
 	 * full). Called for each such request, so rate-limit what you log.

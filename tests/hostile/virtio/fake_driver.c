@@ -167,7 +167,7 @@ void fake_driver_start_sized(struct fake_driver *d, uint64_t wanted,
 			    1ull << VIRTIO_F_VERSION_1;
 
 	must(fake_negotiate(d, features));
-	for (uint16_t i = 0; i < d->dev->ops->queue_count; i++) {
+	for (uint16_t i = 0; i < d->dev->queue_count; i++) {
 		uint32_t size;
 
 		fake_write(d, VIRTIO_MMIO_QUEUE_SEL, i);

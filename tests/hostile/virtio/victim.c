@@ -30,6 +30,7 @@ struct virtio_device *victim_make(struct victim *v)
 	struct virtio_device *dev = NULL;
 	struct virtio_blk_setup disk = { .fd = v->disk_fd,
 					 .durable = true,
+					 .queues = 1,
 					 .engine = v->engine,
 					 .threads = 2 };
 	struct virtio_console_setup terminal = { .output = swallow };
@@ -62,9 +63,7 @@ void victim_init(struct victim *v, enum victim_kind kind)
 void victim_init_engine(struct victim *v, enum victim_kind kind,
 			enum virtio_blk_kind engine)
 {
-	*v = (struct victim){ .kind = kind,
-			      .engine = engine,
-			      .disk_fd = -1 };
+	*v = (struct victim){ .kind = kind, .engine = engine, .disk_fd = -1 };
 	v->queue = kind == VICTIM_CONSOLE ? CONSOLE_OUTPUT : 0;
 	v->loop = loop_new(NULL);
 	must(v->loop);

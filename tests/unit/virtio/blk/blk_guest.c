@@ -14,6 +14,7 @@
 
 struct blk_guest f;
 enum virtio_blk_kind blk_guest_engine = VIRTIO_BLK_THREADS;
+unsigned blk_guest_queues = 1;
 
 static bool on_io_failed(void *ctx, const char *operation, int sys)
 {
@@ -32,6 +33,7 @@ struct virtio_device *blk_guest_make(int fd, bool read_only, bool durable)
 		.durable = durable,
 		.serial = "disk-0123456789-longer-than-20",
 		.engine = f.engine,
+		.queues = blk_guest_queues,
 		.threads = THREADS,
 		.io_failed = on_io_failed,
 		.ctx = &f,

@@ -35,6 +35,7 @@ struct blk_guest {
 extern struct blk_guest f;
 /* What blk_guest_begin() makes; threads unless a test says otherwise. */
 extern enum virtio_blk_kind blk_guest_engine;
+extern unsigned blk_guest_queues;
 
 /* cmocka fixtures: a writable, durable disk with the driver up; or nothing. */
 int blk_guest_setup(void **state);

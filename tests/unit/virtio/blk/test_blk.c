@@ -384,9 +384,53 @@ static void test_blk_moved_where_features_are_missing_is_refused(void **state)
 	assert_string_equal(e.code, "device_state_invalid");
 }
 
+/* Each queue has its own chains and answers; requests are the device's. */
+static void test_blk_serves_several_queues(void **state)
+{
+	uint64_t gpa[BLK_QUEUES_MAX];
+	struct fake_used used;
+
+	(void)state;
+	fake_driver_done(&f.d);
+	loop_free(f.loop);
+	(void)close(f.fd);
+	blk_guest_queues = BLK_QUEUES_MAX;
+	blk_guest_begin(false, true);
+	blk_guest_queues = 1;
+	assert_true(fake_offered_features(&f.d) & 1ull << VIRTIO_BLK_F_MQ);
+	assert_int_equal(
+		fake_config(&f.d,
+			    offsetof(struct virtio_blk_config, num_queues), 2),
+		BLK_QUEUES_MAX);
+	fake_driver_start(&f.d, ~0ull);
+	for (uint16_t q = 0; q < BLK_QUEUES_MAX; q++) {
+		memset(f.data, 'a' + q, SECTOR);
+		assert_int_equal(pwrite(f.fd, f.data, SECTOR, q * SECTOR),
+				 SECTOR);
+		gpa[q] = fake_alloc(&f.d, 16 + SECTOR + 1, 16);
+		memcpy(fake_ptr(&f.d, gpa[q], 16),
+		       &(struct virtio_blk_outhdr){ .type = VIRTIO_BLK_T_IN,
+						    .sector = q },
+		       16);
+		(void)fake_add(&f.d, q,
+			       FAKE_PARTS({ gpa[q], 16, false },
+					  { gpa[q] + 16, SECTOR + 1, true }));
+	}
+	/* Whoever comes looks at all of them. */
+	fake_kick(&f.d, BLK_QUEUES_MAX - 1);
+	for (uint16_t q = 0; q < BLK_QUEUES_MAX; q++) {
+		assert_true(fake_take_used(&f.d, q, &used));
+		assert_int_equal(used.len, SECTOR + 1);
+		assert_int_equal(*(uint8_t *)fake_ptr(&f.d, gpa[q] + 16, 1),
+				 'a' + q);
+		assert_false(fake_take_used(&f.d, q, &used));
+	}
+	assert_true(f.d.irq);
+}
+
 static void test_blk_new_refuses_what_is_no_disk(void **state)
 {
-	struct virtio_blk_setup bad = { .fd = -1 };
+	struct virtio_blk_setup bad = { .fd = -1, .queues = 1 };
 	struct virtio_device *dev = NULL;
 	struct err e = ERR_INIT;
 	int pipe_fds[2];
@@ -427,6 +471,7 @@ int main(void)
 		T(test_blk_moved_in_the_middle_goes_on),
 		T(test_blk_moved_to_another_disk_is_told_or_refused),
 		T(test_blk_moved_where_features_are_missing_is_refused),
+		T(test_blk_serves_several_queues),
 		T(test_blk_new_refuses_what_is_no_disk),
 	};
 
