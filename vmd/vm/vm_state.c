@@ -249,28 +249,23 @@ static void finish(struct vm *vm, const struct err *why)
 				 why->kind == ERR_NONE ? NULL : why);
 }
 
-/* The operation that works on it gives way to another one, or is over. */
-static void hand_over(struct vm *vm, const struct vm_rule *rule,
-		      struct operation *next, enum vm_event on,
+/* The operation that works on it gives way to another one. */
+static void take_over(struct vm *vm, struct operation *next, enum vm_event on,
 		      const struct err *why)
 {
 	struct err taken = ERR_INIT;
 
-	if (on == ON_DESTROY || on == ON_EXITED)
+	if (vm->op && (on == ON_DESTROY || on == ON_EXITED))
 		(void)err_set(&taken, ERR_CANCELLED, "operation_cancelled",
 			      ECANCELED, "%s",
 			      why->msg[0] ? why->msg : "VM deleted");
-	else
+	else if (vm->op)
 		(void)err_set(&taken, ERR_CANCELLED, "operation_cancelled",
 			      ECANCELED, "VM '%s' was %s", vm->row.name,
 			      on == ON_DELETE_FORCE ? "deleted meanwhile"
 						    : "stopped by force");
-	if (rule->begins >= 0) {
-		finish(vm, &taken);
-		vm->op = next;
-	}
-	if (!may_hold(vm, HOLDS_OPERATION))
-		finish(vm, why);
+	finish(vm, &taken);
+	vm->op = next;
 }
 
 static void change(struct vm *vm, enum vm_state next, const char *reason,
@@ -313,7 +308,10 @@ static int pass(struct vm *vm, enum vm_event on, const struct err *why,
 	if (last->next != VM_SAME)
 		change(vm, last->next,
 		       last->reason ? last->reason : first->reason, why);
-	hand_over(vm, first, op, on, why);
+	if (first->begins >= 0)
+		take_over(vm, op, on, why);
+	if (!may_hold(vm, HOLDS_OPERATION))
+		finish(vm, why);
 	if (first->act)
 		first->act(vm, why);
 	if (last != first && last->act)

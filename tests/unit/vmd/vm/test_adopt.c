@@ -17,6 +17,12 @@
 #include "base/process.h"
 #include "rig.h"
 #include "vmd/id.h"
+#include "vmd/store/store_sql.h"
+
+static struct vm *only_vm(struct rig *r)
+{
+	return LIST_FIRST(&r->d.vms);
+}
 
 static bool is_ready(struct rig *r, const char *id)
 {
@@ -150,6 +156,27 @@ static void test_cannot_be_judged_is_unknown(void **state)
 }
 
 /* As kill -9 leaves it: the child still runs, the rows say "creating". */
+/* Whatever its row says of its state: nothing of it is touched. */
+static void test_damaged_record_is_unknown(void **state)
+{
+	struct rig *r = *state;
+	struct answer a;
+
+	free(rig_create(r, "\"name\":\"web\"", &a));
+	answer_done(&a);
+	rig_expect(r, "POST", "/v1/vms/web/stop?wait=5", NULL, "state",
+		   "succeeded");
+	assert_int_equal(
+		store_exec(r->d.store, NULL, "UPDATE vm SET spec='{'", ""), 0);
+	rig_drop(r);
+	rig_start(r);
+	assert_int_equal(only_vm(r)->state, VM_UNKNOWN);
+	assert_non_null(strstr(only_vm(r)->row.reason, "is damaged"));
+	rig_expect(r, "DELETE", "/v1/vms/web?force=true&wait=5", NULL, "state",
+		   "succeeded");
+	rig_assert_nothing_left(r);
+}
+
 static void test_half_made_vm_is_rolled_back(void **state)
 {
 	struct rig *r = *state;
@@ -262,11 +289,6 @@ static void test_command_is_not_run_twice(void **state)
 	assert_string_equal(answer_text(&a, "exit.status"), "3");
 	assert_string_equal(answer_text(&a, "state"), "ready");
 	answer_done(&a);
-}
-
-static struct vm *only_vm(struct rig *r)
-{
-	return LIST_FIRST(&r->d.vms);
 }
 
 /* A guest that never gets ready: its time is up under the next daemon, too, and
@@ -399,6 +421,7 @@ int main(void)
 		RIG_TEST(test_ends_while_away_are_told),
 		RIG_TEST(test_panic_while_away_is_no_reboot),
 		RIG_TEST(test_cannot_be_judged_is_unknown),
+		RIG_TEST(test_damaged_record_is_unknown),
 		RIG_TEST(test_half_made_vm_is_rolled_back),
 		RIG_TEST(test_orphans_are_swept),
 		RIG_TEST(test_second_daemon_is_refused),

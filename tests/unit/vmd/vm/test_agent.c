@@ -2,6 +2,7 @@
 /* Sessions with the agent: what a guest may do to them, and what not. */
 #include "tests/unit/test.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -92,12 +93,60 @@ static void test_session_lost_under_the_main_command(void **state)
 	assert_false(vm->row.has_exit);
 }
 
+/* Its start has failed, although the agent has answered. */
+static void test_end_before_the_main_command_runs(void **state)
+{
+	struct rig *r = *state;
+	struct answer a;
+	AUTO(free) char *id = NULL;
+	char op[ID_LEN + 1], path[96];
+	struct vm *vm;
+
+	rig_call(r, "POST", "/v1/vms", "",
+		 "{\"image\":\"tiny\",\"command\":[\"mute\"]}", &a);
+	id = strdup(answer_text(&a, "vm.id"));
+	answer_done(&a);
+	vm = vm_find_id(&r->d, id);
+	RIG_UNTIL(r, vm->state == VM_COMMAND);
+	memcpy(op, vm->op->row.id, sizeof(op));
+	fake_end(id, VM_END_POWEROFF);
+	assert_int_equal(vm->state, VM_FAILED);
+	(void)snprintf(path, sizeof(path), "/v1/operations/%s", op);
+	rig_expect(r, "GET", path, NULL, "error.code", "guest_ended");
+}
+
+/* It was lost while nobody needed it: the guest had been asked to power off. */
+static void test_lost_agent_is_looked_for_after_a_cancelled_stop(void **state)
+{
+	struct rig *r = *state;
+	struct answer a;
+	AUTO(free) char *id = NULL;
+	struct err e = ERR_INIT;
+	struct vm *vm;
+
+	fake_fault = FAKE_IGNORES_SHUTDOWN;
+	id = rig_create(r, "\"name\":\"web\"", &a);
+	answer_done(&a);
+	vm = vm_find_id(&r->d, id);
+	rig_expect(r, "POST", "/v1/vms/web/stop", NULL, "state", "running");
+	fake_lose_agent(id);
+	RIG_UNTIL(r, !vm->session);
+	assert_int_equal(vm->state, VM_STOPPING);
+	assert_int_equal(operation_cancel(&r->d, vm->op->row.id, &e), 0);
+	rig_expect(r, "GET", "/v1/vms/web", NULL, "state", "running");
+	rig_expect(r, "GET", "/v1/vms/web", NULL, "reason",
+		   "the stop was cancelled");
+	RIG_UNTIL(r, vm->state == VM_READY);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(test_live_session_is_not_replaced),
 		RIG_TEST(test_sessions_lost_in_a_row_are_survived),
 		RIG_TEST(test_session_lost_under_the_main_command),
+		RIG_TEST(test_end_before_the_main_command_runs),
+		RIG_TEST(test_lost_agent_is_looked_for_after_a_cancelled_stop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -131,6 +131,40 @@ static void test_nothing_is_dropped_that_runs(void **state)
 	}
 }
 
+/* Whoever held on to a VM may let go of it while its run is dropped. */
+struct holder {
+	struct vm_console_user user;
+	struct vm *vm;
+};
+
+static void let_go(struct vm_console_user *u)
+{
+	struct vm *vm = ((struct holder *)u)->vm;
+
+	assert_true(vm->dropping);
+	vm_destroy(vm, NULL);
+	assert_int_equal(vm->state, VM_STOPPED);
+}
+
+static void test_who_is_told_of_an_end_may_destroy(void **state)
+{
+	struct rig *r = *state;
+	struct holder h = { .user.ended = let_go };
+	struct answer a;
+	AUTO(free) char *id = rig_create(r, "", &a);
+	struct vm *vm = vm_find_id(&r->d, id);
+
+	answer_done(&a);
+	h.vm = vm;
+	LIST_INSERT_HEAD(&vm->console_users, &h.user, link);
+	fake_end(id, VM_END_POWEROFF);
+	/* First one thing is done, then the other. */
+	assert_int_equal(vm->state, VM_STOPPED);
+	LIST_REMOVE(&h.user, link);
+	RIG_UNTIL(r, !vm_find_id(&r->d, id));
+	rig_assert_nothing_left(r);
+}
+
 /* The walk. */
 
 static uint64_t walk_seed, draws;
@@ -365,7 +399,11 @@ static void test_walk_at_random(void **state)
 		LIST_FOREACH(vm, &r->d.vms, link)
 		seen |= UINT32_C(1) << vm->state;
 	}
-	print_message("%u steps, %d states\n", steps, __builtin_popcount(seen));
+	print_message("%u steps; not seen after any:", steps);
+	for (enum vm_state s = VM_CREATED; s < VM_START_OVER; s++)
+		if (!(seen >> s & 1))
+			print_message(" %s", vm_states[s].name);
+	print_message("\n");
 	fake_fault = FAKE_OK;
 	while ((vm = LIST_FIRST(&r->d.vms))) {
 		AUTO(free) char *id = strdup(vm->row.id);
@@ -384,6 +422,7 @@ int main(void)
 		cmocka_unit_test(test_every_state_is_reached_and_left),
 		cmocka_unit_test(test_what_a_state_owns_ends_with_it),
 		cmocka_unit_test(test_nothing_is_dropped_that_runs),
+		RIG_TEST(test_who_is_told_of_an_end_may_destroy),
 		RIG_TEST(test_walk_at_random),
 	};
 
