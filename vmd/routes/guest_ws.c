@@ -123,7 +123,7 @@ static void look(struct guest_ws *g)
 	else if (vm->row.state == API_VM_READY && vm->session &&
 		 agent_session_ready(vm->session))
 		start(g, vm);
-	else if (!vm->handle && !vm->op)
+	else if (vm_rests(vm))
 		fail_resting(g, vm);
 	else
 		tell_progress(g, vm);

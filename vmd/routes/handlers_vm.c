@@ -249,7 +249,7 @@ static void poll_vm(struct request *r)
 		answer_removed(r, state);
 		return;
 	}
-	rests = !vm->handle && !vm->op;
+	rests = vm_rests(vm);
 	if (strcmp(state, "ready") == 0)
 		met = vm->row.state == API_VM_READY;
 	else if (strcmp(state, "stopped") == 0)

@@ -124,6 +124,12 @@ int vm_save(struct vm *vm, struct err *e)
 	return store_vm_update(vm->daemon->store, &vm->row, e);
 }
 
+bool vm_rests(const struct vm *vm)
+{
+	return vm_state_in(vm, 1 << VM_STOPPED | 1 << VM_FAILED |
+				       1 << VM_STUCK | 1 << VM_UNKNOWN);
+}
+
 bool vm_is_active(const struct vm *vm)
 {
 	return vm->handle ||

@@ -101,6 +101,8 @@ struct vm *vm_find(struct daemon *d, const char *ref, struct err *e);
 /* Writes the row with a new revision and tells the watches. */
 int vm_save(struct vm *vm, struct err *e);
 bool vm_is_active(const struct vm *vm); /* memory is promised to it */
+/* Nothing runs, and nothing will unless somebody asks for it. */
+bool vm_rests(const struct vm *vm);
 
 /* vm_state.c */
 /* Something happened to the VM; why (may be NULL, or of kind ERR_NONE): the error,
@@ -118,20 +120,6 @@ void vm_say(struct vm *vm, const char *fmt, ...)
 /* The state's timer begins anew; or its turn has come. */
 void vm_arm(struct vm *vm);
 void vm_arm_soon(struct vm *vm);
-
-/* The clocks of the states, in ms from now, and what their end means. */
-uint64_t vm_limit_none(const struct vm *vm);
-uint64_t vm_limit_making(const struct vm *vm);
-uint64_t vm_limit_ready(const struct vm *vm);
-uint64_t vm_limit_look(const struct vm *vm);
-uint64_t vm_limit_stop(const struct vm *vm);
-uint64_t vm_limit_kill(const struct vm *vm);
-uint64_t vm_limit_remove_again(const struct vm *vm);
-void vm_late_making(const struct vm *vm, struct err *ret);
-void vm_late_ready(const struct vm *vm, struct err *ret);
-void vm_late_stop(const struct vm *vm, struct err *ret);
-void vm_late_kill(const struct vm *vm, struct err *ret);
-void vm_late_deleting(const struct vm *vm, struct err *ret);
 
 /* vm_json.c */
 json_t *vm_to_json(const struct vm *vm);

@@ -193,6 +193,20 @@ extern const char *const vm_guard_names[VM_GUARD_COUNT];
 const struct vm_rule *vm_rule_find(const struct vm *vm, enum vm_state state,
 				   enum vm_event on, const struct err *why);
 
+/* The clocks of the states, in ms from now, and what their end means. */
+uint64_t vm_limit_none(const struct vm *vm);
+uint64_t vm_limit_making(const struct vm *vm);
+uint64_t vm_limit_ready(const struct vm *vm);
+uint64_t vm_limit_look(const struct vm *vm);
+uint64_t vm_limit_stop(const struct vm *vm);
+uint64_t vm_limit_kill(const struct vm *vm);
+uint64_t vm_limit_remove_again(const struct vm *vm);
+void vm_late_making(const struct vm *vm, struct err *ret);
+void vm_late_ready(const struct vm *vm, struct err *ret);
+void vm_late_stop(const struct vm *vm, struct err *ret);
+void vm_late_kill(const struct vm *vm, struct err *ret);
+void vm_late_deleting(const struct vm *vm, struct err *ret);
+
 /* What the rules do. In vm_turn.c, vm_create.c, vm_launch.c, vm_agent.c,
  * vm_verbs.c, vm_pause.c, vm_end.c. */
 vm_action_fn vm_act_take_turn, vm_act_make, vm_act_launch, vm_act_runs,
