@@ -15,7 +15,8 @@
 
 enum {
 	CONNECTIONS_MAX = 1024,
-	CONNECTIONS_RESERVE = 64 /* for root and the daemon's user */
+	CONNECTIONS_RESERVE = 64, /* for root and the daemon's user */
+	CONNECTION_FDS = 3, /* the client's, and a pair to the library */
 };
 
 static void on_accept_again(struct loop_timer *timer)
@@ -57,8 +58,9 @@ static size_t connections_max(const struct daemon_config *config)
 	if (config->connections_max)
 		return config->connections_max;
 	(void)getrlimit(RLIMIT_NOFILE, &limit);
-	return limit.rlim_cur / 4 < CONNECTIONS_MAX ? limit.rlim_cur / 4
-						    : CONNECTIONS_MAX;
+	limit.rlim_cur /= 4 * CONNECTION_FDS;
+	return limit.rlim_cur < CONNECTIONS_MAX ? limit.rlim_cur
+						: CONNECTIONS_MAX;
 }
 
 struct http *http_new(struct daemon *d, int listen_fd, struct err *e)
@@ -84,6 +86,10 @@ struct http *http_new(struct daemon *d, int listen_fd, struct err *e)
 	LIST_INIT(&h->websockets);
 	loop_timer_init(d->loop, &h->accept_again, on_accept_again, h);
 	find_group(h);
+	if (http_mhd_start(h, e) < 0) {
+		http_free(h);
+		return NULL;
+	}
 	/* Also of a socket that systemd made: as long a queue as the kernel
 	 * allows, so that nobody is turned away while we are busy. */
 	rc = listen(listen_fd, INT_MAX) < 0 ? -errno : 0;
@@ -116,5 +122,6 @@ void http_free(struct http *h)
 	while ((c = LIST_FIRST(&h->connections)))
 		http_connection_free(c);
 	http_websockets_abort(h);
+	http_mhd_stop(h);
 	free(h);
 }

@@ -1,12 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The API over HTTP/1.1 on a unix socket, in our loop: a connection is a buffer
- * and a state. A handler answers at once or later; until then nothing is read
- * from its client and it costs nothing.
+ * The API over HTTP/1.1 on a unix socket, in our loop. HTTP is libmicrohttpd's:
  *
- * Every request passes here in the same order: peer, head (http_head.h), route,
- * query, type and size, body by the API's schema, and only then a handler sees
- * it. Whatever is refused on the way is answered by one problem object.
+ *   client - socket - http_connection.c - socket pair - http_mhd.c - handlers
+ *                     http_gate.c          libmicrohttpd
+ *
+ * The front (http_connection.c) owns the client: who it is, how slow it may be,
+ * how much is held for it. It passes the bytes of one request on, unchanged, and
+ * the bytes of its answer back. What the library says on its own (HTML, at times
+ * twice) never reaches a client: until a handler has answered, nothing but "100
+ * Continue" passes, and the front says what is wrong, as a problem. A TLS session
+ * would have its place in the front, too.
+ *
+ * A handler answers at once or later; until then nothing is read from its client.
+ *
+ * Every request passes here in the same order: peer, framing (http_gate.h), head
+ * (http_head.h), route, query, type and size, body by the API's schema, and only
+ * then a handler sees it. Whatever is refused on the way is answered by one
+ * problem object.
  *
  * Trust: peers are hostile until SO_PEERCRED says who they are (root, our own
  * user, or a member of the socket's group); what they send is hostile always.
@@ -45,8 +56,9 @@ typedef ssize_t http_read_fn(void *data, char *buf, size_t room);
 /* An answer, ready to be sent. */
 struct http_answer {
 	unsigned status; /* 0: there is none */
-	struct buf headers; /* lines of its own, "Name: value\r\n" */
-	char trailer[320]; /* the same, behind a chunked body */
+	struct buf headers; /* of its own: name and value, each with its NUL */
+	const char *trailer_name; /* behind a chunked body, or NULL */
+	char trailer[288];
 	char *text; /* the body, or NULL */
 	size_t len;
 	http_read_fn *read; /* or it comes from here */
@@ -120,7 +132,8 @@ void request_stream(struct request *r, const char *type, http_read_fn *read,
 /* A header for the answer; before the answer. */
 void request_answer_header(struct request *r, const char *name,
 			   const char *value);
-/* The one header behind a stream, before read() says that it is over. */
+/* The one header behind a stream, before read() says that it is over; the name
+ * is a constant. */
 void request_answer_trailer(struct request *r, const char *name,
 			    const char *value);
 /* Not answered yet: poll() at every change, timeout() after seconds. */

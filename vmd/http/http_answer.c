@@ -24,46 +24,6 @@ enum {
 	ETAG_BYTES = 8 /* of the digest */
 };
 
-static const char *reason(unsigned status)
-{
-	static const struct {
-		unsigned status;
-		const char *text;
-	} reasons[] = {
-		{ 101, "Switching Protocols" },
-		{ 200, "OK" },
-		{ 202, "Accepted" },
-		{ 204, "No Content" },
-		{ 304, "Not Modified" },
-		{ 400, "Bad Request" },
-		{ 403, "Forbidden" },
-		{ 404, "Not Found" },
-		{ 405, "Method Not Allowed" },
-		{ 408, "Request Timeout" },
-		{ 409, "Conflict" },
-		{ 412, "Precondition Failed" },
-		{ 413, "Content Too Large" },
-		{ 414, "URI Too Long" },
-		{ 415, "Unsupported Media Type" },
-		{ 417, "Expectation Failed" },
-		{ 422, "Unprocessable Content" },
-		{ 426, "Upgrade Required" },
-		{ 431, "Request Header Fields Too Large" },
-		{ 500, "Internal Server Error" },
-		{ 501, "Not Implemented" },
-		{ 502, "Bad Gateway" },
-		{ 503, "Service Unavailable" },
-		{ 504, "Gateway Timeout" },
-		{ 505, "HTTP Version Not Supported" },
-		{ 507, "Insufficient Storage" },
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
-		if (reasons[i].status == status)
-			return reasons[i].text;
-	return "Error";
-}
-
 static int put_date(struct buf *out)
 {
 	time_t now = time(NULL);
@@ -76,43 +36,77 @@ static int put_date(struct buf *out)
 	return buf_printf(out, "Date: %s\r\n", text);
 }
 
-int http_put_head(struct buf *out, const struct http_answer *a, bool old,
-		  bool last)
+bool http_answer_header(const struct http_answer *a, size_t *at,
+			const char **ret_name, const char **ret_value)
 {
-	bool bodiless = a->status < 200 || a->status == 204 || a->status == 304;
+	const char *text = (const char *)buf_head(&a->headers);
+
+	if (*at >= buf_len(&a->headers))
+		return false;
+	*ret_name = text + *at;
+	*ret_value = *ret_name + strlen(*ret_name) + 1;
+	*at = (size_t)(*ret_value - text) + strlen(*ret_value) + 1;
+	return true;
+}
+
+int http_put_answer(struct buf *out, const struct http_answer *a,
+		    bool head_only)
+{
 	int rc = buf_printf(out, "HTTP/1.1 %u %s\r\n", a->status,
-			    reason(a->status));
+			    MHD_get_reason_phrase_for(a->status));
+	const char *name, *value;
+	size_t at = 0;
 
 	if (rc == 0)
 		rc = put_date(out);
-	if (rc == 0)
-		rc = buf_append(out, buf_head(&a->headers),
-				buf_len(&a->headers));
-	if (rc == 0 && a->status == 503) /* it may be better in a moment */
-		rc = buf_printf(out, "Retry-After: 1\r\n");
-	if (rc == 0 && a->read && !old)
-		rc = buf_printf(out, "Transfer-Encoding: chunked\r\n");
-	else if (rc == 0 && !a->read && !bodiless)
+	while (rc == 0 && http_answer_header(a, &at, &name, &value))
+		rc = buf_printf(out, "%s: %s\r\n", name, value);
+	if (rc == 0 && a->status != 204)
 		rc = buf_printf(out, "Content-Length: %zu\r\n", a->len);
-	if (rc == 0 && last)
-		rc = buf_printf(out, "Connection: close\r\n");
-	return rc < 0 ? rc : buf_append(out, "\r\n", 2);
+	if (rc == 0)
+		rc = buf_printf(out, "Connection: close\r\n\r\n");
+	if (rc == 0 && a->text && !head_only)
+		rc = buf_append(out, a->text, a->len);
+	return rc;
+}
+
+static void add_header(struct http_answer *a, const char *name,
+		       const char *value)
+{
+	size_t n = strlen(name) + 1, v = strlen(value) + 1;
+	uint8_t *at = buf_reserve(&a->headers, n + v);
+
+	if (!at) {
+		log_error("http: no room for the header %s", name);
+		return;
+	}
+	memcpy(at, name, n);
+	memcpy(at + n, value, v);
+	buf_commit(&a->headers, n + v);
+}
+
+/* It may be better in a moment. */
+static void add_retry(struct http_answer *a)
+{
+	if (a->status == 503)
+		add_header(a, "Retry-After", "1");
 }
 
 void http_put_problem(struct buf *out, const struct err *e)
 {
 	AUTO(json) json_t *problem = api_problem_new(e, NULL);
 	AUTO(free) char *text = problem ? json_to_text(problem) : NULL;
-	AUTO(buf) struct buf headers = BUF_INIT(256);
 	struct http_answer a = {
 		.status = (unsigned)api_problem_status(e),
+		.headers = BUF_INIT(256),
+		.text = text,
 		.len = text ? strlen(text) : 0,
 	};
 
-	(void)buf_printf(&headers, "Content-Type: %s\r\n", API_PROBLEM_TYPE);
-	a.headers = headers;
-	if (http_put_head(out, &a, false, true) == 0 && text)
-		(void)buf_append(out, text, a.len);
+	add_header(&a, "Content-Type", API_PROBLEM_TYPE);
+	add_retry(&a);
+	(void)http_put_answer(out, &a, false);
+	buf_done(&a.headers);
 }
 
 void request_resume(struct request *r)
@@ -123,18 +117,17 @@ void request_resume(struct request *r)
 void request_answer_header(struct request *r, const char *name,
 			   const char *value)
 {
-	if (buf_printf(&r->answer.headers, "%s: %s\r\n", name, value) < 0)
-		log_error("http: no room for the header %s", name);
+	add_header(&r->answer, name, value);
 }
 
 void request_answer_trailer(struct request *r, const char *name,
 			    const char *value)
 {
-	char *out = r->answer.trailer;
-	size_t size = sizeof(r->answer.trailer);
+	struct http_answer *a = &r->answer;
 
-	if ((size_t)snprintf(out, size, "%s: %s\r\n", name, value) >= size)
-		out[0] = '\0';
+	if (strlen(value) < sizeof(a->trailer))
+		a->trailer_name = name;
+	(void)snprintf(a->trailer, sizeof(a->trailer), "%s", value);
 }
 
 /* The answer is there. One that is under way cannot be changed. */
@@ -153,6 +146,7 @@ static bool begin_answer(struct request *r, unsigned status)
 		a->freed(a->data);
 	free(a->text);
 	*a = (struct http_answer){ .status = status, .headers = a->headers };
+	add_retry(a);
 	request_resume(r);
 	return true;
 }
@@ -245,10 +239,7 @@ void http_answer_condition(struct request *r)
 	    strcmp(r->route->method, "GET") != 0 ||
 	    !request_has_tag(r, "If-None-Match", r->etag, false))
 		return;
-	a->status = 304;
-	free(a->text);
-	a->text = NULL;
-	a->len = 0;
+	a->status = 304; /* the library sends the length, not the text */
 }
 
 void request_json(struct request *r, unsigned status, json_t *steal_body,

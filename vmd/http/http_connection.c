@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One connection: bytes in, bytes out, one request after the other. advance()
- * does the next step and says whether there may be another one; only pump(), from
- * the loop, calls it, and only pump() frees, so that nothing vanishes under a
- * caller.
+ * The front of one connection: bytes from the client to the library and back, one
+ * request after the other. advance() does the next step and says whether there may
+ * be another one; only pump(), from the loop, calls it, and only pump() frees, so
+ * that nothing vanishes under a caller.
+ *
+ * A request's bytes pass as the gate lets them; those behind it wait here until it
+ * is answered. Answers that do not come from the library: http_refuse.c.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,13 +15,14 @@
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
-#include "base/log.h"
+#include "base/clock.h"
 #include "vmd/http/http_internal.h"
 
 enum {
-	READ_BYTES = 65536, /* with one call */
-	STREAM_BYTES = 32768, /* of a stream, at once */
-	CHUNK_HEAD = 10, /* "00008000\r\n" */
+	READ_BYTES = 65536, /* of the client, with one call */
+	ANSWER_BYTES = 32768, /* of the library */
+	WAIT_PARTS = 64, /* of the time that a client has: when it is renewed */
+	BLANK_LINES_MAX = 4, /* before a request: some clients send one */
 	LINGER_READS = 16, /* in one turn */
 	STEPS = 32, /* in one turn: then others have theirs */
 };
@@ -29,44 +33,54 @@ void http_connection_free(struct http_connection *c)
 	loop_timer_disarm(&c->slow);
 	loop_timer_disarm(&c->go);
 	LIST_REMOVE(c, link);
-	if (c->request) {
+	if (c->request)
 		c->request->dead = true;
+	http_half_close(c);
+	if (c->request)
 		http_request_free(c->request);
-	}
 	http_share_give(&c->http->shares, c->member);
 	http_head_done(&c->head);
 	buf_done(&c->in);
 	buf_done(&c->out);
 	close_fd(&c->fd);
-	free(c);
+	c->dead = true;
+	if (!c->half.mhd)
+		free(c);
 }
 
 void http_connection_go(struct http_connection *c)
 {
-	if (!c->http->closing && !loop_timer_armed(&c->go))
+	if (c->busy)
+		c->again = true;
+	else if (!c->http->closing && !loop_timer_armed(&c->go))
 		loop_timer_arm_soon(&c->go);
 }
 
-static void client_must_act(struct http_connection *c)
+void http_connection_wait(struct http_connection *c)
 {
-	loop_timer_arm(&c->slow, c->http->daemon->config->slow_ms);
+	uint64_t ms = c->http->daemon->config->slow_ms;
+
+	/* Several steps of one turn arm it: the loop need not hear of each. */
+	if (!loop_timer_armed(&c->slow) ||
+	    c->slow.deadline_ms < clock_mono_ms() + ms - ms / WAIT_PARTS)
+		loop_timer_arm(&c->slow, ms);
 }
 
-/* 1: more bytes are in c->in; 0: none now; -1: the client has gone. */
-static int fill(struct http_connection *c)
+/* Up to max bytes more into b: how many; 0: none now; -1: there will be none. */
+static ssize_t fill(struct buf *b, int fd, size_t max)
 {
-	uint8_t *at = buf_reserve(&c->in, READ_BYTES);
+	uint8_t *at = buf_reserve(b, max);
 	ssize_t n;
 
 	if (!at)
 		return -1;
 	do
-		n = recv(c->fd, at, READ_BYTES, 0);
+		n = recv(fd, at, max, 0);
 	while (n < 0 && errno == EINTR);
-	if (n > 0)
-		buf_commit(&c->in, (size_t)n);
-	if (n > 0)
-		return 1;
+	if (n > 0) {
+		buf_commit(b, (size_t)n);
+		return n;
+	}
 	return n < 0 && errno == EAGAIN ? 0 : -1;
 }
 
@@ -76,44 +90,78 @@ static bool over(struct http_connection *c)
 	return false;
 }
 
-/* After fill(): whether there is a next step. */
-static bool filled(struct http_connection *c, int rc)
+/* Bytes of the client are needed: whether there is a next step. */
+static bool more(struct http_connection *c)
 {
-	return rc < 0 ? over(c) : rc > 0;
+	ssize_t n = fill(&c->in, c->fd, READ_BYTES);
+
+	return n < 0 ? over(c) : n > 0;
 }
 
-/* What is no request gets its answer without one. */
-static bool refuse_malformed(struct http_connection *c, const struct err *e)
+/* Lets the library have what the gate lets pass: 1 something did, 0 nothing is
+ * there, negative: *e. */
+static int pass_on(struct http_connection *c, struct err *e)
 {
-	c->last = true;
-	http_put_problem(&c->out, e);
-	c->state = HTTP_SENDING;
-	client_must_act(c);
+	struct http_gate gate = c->gate;
+	int64_t n = http_gate_pass(&gate, buf_head(&c->in), buf_len(&c->in), e);
+	ssize_t sent;
+
+	if (n <= 0)
+		return (int)n;
+	do
+		sent = send(c->half.pair, buf_head(&c->in), (size_t)n,
+			    MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR);
+	if (sent < 0)
+		sent = errno == EAGAIN ? 0 : n; /* it closed: it says why */
+	if (sent == n)
+		c->gate = gate;
+	else
+		(void)http_gate_pass(&c->gate, buf_head(&c->in), (size_t)sent,
+				     NULL);
+	buf_consume(&c->in, (size_t)sent);
+	http_mhd_run(c->http);
+	return 1;
+}
+
+static bool skip_blank_lines(struct http_connection *c)
+{
+	const char *text = (const char *)buf_head(&c->in);
+
+	if (c->gate.total > 0 || c->blank_lines == BLANK_LINES_MAX ||
+	    buf_len(&c->in) < 2 || memcmp(text, "\r\n", 2) != 0)
+		return false;
+	buf_consume(&c->in, 2);
+	c->blank_lines++;
 	return true;
 }
 
 static bool read_head(struct http_connection *c)
 {
 	struct err e = ERR_INIT;
-	size_t used = 0;
-	int rc = http_head_parse(&c->head, buf_head(&c->in), buf_len(&c->in),
-				 &used, &e);
+	unsigned status;
+	int rc;
 
-	if (rc < 0)
-		return refuse_malformed(c, &e);
-	if (rc == 0)
-		return filled(c, fill(c));
-	buf_consume(&c->in, used);
-	c->last = c->head.close;
-	c->stalled = false;
-	http_body_begin(&c->body, &c->head);
-	c->state = HTTP_BODY;
-	if (http_request_new(c) < 0)
+	if (skip_blank_lines(c))
+		return true;
+	/* Half a blank line is none yet. */
+	if (buf_len(&c->in) == 0 ||
+	    (c->gate.total == 0 && buf_len(&c->in) == 1 &&
+	     buf_head(&c->in)[0] == '\r'))
+		return more(c);
+	if (c->gate.total == 0 && !c->half.mhd && http_half_open(c) < 0)
 		return over(c);
-	/* A tar may take its time; other bodies have what is left of it. */
-	if (c->head.expects && !c->request->answer.status &&
-	    !http_body_over(&c->body))
-		(void)buf_printf(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
+	rc = pass_on(c, &e);
+	if (rc < 0)
+		return http_refuse(c, &e);
+	if (!http_gate_over(&c->gate) && c->half.mhd)
+		return more(c);
+	if (!c->request) { /* it closed, or answered on its own */
+		(void)http_library_spoke(c, &status);
+		return http_refuse_as_library(c, status);
+	}
+	http_gate_body(&c->gate, c->head.chunked, c->head.length);
+	c->state = HTTP_BODY;
 	return true;
 }
 
@@ -136,57 +184,37 @@ static int flush(struct http_connection *c)
 
 /* Refused before its body came: nobody wants that. When it is here already the
  * connection can go on without it. */
-static bool skip_body(struct http_connection *c)
+static bool body_is_here(const struct http_connection *c)
 {
-	c->state = HTTP_WAITING;
-	if (c->body.chunked || c->body.left > buf_len(&c->in)) {
-		c->last = true;
-	} else {
-		buf_consume(&c->in, (size_t)c->body.left);
-		http_body_took(&c->body, (size_t)c->body.left);
-	}
-	return true;
+	return !c->head.chunked && c->gate.left <= buf_len(&c->in);
 }
 
 static bool read_body(struct http_connection *c)
 {
-	struct request *r = c->request;
 	struct err e = ERR_INIT;
-	size_t len, taken;
-	int64_t skip;
+	unsigned status;
+	int rc;
 
+	if (c->half.whole) {
+		c->state = c->half.queued ? HTTP_SENDING : HTTP_WAITING;
+		return true;
+	}
+	if (c->request->answer.status && !body_is_here(c))
+		return http_answer_early(c);
+	if (c->half.suspended)
+		return false;
+	if (http_library_spoke(c, &status))
+		return http_refuse_as_library(c, status);
 	if (flush(c) < 0)
 		return over(c);
-	if (http_body_over(&c->body)) {
-		loop_timer_disarm(&c->slow);
-		c->state = HTTP_WAITING;
-		if (!r->answer.status)
-			http_request_dispatch(r);
-		return true;
+	if (http_gate_over(&c->gate)) /* it awaits more than there is */
+		return http_refuse_as_library(c, 400);
+	rc = pass_on(c, &e);
+	if (rc < 0) {
+		request_fail(c->request, &e);
+		return http_answer_early(c);
 	}
-	if (r->answer.status)
-		return skip_body(c);
-	if (c->stalled)
-		return false;
-	skip = http_body_next(&c->body, buf_head(&c->in), buf_len(&c->in), &len,
-			      &e);
-	if (skip < 0) {
-		request_fail(r, &e);
-		return true;
-	}
-	buf_consume(&c->in, (size_t)skip);
-	if (len == 0)
-		return http_body_over(&c->body) || filled(c, fill(c));
-	taken = http_request_take(r, (const char *)buf_head(&c->in), len);
-	if (taken == 0) {
-		c->stalled = !r->answer.status;
-		return !c->stalled;
-	}
-	buf_consume(&c->in, taken);
-	http_body_took(&c->body, taken);
-	if (r->route->body == API_BODY_TAR)
-		client_must_act(c); /* it did */
-	return true;
+	return rc > 0 || more(c);
 }
 
 static bool begin_answer(struct http_connection *c)
@@ -195,71 +223,24 @@ static bool begin_answer(struct http_connection *c)
 
 	if (!r->answer.status || http_request_held(r))
 		return false;
-	http_answer_condition(r);
-	/* A stream without a known length ends with the connection for those
-	 * who know no chunks. */
-	c->chunked = r->answer.read && !c->head.old && !r->head_only;
-	c->text_sent = 0;
-	c->stream_over = !r->answer.read || r->head_only;
-	if (http_put_head(&c->out, &r->answer, c->head.old, c->last) < 0)
+	if (http_half_answer(c) < 0)
 		return over(c);
-	r->sent = true;
-	c->stalled = false;
+	http_half_resume(c);
+	http_mhd_run(c->http);
 	c->state = HTTP_SENDING;
-	client_must_act(c);
 	return true;
 }
 
-/* The next part of a stream into c->out: 1, 0 when there is none yet, -1. */
-static int fill_stream(struct http_connection *c)
+static void await_request(struct http_connection *c)
 {
-	struct http_answer *a = &c->request->answer;
-	size_t head = c->chunked ? CHUNK_HEAD : 0;
-	uint8_t *at = buf_reserve(&c->out, head + STREAM_BYTES + 2);
-	char size[CHUNK_HEAD + 1];
-	ssize_t n;
-
-	if (!at)
-		return -1;
-	n = a->read(a->data, (char *)at + head, STREAM_BYTES);
-	if (n == HTTP_STREAM_LATER)
-		return 0;
-	if (n == HTTP_STREAM_END) {
-		c->stream_over = true;
-		if (!c->chunked)
-			return 1;
-		return buf_printf(&c->out, "0\r\n%s\r\n", a->trailer) < 0 ? -1
-									  : 1;
-	}
-	if (n < 0)
-		return -1; /* no end of chunks: the client sees that */
-	if (c->chunked) {
-		(void)snprintf(size, sizeof(size), "%08x\r\n", (unsigned)n);
-		for (size_t i = 0; i < head; i++) /* without its NUL */
-			at[i] = (uint8_t)size[i];
-		at[head + (size_t)n] = '\r';
-		at[head + (size_t)n + 1] = '\n';
-	}
-	buf_commit(&c->out, head + (size_t)n + (c->chunked ? 2 : 0));
-	return 1;
-}
-
-static int send_text(struct http_connection *c)
-{
-	struct http_answer *a = &c->request->answer;
-
-	while (c->text_sent < a->len) {
-		ssize_t n = send(c->fd, a->text + c->text_sent,
-				 a->len - c->text_sent, MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return errno == EAGAIN ? 0 : -1;
-		c->text_sent += (size_t)n;
-		c->moved = true;
-	}
-	return 1;
+	/* The newest first: it was just used. */
+	LIST_REMOVE(c, link);
+	LIST_INSERT_HEAD(&c->http->connections, c, link);
+	http_half_reset(c);
+	http_gate_head(&c->gate);
+	c->blank_lines = 0;
+	c->state = HTTP_HEAD;
+	buf_trim(&c->in);
 }
 
 /* Everything was sent: what follows on this connection? */
@@ -268,63 +249,75 @@ static bool end_answer(struct http_connection *c)
 	struct request *r = c->request;
 
 	if (r && http_is_upgrade(r)) {
+		http_half_close(c);
 		loop_remove(&c->source);
 		http_upgrade(r, take_fd(&c->fd), buf_head(&c->in),
 			     buf_len(&c->in));
 		return over(c);
 	}
+	if (!c->half.mhd) /* it refers to the request's text until then */
+		http_half_close(c);
 	if (r) {
 		c->request = NULL;
 		http_request_free(r);
 	}
 	http_head_done(&c->head);
-	client_must_act(c);
+	http_connection_wait(c);
 	buf_trim(&c->out);
-	if (!c->last) {
-		/* The newest first: it was just used. */
-		LIST_REMOVE(c, link);
-		LIST_INSERT_HEAD(&c->http->connections, c, link);
-		c->state = HTTP_HEAD;
-		buf_trim(&c->in);
+	if (c->half.mhd) {
+		await_request(c);
 		return true;
 	}
 	/* Without an end of the body more of it may come. */
-	if ((r && http_body_over(&c->body)) || shutdown(c->fd, SHUT_WR) < 0)
+	if (!c->own || shutdown(c->fd, SHUT_WR) < 0)
 		return over(c);
 	buf_consume(&c->in, buf_len(&c->in));
 	c->state = HTTP_LINGERING;
 	return true;
 }
 
+/* The next part of the answer into c->out. */
+static bool read_answer(struct http_connection *c)
+{
+	bool complete = c->half.complete;
+	ssize_t n = 0;
+
+	if (!c->half.ended) {
+		n = fill(&c->out, c->half.pair, ANSWER_BYTES);
+		c->half.ended = n < 0 || (complete && n < ANSWER_BYTES);
+	}
+	if (n > 0) {
+		http_connection_wait(c);
+		/* It has room to write more. */
+		if (!c->half.complete && !c->half.suspended)
+			http_mhd_run(c->http);
+		return true;
+	}
+	if (complete)
+		return end_answer(c);
+	if (c->half.ended) /* in the middle: the client shall see that */
+		return over(c);
+	if (c->half.suspended)
+		loop_timer_disarm(&c->slow); /* it is our turn */
+	else
+		http_mhd_run(c->http);
+	return !c->half.suspended;
+}
+
 static bool send_answer(struct http_connection *c)
 {
-	struct request *r = c->request;
 	int rc;
 
 	c->moved = false;
 	rc = flush(c);
-	if (rc > 0 && r && r->answer.text && !r->head_only)
-		rc = send_text(c);
 	if (rc < 0)
 		return over(c);
 	if (rc == 0) {
 		if (c->moved) /* the client is alive */
-			client_must_act(c);
+			http_connection_wait(c);
 		return false;
 	}
-	if (!r || c->stream_over)
-		return end_answer(c);
-	if (c->stalled)
-		return false;
-	rc = fill_stream(c);
-	if (rc < 0)
-		return over(c);
-	c->stalled = rc == 0;
-	if (c->stalled)
-		loop_timer_disarm(&c->slow); /* it is our turn */
-	else
-		client_must_act(c);
-	return !c->stalled;
+	return c->own ? end_answer(c) : read_answer(c);
 }
 
 /* A client that still sends would miss the answer if the socket were closed. */
@@ -369,13 +362,14 @@ static void update(struct http_connection *c)
 	uint32_t events = 0;
 
 	if (c->state == HTTP_HEAD || c->state == HTTP_LINGERING ||
-	    (c->state == HTTP_BODY && !c->stalled))
+	    (c->state == HTTP_BODY && !c->half.suspended))
 		events |= EPOLLIN;
-	if (buf_len(&c->out) > 0 || (c->state == HTTP_SENDING && !c->stalled))
+	if (buf_len(&c->out) > 0 ||
+	    (c->state == HTTP_SENDING && !c->half.suspended))
 		events |= EPOLLOUT;
 	if (events != c->source.events)
 		(void)loop_modify(&c->source, events);
-	if (c->stalled)
+	if (c->state == HTTP_BODY && c->half.suspended)
 		loop_timer_disarm(&c->slow);
 }
 
@@ -383,14 +377,18 @@ static void pump(struct http_connection *c)
 {
 	int steps = 0;
 
+	c->busy = true;
 	while (steps < STEPS && advance(c))
 		steps++;
-	if (steps == STEPS)
-		http_connection_go(c);
-	if (c->state == HTTP_OVER)
+	c->busy = false;
+	if (c->state == HTTP_OVER) {
 		http_connection_free(c);
-	else
-		update(c);
+		return;
+	}
+	if (steps == STEPS || c->again)
+		http_connection_go(c);
+	c->again = false;
+	update(c);
 }
 
 static void on_socket(struct loop_source *source, uint32_t events)
@@ -407,9 +405,13 @@ static void on_go(struct loop_timer *timer)
 {
 	struct http_connection *c = timer->data;
 
-	if (c->stalled && c->state == HTTP_BODY)
-		client_must_act(c);
-	c->stalled = false;
+	if (c->half.suspended &&
+	    (c->state == HTTP_BODY || c->state == HTTP_SENDING)) {
+		if (c->state == HTTP_BODY)
+			http_connection_wait(c);
+		http_half_resume(c);
+		http_mhd_run(c->http);
+	}
 	pump(c);
 }
 
@@ -418,7 +420,8 @@ static void on_slow(struct loop_timer *timer)
 	struct http_connection *c = timer->data;
 	struct err e = ERR_INIT;
 
-	if ((c->state == HTTP_HEAD && buf_len(&c->in) == 0) ||
+	if ((c->state == HTTP_HEAD && buf_len(&c->in) == 0 &&
+	     c->gate.total == 0) ||
 	    c->state == HTTP_SENDING || c->state == HTTP_LINGERING) {
 		c->state = HTTP_OVER;
 	} else {
@@ -430,7 +433,7 @@ static void on_slow(struct loop_timer *timer)
 		if (c->state == HTTP_BODY)
 			request_fail(c->request, &e);
 		else
-			(void)refuse_malformed(c, &e);
+			(void)http_refuse(c, &e);
 	}
 	pump(c);
 }
@@ -453,11 +456,13 @@ void http_connection_new(struct http *h, int fd, uid_t uid,
 		.source = LOOP_SOURCE_INIT,
 		.in = BUF_INIT(HTTP_HEAD_MAX + 2 * READ_BYTES),
 		.out = BUF_INIT(HTTP_HEAD_MAX + 2 * READ_BYTES),
+		.half.pair = -1,
 	};
 	loop_timer_init(h->daemon->loop, &c->slow, on_slow, c);
 	loop_timer_init(h->daemon->loop, &c->go, on_go, c);
 	LIST_INSERT_HEAD(&h->connections, c, link);
-	client_must_act(c);
+	http_gate_head(&c->gate);
+	http_connection_wait(c);
 	if (loop_add(h->daemon->loop, &c->source, fd, EPOLLIN, on_socket, c) <
 	    0)
 		http_connection_free(c);

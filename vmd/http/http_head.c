@@ -3,15 +3,25 @@
 #include "vmd/http/http_head.h"
 
 #include <errno.h>
+#include <microhttpd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/parse.h"
+#include "vmd/http/http_gate.h"
 
 #define TOKEN                                                                \
 	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%" \
 	"&'*+-.^_`|~"
+
+/* What is being copied. */
+struct copying {
+	struct http_head *head;
+	char *at; /* NULL: the room it takes is counted */
+	size_t room;
+	bool trailing; /* a header that frames the body ends with blanks */
+};
 
 static int malformed(struct err *e, const char *what)
 {
@@ -19,44 +29,10 @@ static int malformed(struct err *e, const char *what)
 		       "the request is no HTTP: %s", what);
 }
 
-/*
- * Where the head ends (behind the empty line), 0 when that has not come yet. A
- * line feed without its carriage return is refused at once: its sender waits for
- * an answer.
- */
-static int find_end(const char *data, size_t len, size_t *ret, struct err *e)
-{
-	const char *at = data, *lf;
-
-	*ret = 0;
-	while ((lf = memchr(at, '\n', len - (size_t)(at - data)))) {
-		if (lf == data || lf[-1] != '\r')
-			return malformed(e, "a line must end with CR and LF");
-		if (lf - at == 1) { /* an empty line */
-			*ret = (size_t)(lf - data) + 1;
-			return 0;
-		}
-		at = lf + 1;
-	}
-	return 0;
-}
-
-static int too_long(const char *data, size_t len, struct err *e)
-{
-	if (!memchr(data, '\n', len))
-		return err_set(e, ERR_INVALID, "uri_too_long", 0,
-			       "the request's first line has more than %d "
-			       "bytes",
-			       HTTP_TARGET_MAX);
-	return err_set(e, ERR_INVALID, "headers_too_large", 0,
-		       "the head of the request has more than %d bytes",
-		       HTTP_HEAD_MAX);
-}
-
 /* http://host/path is to be understood as /path (RFC 9112, 3.2.2). */
-static const char *origin_form(char *target)
+static const char *origin_form(const char *target)
 {
-	char *slash;
+	const char *slash;
 
 	if (strncasecmp(target, "http://", 7) != 0)
 		return target;
@@ -64,68 +40,86 @@ static const char *origin_form(char *target)
 	return *slash == '/' ? slash : "/";
 }
 
-static int parse_version(struct http_head *h, const char *text, struct err *e)
+static const char *copy(struct copying *c, const char *text, size_t len)
 {
-	if (strncmp(text, "HTTP/", 5) != 0 || text[5] < '0' || text[5] > '9' ||
-	    text[6] != '.' || text[7] < '0' || text[7] > '9' || text[8])
-		return malformed(e, "the first line must be METHOD PATH "
-				    "HTTP/1.1");
-	if (text[5] != '1')
-		return err_set(e, ERR_UNSUPPORTED, "http_version", 0,
-			       "HTTP/%.3s is not spoken here: use HTTP/1.1",
-			       text + 5);
-	h->old = text[7] == '0';
-	return 0;
+	char *at = c->at;
+
+	c->room += len + 1;
+	if (!at)
+		return NULL;
+	memcpy(at, text, len);
+	at[len] = '\0';
+	c->at += len + 1;
+	return at;
 }
 
-static int parse_line(struct http_head *h, char *line, struct err *e)
+static bool frames(const char *name)
 {
-	size_t method = strspn(line, TOKEN);
-	char *target = line + method + 1, *version;
+	return strcasecmp(name, "Transfer-Encoding") == 0 ||
+	       strcasecmp(name, "Content-Length") == 0;
+}
 
-	if (method == 0 || method > 32 || line[method] != ' ')
+static enum MHD_Result copy_header(void *cls, enum MHD_ValueKind kind,
+				   const char *name, size_t name_len,
+				   const char *value, size_t value_len)
+{
+	struct copying *c = cls;
+	size_t len = value_len;
+
+	(void)kind;
+	while (len && (value[len - 1] == ' ' || value[len - 1] == '\t'))
+		len--;
+	/* The library looks at it with its blanks. */
+	if (len < value_len && frames(name))
+		c->trailing = true;
+	if (c->head->count < HTTP_HEADERS_MAX)
+		c->head->headers[c->head->count] =
+			(struct http_header){ copy(c, name, name_len),
+					      copy(c, value ? value : "",
+						   len) };
+	c->head->count++;
+	return MHD_YES;
+}
+
+static void copy_head(struct copying *c, struct MHD_Connection *from,
+		      const char *method, const char *target)
+{
+	c->head->count = 0;
+	c->head->method = copy(c, method, strlen(method));
+	c->head->target = copy(c, target, strlen(target));
+	(void)MHD_get_connection_values_n(from, MHD_HEADER_KIND, copy_header,
+					  c);
+}
+
+static int check_line(struct http_head *h, struct err *e)
+{
+	size_t method = strspn(h->method, TOKEN);
+
+	if (method == 0 || method > 32 || h->method[method])
 		return malformed(e, "it does not begin with a method");
-	line[method] = '\0';
-	h->method = line;
-	version = strchr(target, ' ');
-	if (!version)
-		return malformed(e, "the first line must be METHOD PATH "
-				    "HTTP/1.1");
-	*version++ = '\0';
-	if (strlen(target) > HTTP_TARGET_MAX)
+	if (strlen(h->target) > HTTP_TARGET_MAX)
 		return err_set(e, ERR_INVALID, "uri_too_long", 0,
 			       "the path has %zu bytes, at most %d are taken",
-			       strlen(target), HTTP_TARGET_MAX);
-	for (const char *p = target; *p; p++)
+			       strlen(h->target), HTTP_TARGET_MAX);
+	for (const char *p = h->target; *p; p++)
 		if ((unsigned char)*p <= ' ' || (unsigned char)*p >= 0x7f)
 			return malformed(e, "the path has bytes that must be "
 					    "percent-encoded");
-	h->target = origin_form(target);
+	h->target = origin_form(h->target);
 	if (h->target[0] != '/')
 		return malformed(e, "the path must begin with /");
-	return parse_version(h, version, e);
+	return 0;
 }
 
-static int parse_header(struct http_head *h, char *line, struct err *e)
+static int check_header(const struct http_header *header, struct err *e)
 {
-	size_t name = strspn(line, TOKEN), len;
-	char *value = line + name + 1;
+	size_t name = strspn(header->name, TOKEN);
 
-	if (name == 0 || line[name] != ':')
+	if (name == 0 || header->name[name])
 		return malformed(e, "a header must be NAME: VALUE");
-	if (h->count == HTTP_HEADERS_MAX)
-		return err_set(e, ERR_INVALID, "headers_too_large", 0,
-			       "the request has more than %d headers",
-			       HTTP_HEADERS_MAX);
-	line[name] = '\0';
-	value += strspn(value, " \t");
-	len = strlen(value);
-	while (len && (value[len - 1] == ' ' || value[len - 1] == '\t'))
-		value[--len] = '\0';
-	for (const char *p = value; *p; p++)
+	for (const char *p = header->value; *p; p++)
 		if (((unsigned char)*p < ' ' && *p != '\t') || *p == 0x7f)
 			return malformed(e, "a header has control characters");
-	h->headers[h->count++] = (struct http_header){ line, value };
 	return 0;
 }
 
@@ -177,62 +171,33 @@ static int check_framing(struct http_head *h, struct err *e)
 			       expect);
 	h->chunked = coding;
 	h->expects = expect && !h->old;
-	h->close = h->old || http_head_has(h, "Connection", "close");
 	return parse_length(h, e);
 }
 
-static int parse_lines(struct http_head *h, struct err *e)
+int http_head_take(struct http_head *h, struct MHD_Connection *from,
+		   const char *method, const char *target, const char *version,
+		   struct err *e)
 {
-	char *line = h->text, *end;
-	int rc;
+	struct copying c = { .head = h };
+	int rc = 0;
 
-	end = strstr(line, "\r\n");
-	*end = '\0';
-	rc = parse_line(h, line, e);
-	for (line = end + 2; rc == 0 && *line != '\r'; line = end + 2) {
-		end = strstr(line, "\r\n");
-		*end = '\0';
-		rc = parse_header(h, line, e);
-	}
-	return rc == 0 ? check_framing(h, e) : rc;
-}
-
-int http_head_parse(struct http_head *h, const void *data, size_t len,
-		    size_t *ret_used, struct err *e)
-{
-	const char *at = data;
-	size_t skip = 0, end = 0;
-	int rc;
-
-	*h = (struct http_head){ 0 };
-	if (len == 0)
-		return 0;
-	/* Some clients send an empty line behind a body (RFC 9112, 2.2). */
-	while (skip + 2 <= len && skip < 8 && memcmp(at + skip, "\r\n", 2) == 0)
-		skip += 2;
-	at += skip;
-	len -= skip;
-	rc = find_end(at, len < HTTP_HEAD_MAX ? len : HTTP_HEAD_MAX, &end, e);
-	if (rc < 0)
-		return rc;
-	if (!end && len >= HTTP_HEAD_MAX)
-		return too_long(at, len, e);
-	if (!end)
-		return 0;
-	if (memchr(at, '\0', end))
-		return malformed(e, "it has a NUL byte");
-	h->text = malloc(end + 1);
+	*h = (struct http_head){ .old = strcmp(version, "HTTP/1.0") == 0 };
+	copy_head(&c, from, method, target);
+	if (h->count > HTTP_HEADERS_MAX)
+		return err_set(e, ERR_INVALID, "headers_too_large", 0,
+			       "the request has more than %d headers",
+			       HTTP_HEADERS_MAX);
+	h->text = malloc(c.room);
 	if (!h->text)
 		return err_sys(e, ENOMEM, "reading a request");
-	memcpy(h->text, at, end);
-	h->text[end] = '\0';
-	*ret_used = skip + end;
-	rc = h->text[0] == '\r' ? malformed(e, "it is empty")
-				: parse_lines(h, e);
-	if (rc == 0)
-		return 1;
-	http_head_done(h);
-	return rc;
+	c.at = h->text;
+	copy_head(&c, from, method, target);
+	rc = check_line(h, e);
+	for (size_t i = 0; rc == 0 && i < h->count; i++)
+		rc = check_header(&h->headers[i], e);
+	if (rc == 0 && c.trailing)
+		rc = malformed(e, "blanks follow the length of its body");
+	return rc == 0 ? check_framing(h, e) : rc;
 }
 
 void http_head_done(struct http_head *h)

@@ -3,7 +3,10 @@
 #ifndef VMD_HTTP_INTERNAL_H
 #define VMD_HTTP_INTERNAL_H
 
+#include <microhttpd.h>
+
 #include "vmd/http/http.h"
+#include "vmd/http/http_gate.h"
 #include "vmd/http/http_share.h"
 
 enum http_state {
@@ -13,6 +16,21 @@ enum http_state {
 	HTTP_SENDING,
 	HTTP_LINGERING, /* answered; the rest of the request is thrown away */
 	HTTP_OVER
+};
+
+/* The library's side of a connection, which it knows by a socket pair. */
+struct http_half {
+	struct MHD_Connection *mhd; /* NULL: not yet, or not any more */
+	struct MHD_UpgradeResponseHandle *upgrade;
+	struct MHD_Response *response; /* of the answer under way */
+	char *target; /* of the present request, as it came */
+	int pair; /* our end; -1 */
+	bool closing; /* the library is told to let go */
+	bool suspended; /* until http_half_resume() */
+	bool whole; /* it has the whole request */
+	bool queued; /* it has the answer */
+	bool complete; /* and has written all of it */
+	bool ended; /* nothing more comes from it */
 };
 
 /* One client. */
@@ -26,15 +44,16 @@ struct http_connection {
 	struct loop_timer slow; /* armed while the client has to do something */
 	struct loop_timer go; /* work that must not run inside a caller */
 	struct buf in, out;
+	struct http_gate gate;
+	struct http_half half;
 	struct http_head head;
-	struct http_body body;
+	struct err refusal; /* what is wrong with the head */
 	struct request *request;
-	size_t text_sent; /* of the answer's text */
-	bool chunked; /* the answer's stream is */
-	bool last; /* it closes after this answer */
-	bool stalled; /* upload() or read() waits for request_resume() */
-	bool stream_over;
+	unsigned blank_lines; /* before the request */
+	bool busy, again; /* pump() is at it; go() was called meanwhile */
+	bool own; /* the answer in out is not the library's */
 	bool moved; /* some of the answer was just taken by the client */
+	bool dead; /* the library still has to let go */
 	LIST_ENTRY(http_connection) link; /* the newest first */
 };
 
@@ -58,6 +77,9 @@ struct http {
 	struct loop_source listen;
 	struct loop_timer accept_again;
 	struct http_shares shares;
+	struct MHD_Daemon *mhd;
+	bool running; /* http_mhd_run() is, and must not be called */
+	struct http_connection *opening; /* whose half is being made */
 	LIST_HEAD(, http_connection) connections;
 	LIST_HEAD(, websocket) websockets;
 };
@@ -72,6 +94,34 @@ void http_connection_new(struct http *h, int fd, uid_t uid,
 void http_connection_free(struct http_connection *c);
 /* Something may go on: soon, from the loop. */
 void http_connection_go(struct http_connection *c);
+/* From now on the client has HTTP_SLOW_SECONDS to do something. */
+void http_connection_wait(struct http_connection *c);
+
+/* http_refuse.c; each returns whether there is a next step. */
+/* What is no request gets its answer without one. */
+bool http_refuse(struct http_connection *c, const struct err *e);
+/* The library refused what passed the gate, or the look at the head did. */
+bool http_refuse_as_library(struct http_connection *c, unsigned status);
+/* The request's answer, while the library still waits for its body. */
+bool http_answer_early(struct http_connection *c);
+/* Reads what the library wrote before it got an answer: "100 Continue" is passed on.
+ * true: there was something of its own; *ret_status is that, or 0 when it has just
+ * closed. */
+bool http_library_spoke(struct http_connection *c, unsigned *ret_status);
+
+/* http_mhd.c: libmicrohttpd. It has no events of its own: it works when
+ * http_mhd_run() is called, on what was written into its sockets. */
+int http_mhd_start(struct http *h, struct err *e);
+void http_mhd_stop(struct http *h);
+void http_mhd_run(struct http *h);
+int http_half_open(struct http_connection *c);
+/* The library lets go at once. */
+void http_half_close(struct http_connection *c);
+/* The next request is awaited. */
+void http_half_reset(struct http_connection *c);
+void http_half_resume(struct http_connection *c);
+/* Gives the request's answer to the library: 0 or -ENOMEM. */
+int http_half_answer(struct http_connection *c);
 
 /* http_request.c */
 /* The head is there: 0, or -ENOMEM. */
@@ -85,13 +135,15 @@ void http_request_free(struct request *r);
 bool http_request_held(struct request *r);
 
 /* http_answer.c */
-/* The answer's head, for a client that speaks HTTP/1.0 (old) or 1.1. */
-int http_put_head(struct buf *out, const struct http_answer *a, bool old,
-		  bool last);
-/* A whole answer with a problem, without a request: the connection ends. */
+/* A whole answer that does not come from the library: the connection ends. */
+int http_put_answer(struct buf *out, const struct http_answer *a,
+		    bool head_only);
 void http_put_problem(struct buf *out, const struct err *e);
 /* An answer to GET that the client has already becomes 304. */
 void http_answer_condition(struct request *r);
+/* The next pair of name and value at *at, which moves; false: no more. */
+bool http_answer_header(const struct http_answer *a, size_t *at,
+			const char **ret_name, const char **ret_value);
 
 /* http_websocket.c */
 bool http_is_upgrade(const struct request *r);

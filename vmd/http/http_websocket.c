@@ -110,7 +110,6 @@ void request_websocket(struct request *r, void (*fn)(void *data, struct ws *ws),
 	r->stream = w;
 	r->gone = websocket_gone;
 	request_answer_header(r, "Upgrade", "websocket");
-	request_answer_header(r, "Connection", "Upgrade");
 	request_answer_header(r, "Sec-WebSocket-Accept", accept);
 	request_empty(r, 101);
 }

@@ -6,6 +6,7 @@
  */
 #include "tests/unit/test.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
@@ -135,6 +136,30 @@ static void test_sizes(void **state)
 	rig_raw(r, text, 100013, &a);
 	assert_int_equal(a.status, 414);
 	answer_done(&a);
+	/* As much as is said to fit: nothing is wrong but the name. */
+	len = snprintf(text, big, "GET /v1/vms/");
+	memset(text + len, 'a', 16300);
+	len += 16300;
+	len += snprintf(text + len, big - (size_t)len,
+			" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
+	for (int i = 0; i < 97; i++)
+		len += snprintf(text + len, big - (size_t)len,
+				"X-%d: %0160d\r\n", i, i);
+	len += snprintf(text + len, big - (size_t)len, "\r\n");
+	assert_true(len > 32000 && len < 32768);
+	rig_raw(r, text, (size_t)len, &a);
+	if (a.status != 400 && a.status != 404)
+		fail_msg("%s", a.head);
+	assert_string_not_equal(answer_code(&a), "bad_request");
+	answer_done(&a);
+	/* More headers than anybody needs. */
+	len = snprintf(text, big, "GET /v1/vms HTTP/1.1\r\nHost: x\r\n");
+	for (int i = 0; i < 100; i++)
+		len += snprintf(text + len, big - (size_t)len, "a: b\r\n");
+	len += snprintf(text + len, big - (size_t)len, "\r\n");
+	rig_raw(r, text, (size_t)len, &a);
+	assert_int_equal(a.status, 431);
+	answer_done(&a);
 	/* Nesting. */
 	memset(text, '[', 1000);
 	text[1000] = '\0';
@@ -200,9 +225,12 @@ static void test_waiters_that_leave(void **state)
 	struct rig *r = *state;
 	struct answer a;
 	int fds[50];
+	size_t before;
 
 	free(rig_create(r, "\"name\":\"w\"", &a));
 	answer_done(&a);
+	RIG_UNTIL(r, rig_swept(r));
+	before = rig_open_fds();
 	for (int i = 0; i < 50; i++) {
 		static const char get[] =
 			"GET /v1/vms/w/wait?state=stopped&timeout=600 "
@@ -213,9 +241,12 @@ static void test_waiters_that_leave(void **state)
 	}
 	RIG_UNTIL(r, http_connections(r->http) == 50);
 	assert_alive(r);
+	/* The client's, ours, and a pair to the library. */
+	assert_true(rig_open_fds() <= before + (size_t)50 * 4);
 	for (int i = 0; i < 50; i++)
 		close(fds[i]);
 	RIG_UNTIL(r, http_connections(r->http) == 0);
+	assert_int_equal(rig_open_fds(), before);
 }
 
 #define GOOD "GET /v1/version HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -260,11 +291,62 @@ static const struct {
 	  "bad_request", 400 },
 	{ POST "Transfer-Encoding: chunked\r\n\r\n0\r\nx\n", "bad_request",
 	  400 },
+	{ POST "Transfer-Encoding: chunked\r\n\r\n0\r\nx\r\n\r\n",
+	  "bad_request", 400 },
+	{ POST "Transfer-Encoding: chunked\r\n\r\n0\r\nx: y\r\n z\r\n\r\n",
+	  "bad_request", 400 },
+	{ POST "Transfer-Encoding: chunked\r\n\r\n2 \r\n{}\r\n0\r\n\r\n",
+	  "bad_request", 400 },
+	{ POST "Transfer-Encoding: chunked\r\n\r\n2\n{}\r\n0\r\n\r\n",
+	  "bad_request", 400 },
+	/* The library would see no chunks where others do. */
+	{ POST "Transfer-Encoding: chunked \r\n\r\n0\r\n\r\n", "bad_request",
+	  400 },
+	{ POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n"
+	       "\r\n0\r\n\r\n",
+	  "transfer_encoding", 501 },
+	/* The library's word for a length that is not known. */
+	{ POST "Content-Length: 18446744073709551615\r\n\r\n{}", "bad_request",
+	  400 },
+	{ "GET\r\nHost: a\r\n\r\n", "bad_request", 400 },
+	{ " GET / HTTP/1.1\r\nHost: a\r\n\r\n", "bad_request", 400 },
+	/* The library takes the line without a name for the end of the head. */
+	{ "GET /v1/vms HTTP/1.1\r\nHost: a\r\n:\r\nX: GET /v1/vms HTTP/1.1\r\n"
+	  "Host: b\r\n\r\n",
+	  "bad_request", 400 },
+	{ POST "Transfer-Encoding: chunked\r\n\r\n0\r\nx: y\r\n:\r\nGET "
+	       "/v1/version HTTP/1.1\r\nHost: b\r\n\r\n",
+	  "bad_request", 400 },
+	{ "GET / HTTP/0.9\r\nHost: a\r\n\r\n", "http_version", 505 },
 };
+
+/* The same in two pieces, the second one when the first was looked at. */
+static void ask_in_pieces(struct rig *r, const char *text, size_t first,
+			  struct answer *ret)
+{
+	struct buf in = BUF_INIT(1 << 20);
+	size_t len = strlen(text);
+	int fd = rig_connect(r);
+	ssize_t n;
+
+	assert_true(send(fd, text, first, MSG_NOSIGNAL) > 0);
+	for (int i = 0; i < 8; i++)
+		(void)loop_run_once(r->loop, 0);
+	(void)!send(fd, text + first, len - first, MSG_NOSIGNAL);
+	do {
+		(void)loop_run_once(r->loop, 2);
+		n = recv(fd, buf_reserve(&in, 65536), 65536, MSG_DONTWAIT);
+		if (n > 0)
+			buf_commit(&in, (size_t)n);
+	} while (n > 0 || (n < 0 && errno == EAGAIN));
+	close(fd);
+	*ret = rig_parse(buf_to_string(&in), buf_len(&in));
+	buf_done(&in);
+}
 
 /*
  * What is no HTTP gets one answer, with a problem, and the connection ends; also
- * when the request before it was a good one.
+ * when the request before it was a good one, and wherever it is cut.
  */
 static void test_malformed_is_answered_once(void **state)
 {
@@ -272,15 +354,21 @@ static void test_malformed_is_answered_once(void **state)
 	struct answer a;
 	char text[512];
 
-	for (size_t i = 0; i < 2 * sizeof(malformed) / sizeof(malformed[0]);
+	for (size_t i = 0; i < 4 * sizeof(malformed) / sizeof(malformed[0]);
 	     i++) {
-		bool after = i % 2;
-		size_t k = i / 2;
+		bool after = i % 4 == 1;
+		size_t k = i / 4, len = strlen(malformed[k].text);
 		char *head;
 
 		(void)snprintf(text, sizeof(text), "%s%s", after ? GOOD : "",
 			       malformed[k].text);
-		rig_raw(r, text, strlen(text), &a);
+		if (i % 4 < 2)
+			rig_raw(r, text, strlen(text), &a);
+		else
+			ask_in_pieces(r, text,
+				      i % 4 == 2 ? strcspn(text, "\n") + 1
+						 : len - 1,
+				      &a);
 		if (after) {
 			assert_int_equal(a.status, 200);
 			head = strstr(a.body, "HTTP/1.1 ");

@@ -268,6 +268,57 @@ static void test_continue_and_half_close(void **state)
 	RIG_UNTIL(r, http_connections(r->http) == 0);
 }
 
+/* Also what is wrong with a body is said once, behind the 100 that asked for it. */
+static void test_bad_body_after_continue(void **state)
+{
+	static const char head[] =
+		"POST /v1/vms HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+		"Transfer-Encoding: chunked\r\n\r\n";
+	struct rig *r = *state;
+	int fd = rig_connect(r);
+	struct reading in = { .fd = fd };
+
+	assert_true(send(fd, head, sizeof(head) - 1, 0) > 0);
+	RIG_UNTIL(r, has_read(&in, "100 Continue\r\n\r\n"));
+	/* The gate passes it, the library does not. */
+	assert_true(send(fd, "0\r\nno colon\r\n\r\n", 15, 0) > 0);
+	RIG_UNTIL(r, has_read(&in, "\"code\":\"bad_request\""));
+	assert_non_null(strstr(in.text, "100 Continue\r\n\r\nHTTP/1.1 400 "));
+	assert_null(strstr(in.text, "<html"));
+	close(fd);
+	RIG_UNTIL(r, http_connections(r->http) == 0);
+}
+
+#define CHUNKED \
+	"POST /v1/vms HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+/* A connection is kept after HEAD, 304, answers and refusals alike. */
+static void test_a_connection_is_kept(void **state)
+{
+	static const char *const asks[] = {
+		"HEAD /v1/version HTTP/1.1\r\nHost: x\r\n\r\n",
+		"GET /v1/images HTTP/1.1\r\nHost: x\r\nIf-None-Match: *\r\n\r\n",
+		"GET /v1/vms/nobody HTTP/1.1\r\nHost: x\r\n\r\n",
+		"POST /v1/vms HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n{",
+		CHUNKED "\r\n1\r\n{\r\n0\r\n\r\n",
+	};
+	static const char *const answers[] = { "200 OK", "304 Not Modified",
+					       "vm_not_found", "json_invalid",
+					       "json_invalid" };
+	struct rig *r = *state;
+	struct reading in = { .fd = rig_connect(r) };
+
+	for (size_t i = 0; i < 2 * sizeof(asks) / sizeof(asks[0]); i++) {
+		const char *ask = asks[i % (sizeof(asks) / sizeof(asks[0]))];
+
+		in.len = 0;
+		assert_true(send(in.fd, ask, strlen(ask), MSG_NOSIGNAL) > 0);
+		RIG_UNTIL(r, has_read(&in, answers[i % 5]));
+		assert_null(strstr(in.text, "Connection: close"));
+	}
+	close(in.fd);
+	RIG_UNTIL(r, http_connections(r->http) == 0);
+}
+
 static void test_cursors_are_taken_only_when_given(void **state)
 {
 	static const char *const invented[] = {
@@ -327,6 +378,8 @@ int main(void)
 		RIG_TEST(test_one_request_after_the_other),
 		RIG_TEST(test_chunks),
 		RIG_TEST(test_continue_and_half_close),
+		RIG_TEST(test_bad_body_after_continue),
+		RIG_TEST(test_a_connection_is_kept),
 		RIG_TEST(test_cursors_are_taken_only_when_given),
 	};
 
