@@ -97,7 +97,7 @@ struct daemon {
 	int lock_fd;
 	int state_vms_fd, run_vms_fd; /* directories with one entry per VM */
 	LIST_HEAD(, vm) vms;
-	struct vm_bucket vms_by_id[VM_BUCKETS];
+	struct vm_bucket vms_by_id[VM_BUCKETS], vms_by_name[VM_BUCKETS];
 	size_t vm_count;
 	struct turns turns;
 	uint32_t slot_next; /* of the range for VMs; see vm_launch.c */

@@ -33,18 +33,21 @@ struct vm *vm_new(struct daemon *d, struct err *e)
 	return vm;
 }
 
-static struct vm_bucket *bucket(struct daemon *d, const char *id)
+static struct vm_bucket *bucket(struct vm_bucket *table, const char *text)
 {
 	uint32_t hash = 2166136261u; /* FNV-1a */
 
-	for (; *id; id++)
-		hash = (hash ^ (uint8_t)*id) * 16777619u;
-	return &d->vms_by_id[hash % VM_BUCKETS];
+	for (; *text; text++)
+		hash = (hash ^ (uint8_t)*text) * 16777619u;
+	return &table[hash % VM_BUCKETS];
 }
 
 void vm_index(struct vm *vm)
 {
-	LIST_INSERT_HEAD(bucket(vm->daemon, vm->row.id), vm, by_id);
+	struct daemon *d = vm->daemon;
+
+	LIST_INSERT_HEAD(bucket(d->vms_by_id, vm->row.id), vm, by_id);
+	LIST_INSERT_HEAD(bucket(d->vms_by_name, vm->row.name), vm, by_name);
 	vm->indexed = true;
 }
 
@@ -69,8 +72,10 @@ void vm_free(struct vm *vm)
 	vm_stop_making(vm);
 	vm_console_end(vm);
 	LIST_REMOVE(vm, link);
-	if (vm->indexed)
+	if (vm->indexed) {
 		LIST_REMOVE(vm, by_id);
+		LIST_REMOVE(vm, by_name);
+	}
 	vm->daemon->vm_count--;
 	json_decref(vm->spec);
 	vm_row_done(&vm->row);
@@ -81,8 +86,18 @@ struct vm *vm_find_id(struct daemon *d, const char *id)
 {
 	struct vm *vm;
 
-	LIST_FOREACH(vm, bucket(d, id), by_id)
+	LIST_FOREACH(vm, bucket(d->vms_by_id, id), by_id)
 	if (strcmp(vm->row.id, id) == 0)
+		return vm;
+	return NULL;
+}
+
+struct vm *vm_find_name(struct daemon *d, const char *name)
+{
+	struct vm *vm;
+
+	LIST_FOREACH(vm, bucket(d->vms_by_name, name), by_name)
+	if (strcmp(vm->row.name, name) == 0)
 		return vm;
 	return NULL;
 }
@@ -105,6 +120,8 @@ struct vm *vm_find(struct daemon *d, const char *ref, struct err *e)
 	const struct vm *found;
 	struct lookup l;
 
+	if (!vm) /* names are looked for before beginnings of ids */
+		vm = vm_find_name(d, ref);
 	if (vm)
 		return vm;
 	lookup_begin(&l, ref);

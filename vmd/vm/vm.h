@@ -51,7 +51,7 @@ struct vm {
 	bool tombstone; /* found in the trash: it is being removed */
 	json_t *spec; /* validated VmCreate with defaults */
 	struct daemon *daemon;
-	LIST_ENTRY(vm) link, by_id;
+	LIST_ENTRY(vm) link, by_id, by_name;
 	bool indexed;
 
 	struct operation *op;
@@ -93,9 +93,10 @@ struct vm {
 /* vm.c */
 struct vm *vm_new(struct daemon *d, struct err *e);
 void vm_free(struct vm *vm);
-/* row.id is set, once: the VM is found by it from now on. */
+/* row.id and row.name are set, once: the VM is found by them from now on. */
 void vm_index(struct vm *vm);
 struct vm *vm_find_id(struct daemon *d, const char *id);
+struct vm *vm_find_name(struct daemon *d, const char *name);
 /* By id, name, or a unique prefix of the id: base/lookup.h. */
 struct vm *vm_find(struct daemon *d, const char *ref, struct err *e);
 /* Writes the row with a new revision and tells the watches. */

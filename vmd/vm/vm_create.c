@@ -30,17 +30,13 @@ enum {
 
 static void make_name(struct vm *vm, const struct image *image)
 {
-	struct vm *other;
 	char id[ID_LEN + 1];
 
 	do {
 		id_new(id);
 		(void)snprintf(vm->row.name, sizeof(vm->row.name), "%.50s-%.5s",
 			       image->name, id);
-		LIST_FOREACH(other, &vm->daemon->vms, link)
-		if (other != vm && strcmp(other->row.name, vm->row.name) == 0)
-			break;
-	} while (other);
+	} while (vm_find_name(vm->daemon, vm->row.name));
 }
 
 static int fill_sizes(struct vm *vm, const struct image *image, struct err *e)
@@ -89,11 +85,11 @@ static int fill_row(struct vm *vm, json_t *body, const struct image *image,
 
 	vm->spec = json_incref(body);
 	id_new(r->id);
-	vm_index(vm);
 	if (name)
 		(void)snprintf(r->name, sizeof(r->name), "%s", name);
 	else
 		make_name(vm, image);
+	vm_index(vm);
 	(void)snprintf(r->image, sizeof(r->image), "%s", image->name);
 	(void)snprintf(r->image_id, sizeof(r->image_id), "%s", image->id);
 	r->state = API_VM_CREATING;
