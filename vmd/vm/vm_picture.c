@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Draws the table of vm_table.c, for the documentation: "overview": the states that
- * clients see; "states": all of them, what each may hold, and where each event leads.
+ * Draws the table of vm_table.c, for the documentation: "life": one of the lives that
+ * it allows; "overview": the states that clients see; "states": all of them, what each
+ * may hold, and where each event leads.
  */
 #include <stdio.h>
 #include <string.h>
@@ -16,8 +17,7 @@ enum {
 
 static const char *shown(enum vm_state s)
 {
-	return s == VM_GONE ? "(removed)"
-			    : api_vm_state_name(vm_states[s].shown);
+	return s == VM_GONE ? "removed" : api_vm_state_name(vm_states[s].shown);
 }
 
 static bool is_drawn(enum vm_state s)
@@ -53,9 +53,11 @@ static void draw_seen(enum api_vm_state from)
 			    s != VM_GONE && vm_states[s].shown == from &&
 			    !(vm_states[s].flags & STATE_UNSEEN))
 				set |= targets(&vm_rules[i]);
-	/* What is not seen passes for what it leads to. */
-	if (set >> VM_FAILING & 1)
-		set |= UINT32_C(1) << VM_FAILED;
+	/* What is not seen passes for what it leads to by itself. */
+	for (size_t i = 0; i < vm_rule_count && set >> VM_FAILING & 1; i++)
+		if (vm_rules[i].from >> VM_FAILING & 1 &&
+		    vm_rules[i].begins < 0)
+			set |= targets(&vm_rules[i]);
 	(void)printf("    %-9s ─▶", api_vm_state_name(from));
 	for (enum vm_state s = 0; s < VM_STATE_COUNT; s++) {
 		size_t at =
@@ -139,16 +141,67 @@ static void draw_state(enum vm_state s)
 	}
 }
 
+/* The first rule of the shortest way, or NULL. */
+static const struct vm_rule *first_step(enum vm_state from, enum vm_state to)
+{
+	uint32_t reach = UINT32_C(1) << to, before = 0;
+
+	/* Backwards, a step at a time, until `from` is reached. */
+	while (reach != before) {
+		before = reach;
+		for (size_t i = 0; i < vm_rule_count; i++) {
+			const struct vm_rule *r = &vm_rules[i];
+
+			if (r->next == VM_SAME || !(before >> r->next & 1))
+				continue;
+			if (r->from >> from & 1)
+				return r;
+			reach |= r->from;
+		}
+	}
+	return NULL;
+}
+
+/* One life, by way of the states that most have. */
+static int draw_life(void)
+{
+	static const enum vm_state way[] = { VM_CREATED, VM_BOOTING,
+					     VM_READY,	 VM_STOPPING,
+					     VM_STOPPED, VM_DELETING,
+					     VM_GONE };
+	enum vm_state s = VM_NEW;
+	char text[TEXT_MAX];
+
+	for (size_t i = 0; i < ARRAY_LEN(way); i++) {
+		while (s != way[i]) {
+			const struct vm_rule *r = first_step(s, way[i]);
+
+			if (!r)
+				return 1;
+			events_of(r, s, text);
+			s = r->next;
+			(void)printf("    %-18.*s ─▶ %-10s seen as %s\n",
+				     (int)strcspn(text, ","), text,
+				     vm_states[s].name, shown(s));
+		}
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
-	if (argc == 2 && strcmp(argv[1], "overview") == 0) {
+	if (argc == 2 && strcmp(argv[1], "life") == 0) {
+		if (draw_life() != 0)
+			return 1;
+	} else if (argc == 2 && strcmp(argv[1], "overview") == 0) {
 		for (enum api_vm_state s = 0; s < API_VM_STATE_COUNT; s++)
 			draw_seen(s);
 	} else if (argc == 2 && strcmp(argv[1], "states") == 0) {
 		for (enum vm_state s = 0; s < VM_STATE_COUNT; s++)
 			draw_state(s);
 	} else {
-		(void)fprintf(stderr, "usage: vm_picture overview|states\n");
+		(void)fprintf(stderr,
+			      "usage: vm_picture life|overview|states\n");
 		return 2;
 	}
 	return fflush(stdout) == 0 && !ferror(stdout) ? 0 : 1;

@@ -7,7 +7,8 @@ import pathlib
 import subprocess
 import sys
 
-PICTURES = {"overview": "docs/daemon.md", "states": "docs/vm-states.md"}
+PICTURES = {"life": "docs/daemon.md", "overview": "docs/daemon.md",
+            "states": "docs/vm-states.md"}
 
 
 def replaced(text, what, picture):
