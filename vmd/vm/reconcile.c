@@ -210,7 +210,7 @@ static void judge(struct vm *vm, bool same_boot)
 	struct err why = vm->why;
 
 	vm_life_begin(vm);
-	if (why.kind != ERR_NONE)
+	if (why.kind != ERR_NONE && !vm->tombstone)
 		vm_event(vm, ON_FOUND_UNCLEAR, &why);
 	else if (!judge_by_row(vm, same_boot))
 		adopt(vm);

@@ -187,7 +187,7 @@ size_t vm_console_replay(const struct vm *vm, uint8_t *buf, size_t size);
 void vm_console_tail(const struct vm *vm, char *buf, size_t size);
 
 /* vm_pause.c: an engine's paused(). */
-void vm_on_paused(void *ctx, const char *why);
+void vm_on_paused(void *ctx, const char *text);
 
 /* vm_end.c: its engine, or what it left, says how it ended. */
 void vm_ended(struct vm *vm, enum vm_end end, const struct err *e);

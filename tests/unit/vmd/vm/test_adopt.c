@@ -149,6 +149,16 @@ static void test_cannot_be_judged_is_unknown(void **state)
 	rig_drop(r);
 	fake_fault = FAKE_ADOPT_FAILS;
 	rig_start(r);
+	rig_expect(r, "POST", "/v1/vms/odd/stop", NULL, "code", "wrong_state");
+	rig_expect(r, "POST", "/v1/vms/odd/stop?wait=5", "{\"force\":true}",
+		   "state", "succeeded");
+	assert_int_equal(fake_living(), 0);
+	rig_expect(r, "GET", "/v1/vms/odd", NULL, "reason",
+		   "it was ended by force");
+	rig_expect(r, "POST", "/v1/vms/odd/start?wait=5", NULL, "state",
+		   "succeeded");
+	rig_drop(r);
+	rig_start(r);
 	rig_expect(r, "DELETE", "/v1/vms/odd?force=true&wait=5", NULL, "state",
 		   "succeeded");
 	assert_int_equal(fake_living(), 0);

@@ -281,7 +281,7 @@ static void ask(struct vm *vm)
 {
 	struct err e = ERR_INIT;
 	char op[ID_LEN + 1];
-	uint64_t ms = draw(3) * 10;
+	uint64_t ms = UINT64_C(10) * draw(3);
 	int rc = 0;
 
 	switch (draw(6)) {
@@ -378,20 +378,35 @@ static void step(struct rig *r)
 		(void)loop_run_once(r->loop, 2);
 }
 
-static void test_walk_at_random(void **state)
+static void tell(unsigned steps, uint32_t seen)
 {
-	struct rig *r = *state;
+	print_message("%u steps; not seen after any:", steps);
+	for (enum vm_state s = VM_CREATED; s < VM_START_OVER; s++)
+		if (!(seen >> s & 1))
+			print_message(" %s", vm_states[s].name);
+	print_message("\n");
+}
+
+static void choose_seed(void)
+{
 	const char *given = getenv("VMD_SEED");
-	uint64_t until = clock_mono_ms() + WALK_MS;
-	uint32_t seen = 0;
-	unsigned steps = 0;
-	struct vm *vm;
 
 	if (given)
 		walk_seed = strtoull(given, NULL, 10);
 	else
 		assert_int_equal(getrandom(&walk_seed, 4, 0), 4);
 	print_message("VMD_SEED=%llu\n", (unsigned long long)walk_seed);
+}
+
+static void test_walk_at_random(void **state)
+{
+	struct rig *r = *state;
+	uint64_t until = clock_mono_ms() + WALK_MS;
+	uint32_t seen = 0;
+	unsigned steps = 0;
+	struct vm *vm;
+
+	choose_seed();
 	r->config.kill_ms = 50;
 	for (; clock_mono_ms() < until; steps++) {
 		step(r);
@@ -399,11 +414,7 @@ static void test_walk_at_random(void **state)
 		LIST_FOREACH(vm, &r->d.vms, link)
 		seen |= UINT32_C(1) << vm->state;
 	}
-	print_message("%u steps; not seen after any:", steps);
-	for (enum vm_state s = VM_CREATED; s < VM_START_OVER; s++)
-		if (!(seen >> s & 1))
-			print_message(" %s", vm_states[s].name);
-	print_message("\n");
+	tell(steps, seen);
 	fake_fault = FAKE_OK;
 	while ((vm = LIST_FIRST(&r->d.vms))) {
 		AUTO(free) char *id = strdup(vm->row.id);

@@ -226,8 +226,12 @@ static void test_lease_and_ttl(void **state)
 	answer_done(&a);
 	rig_spin(r, 500); /* half of its time */
 	assert_int_equal(fake_running(), 1);
+	fake_fault = FAKE_SLOW_KILL;
 	rig_drop(r); /* it holds across a restart */
 	rig_start(r);
+	RIG_UNTIL(r, LIST_FIRST(&r->d.vms)->row.state == API_VM_DELETING);
+	assert_non_null(strstr(LIST_FIRST(&r->d.vms)->row.reason,
+			       "time to live"));
 	RIG_UNTIL(r, r->d.vm_count == 0);
 	rig_assert_nothing_left(r);
 }
