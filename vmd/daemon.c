@@ -106,7 +106,7 @@ int daemon_open(struct daemon *d, struct loop *loop,
 	LIST_INIT(&d->retired_tasks);
 	d->build_gone = image_sweep;
 	LIST_INIT(&d->image_removals);
-	LIST_INIT(&d->watches);
+	watch_open(d);
 	rc = file_make_dirs(config->state_dir, 0700, e);
 	if (rc == 0)
 		rc = take_lock(d, e);

@@ -53,15 +53,19 @@ struct daemon_config {
 	unsigned starts_max; /* VMs that come up at once; the others wait */
 };
 
-/* Called (from the loop, never from within the change) after VMs or operations
- * changed. Look at what you wait for; removal of any watch is allowed. */
+/* Called (from the loop, never from within the change) after the VM or operation
+ * that it waits for has changed. Look at it; removal of any watch is allowed. */
 struct watch {
 	void (*fn)(struct watch *w);
 	void *data;
-	uint64_t pass;
+	char id[ID_LEN + 1]; /* of the VM or operation */
+	bool woken;
+	uint64_t pass; /* in which it was woken */
 	struct daemon *daemon; /* NULL when not added */
 	LIST_ENTRY(watch) link;
+	TAILQ_ENTRY(watch) woken_link;
 };
+LIST_HEAD(watch_bucket, watch);
 
 /* What became of a VM that is no more: for those who still wait for it. */
 struct obituary {
@@ -71,7 +75,14 @@ struct obituary {
 };
 enum {
 	OBITUARIES = 64,
-	VM_BUCKETS = 4096 /* a power of two; ids are random */
+	VM_BUCKETS = 4096, /* a power of two; ids are random */
+	WATCH_BUCKETS = 256, /* a power of two */
+	SPECS_PARSED = 32
+};
+
+struct parsed_spec {
+	const struct vm *vm; /* NULL: free */
+	json_t *spec;
 };
 
 /* Who comes up and who waits for it; see vm_turn.c. */
@@ -98,6 +109,8 @@ struct daemon {
 	int state_vms_fd, run_vms_fd; /* directories with one entry per VM */
 	LIST_HEAD(, vm) vms;
 	struct vm_bucket vms_by_id[VM_BUCKETS], vms_by_name[VM_BUCKETS];
+	struct parsed_spec parsed[SPECS_PARSED]; /* see vm_spec.c */
+	size_t parsed_next;
 	size_t vm_count;
 	struct turns turns;
 	uint32_t slot_next; /* of the range for VMs; see vm_launch.c */
@@ -115,9 +128,10 @@ struct daemon {
 	struct store_waiter trash_waiter;
 	struct task *sweep; /* of the image store, while it runs */
 	bool sweep_again;
-	LIST_HEAD(, watch) watches;
+	struct watch_bucket watches[WATCH_BUCKETS]; /* by id */
+	TAILQ_HEAD(, watch) woken; /* to be called */
 	struct loop_timer notify;
-	uint64_t pass;
+	uint64_t pass; /* of calling them */
 	struct obituary obituaries[OBITUARIES];
 	size_t obituary_next;
 	struct daemon_counters count;
@@ -153,11 +167,16 @@ int daemon_reconcile(struct daemon *d, struct err *e);
 /* Lets go of everything; VMs keep running. */
 void daemon_close(struct daemon *d);
 
-void watch_add(struct daemon *d, struct watch *w, void (*fn)(struct watch *),
-	       void *data);
+/* watch.c; once, when the daemon is opened. */
+void watch_open(struct daemon *d);
+/* From now on, and once soon: it may have changed since the caller looked. */
+void watch_add(struct daemon *d, struct watch *w, const char *id,
+	       void (*fn)(struct watch *), void *data);
+/* Harmless on one that is not added. */
 void watch_remove(struct watch *w);
-/* Something changed: watches are called soon. */
-void daemon_changed(struct daemon *d);
+/* The VM or operation of that id has changed: who waits for it is called soon,
+ * nobody else. An operation that changes is a change of its VM, too. */
+void daemon_changed(struct daemon *d, const char *id);
 
 /* handlers_image_delete.c: a conflict when that image is being removed. */
 int daemon_image_stays(const struct daemon *d, const char *name, struct err *e);

@@ -32,6 +32,12 @@ static void on_deadline(struct loop_timer *timer)
 	op->stop(op, &why);
 }
 
+static void changed(const struct operation *op)
+{
+	daemon_changed(op->daemon, op->row.id);
+	daemon_changed(op->daemon, op->row.resource_id);
+}
+
 static void discard(struct operation *op)
 {
 	loop_timer_disarm(&op->deadline);
@@ -90,7 +96,7 @@ struct operation *operation_new(struct daemon *d, enum api_op_kind kind,
 	if (deadline_ms)
 		loop_timer_arm(&op->deadline, deadline_ms);
 	LIST_INSERT_HEAD(&d->operations, op, link);
-	daemon_changed(d);
+	changed(op);
 	return op;
 }
 
@@ -106,12 +112,11 @@ void operation_progress(struct operation *op, uint64_t done, uint64_t total,
 	va_end(ap);
 	op->row.done = done;
 	op->row.total = total;
-	daemon_changed(op->daemon);
+	changed(op);
 }
 
 void operation_finish(struct operation *op, const struct err *why)
 {
-	struct daemon *d = op->daemon;
 	struct err e = ERR_INIT;
 
 	op->row.finished_ms = clock_wall_ms();
@@ -130,13 +135,13 @@ void operation_finish(struct operation *op, const struct err *why)
 	op->owner = NULL;
 	op->stop = NULL;
 	loop_timer_disarm(&op->deadline);
+	changed(op);
 	if (put_finished(op, &e) == 0) {
 		discard(op);
 	} else {
 		log_error("operation %s: %s", op->row.id, e.msg);
 		loop_timer_start(&op->deadline, on_put_again, PUT_AGAIN_MS);
 	}
-	daemon_changed(d);
 }
 
 struct operation *operation_find(struct daemon *d, const char *id)

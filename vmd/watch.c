@@ -11,27 +11,51 @@ static void run_watches(struct loop_timer *timer)
 	struct watch *w;
 
 	d->pass++;
-again:
-	/* From the head each time: a callback may remove any of them. */
-	LIST_FOREACH(w, &d->watches, link)
-	{
-		if (w->pass == d->pass)
-			continue;
-		w->pass = d->pass;
+	/* From the head each time: a callback may remove any of them. Who is woken
+	 * by one of these has to wait for the next turn. */
+	while ((w = TAILQ_FIRST(&d->woken)) && w->pass < d->pass) {
+		TAILQ_REMOVE(&d->woken, w, woken_link);
+		w->woken = false;
 		w->fn(w);
-		goto again;
 	}
 }
 
-void watch_add(struct daemon *d, struct watch *w, void (*fn)(struct watch *),
-	       void *data)
+static struct watch_bucket *bucket(struct daemon *d, const char *id)
 {
-	w->fn = fn;
-	w->data = data;
-	w->daemon = d;
-	w->pass = 0;
-	LIST_INSERT_HEAD(&d->watches, w, link);
-	daemon_changed(d);
+	uint32_t hash = 2166136261u; /* FNV-1a */
+
+	for (; *id; id++)
+		hash = (hash ^ (uint8_t)*id) * 16777619u;
+	return &d->watches[hash % WATCH_BUCKETS];
+}
+
+static void wake(struct watch *w)
+{
+	struct daemon *d = w->daemon;
+
+	if (w->woken)
+		return;
+	w->woken = true;
+	w->pass = d->pass;
+	TAILQ_INSERT_TAIL(&d->woken, w, woken_link);
+	if (!loop_timer_armed(&d->notify))
+		loop_timer_arm_soon(&d->notify);
+}
+
+void watch_open(struct daemon *d)
+{
+	TAILQ_INIT(&d->woken);
+	loop_timer_init(d->loop, &d->notify, run_watches, d);
+}
+
+void watch_add(struct daemon *d, struct watch *w, const char *id,
+	       void (*fn)(struct watch *), void *data)
+{
+	watch_remove(w);
+	*w = (struct watch){ .fn = fn, .data = data, .daemon = d };
+	(void)snprintf(w->id, sizeof(w->id), "%s", id);
+	LIST_INSERT_HEAD(bucket(d, w->id), w, link);
+	wake(w);
 }
 
 void watch_remove(struct watch *w)
@@ -39,15 +63,21 @@ void watch_remove(struct watch *w)
 	if (!w->daemon)
 		return;
 	LIST_REMOVE(w, link);
+	if (w->woken)
+		TAILQ_REMOVE(&w->daemon->woken, w, woken_link);
 	w->daemon = NULL;
+	w->woken = false;
 }
 
-void daemon_changed(struct daemon *d)
+void daemon_changed(struct daemon *d, const char *id)
 {
-	if (!d->notify.fn)
-		loop_timer_init(d->loop, &d->notify, run_watches, d);
-	if (!LIST_EMPTY(&d->watches) && !loop_timer_armed(&d->notify))
-		loop_timer_arm_soon(&d->notify);
+	struct watch *w;
+
+	LIST_FOREACH(w, bucket(d, id), link)
+	{
+		if (strcmp(w->id, id) == 0)
+			wake(w);
+	}
 }
 
 void daemon_bury(struct daemon *d, const char *id, const struct err *why,

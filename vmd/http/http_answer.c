@@ -298,7 +298,7 @@ void request_wait(struct request *r, const char *subject, uint64_t seconds,
 		(void)snprintf(r->subject, sizeof(r->subject), "%s", subject);
 	r->poll = poll;
 	r->timeout = timeout;
-	watch_add(r->daemon, &r->watch, on_watch, r);
+	watch_add(r->daemon, &r->watch, r->subject, on_watch, r);
 	loop_timer_start(&r->timer, on_timeout, seconds * 1000);
 	poll(r);
 }

@@ -122,7 +122,7 @@ static void on_bind_again(struct loop_timer *timer)
 static struct vm_ports *ports_new(struct vm *vm, struct err *e)
 {
 	json_t *list =
-		json_object_get(json_object_get(vm->spec, "network"), "ports");
+		json_object_get(json_object_get(vm_spec(vm), "network"), "ports");
 	size_t count = json_array_size(list);
 	struct loop *loop = vm->daemon->loop;
 	struct vm_ports *all =
@@ -154,7 +154,7 @@ static struct vm_ports *ports_new(struct vm *vm, struct err *e)
 static bool has_none(const struct vm *vm)
 {
 	return json_array_size(json_object_get(
-		       json_object_get(vm->spec, "network"), "ports")) == 0;
+		       json_object_get(vm_spec(vm), "network"), "ports")) == 0;
 }
 
 int vm_ports_open(struct vm *vm, struct err *e)

@@ -138,7 +138,7 @@ void guest_ws_ask(struct guest_ws *g)
 {
 	g->asked = true;
 	loop_timer_arm(&g->timer, GUEST_AGENT_MS);
-	watch_add(g->daemon, &g->watch, on_watch, g);
+	watch_add(g->daemon, &g->watch, g->vm_id, on_watch, g);
 	look(g);
 }
 

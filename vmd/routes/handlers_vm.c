@@ -121,11 +121,8 @@ void handle_vm_get(struct request *r)
 		request_json(r, 200, vm_to_json(vm), NULL);
 }
 
-static int by_age(const void *a, const void *b)
+static int by_age(const struct vm *x, const struct vm *y)
 {
-	const struct vm *x = *(struct vm *const *)a,
-			*y = *(struct vm *const *)b;
-
 	if (x->row.created_ms != y->row.created_ms)
 		return x->row.created_ms < y->row.created_ms ? -1 : 1;
 	return strcmp(x->row.id, y->row.id);
@@ -159,30 +156,75 @@ static void put_position(const struct vm *vm,
 		       (unsigned long long)vm->row.created_ms, vm->row.id);
 }
 
-static bool past(const struct vm *vm, const char *position)
-{
-	char mine[CURSOR_POSITION_MAX];
+/* Where the last page ended; "" is before the first. */
+struct position {
+	int64_t created_ms;
+	const char *id;
+};
 
-	put_position(vm, mine);
-	return strcmp(mine, position) > 0;
+/* text is what put_position() wrote: cursors of others were refused. */
+static struct position read_position(const char *text)
+{
+	struct position p = { .created_ms = INT64_MIN, .id = "" };
+	const char *dash = strchr(text, '-');
+
+	if (dash) {
+		p.created_ms = (int64_t)strtoull(text, NULL, 16);
+		p.id = dash + 1;
+	}
+	return p;
 }
 
-/* Those behind the position that fit the query, oldest first: their number. */
-static size_t choose(struct request *r, const char *position, struct vm **ret)
+static bool past(const struct vm *vm, const struct position *p)
+{
+	if (vm->row.created_ms != p->created_ms)
+		return vm->row.created_ms > p->created_ms;
+	return strcmp(vm->row.id, p->id) > 0;
+}
+
+static bool wanted(struct request *r, const struct vm *vm,
+		   const struct position *p)
 {
 	const char *state = request_query_text(r, "state");
-	const json_t *labels = json_object_get(r->query, "label");
+
+	return past(vm, p) &&
+	       (!state[0] ||
+		strcmp(state, api_vm_state_name(vm->row.state)) == 0) &&
+	       label_ok(vm, json_object_get(r->query, "label"));
+}
+
+/*
+ * Those behind the position that fit the query, oldest first, at most one more
+ * than limit: their number. ret has room for all. The list of the daemon is
+ * newest first: read from its end, nearly every VM is put where it belongs by
+ * one comparison.
+ */
+static size_t choose(struct request *r, const struct position *p, size_t limit,
+		     struct vm **ret)
+{
+	size_t at = r->daemon->vm_count, n = 0;
 	struct vm *vm;
-	size_t n = 0;
 
 	LIST_FOREACH(vm, &r->daemon->vms, link)
-	{
-		if (past(vm, position) && label_ok(vm, labels) &&
-		    (!state[0] ||
-		     strcmp(state, api_vm_state_name(vm->row.state)) == 0))
-			ret[n++] = vm;
+	if (at > 0)
+		ret[--at] = vm;
+	for (; at < r->daemon->vm_count; at++) {
+		size_t place = n;
+
+		vm = ret[at];
+		if (!wanted(r, vm, p))
+			continue;
+		while (place > 0 && by_age(vm, ret[place - 1]) < 0)
+			place--;
+		if (place > limit)
+			continue;
+		if (n > limit)
+			n--;
+		memmove(&ret[place + 1], &ret[place],
+			(n - place) * sizeof(struct vm *));
+		ret[place] = vm;
+		n++;
 	}
-	qsort(ret, n, sizeof(struct vm *), by_age);
 	return n;
 }
 
@@ -194,6 +236,7 @@ void handle_vm_list(struct request *r)
 	AUTO(free) struct vm **all = calloc(d->vm_count + 1, sizeof(*all));
 	AUTO(json) json_t *items = json_array();
 	char position[CURSOR_POSITION_MAX], next[CURSOR_MAX] = "";
+	struct position from;
 	struct err e = ERR_INIT;
 	int rc = all && items ? 0 : err_sys(&e, ENOMEM, "listing VMs");
 
@@ -204,7 +247,8 @@ void handle_vm_list(struct request *r)
 		request_fail(r, &e);
 		return;
 	}
-	n = choose(r, position, all);
+	from = read_position(position);
+	n = choose(r, &from, limit, all);
 	for (; shown < n && shown < limit; shown++)
 		(void)json_array_append_new(items, vm_to_json(all[shown]));
 	if (shown && shown < n) {

@@ -230,8 +230,8 @@ static int check_twice(const json_t *ports, struct err *e)
 
 int admit_ports(const struct vm *vm, struct err *e)
 {
-	const json_t *ports =
-		json_object_get(json_object_get(vm->spec, "network"), "ports");
+	const json_t *ports = json_object_get(
+		json_object_get(vm_spec(vm), "network"), "ports");
 	json_t *port;
 	size_t i;
 

@@ -53,6 +53,7 @@ static void load_vm(void *ctx, struct vm_row *row)
 {
 	struct load *load = ctx;
 	struct vm *vm = vm_new(load->d, &load->e);
+	AUTO(json) json_t *spec = NULL;
 
 	if (!vm)
 		return;
@@ -60,9 +61,8 @@ static void load_vm(void *ctx, struct vm_row *row)
 	row->spec = NULL;
 	vm->state = VM_LOADED;
 	vm_index(vm);
-	if (json_parse_strict(vm->row.spec, strlen(vm->row.spec), "spec",
-			      &vm->spec, &load->e) < 0) {
-		vm->spec = json_object();
+	if (json_parse_strict(vm->row.spec, strlen(vm->row.spec), "spec", &spec,
+			      &load->e) < 0) {
 		(void)err_set(&vm->why, ERR_CORRUPT, "record_damaged", 0,
 			      "its record is damaged: %.200s", load->e.msg);
 		err_clear(&load->e);

@@ -77,7 +77,7 @@ void vm_free(struct vm *vm)
 		LIST_REMOVE(vm, by_name);
 	}
 	vm->daemon->vm_count--;
-	json_decref(vm->spec);
+	vm_spec_drop(vm);
 	vm_row_done(&vm->row);
 	free(vm);
 }
@@ -124,6 +124,7 @@ struct vm *vm_find(struct daemon *d, const char *ref, struct err *e)
 		vm = vm_find_name(d, ref);
 	if (vm)
 		return vm;
+	/* Only a prefix has to be compared with all. */
 	lookup_begin(&l, ref);
 	LIST_FOREACH(vm, &d->vms, link)
 	lookup_offer(&l, vm->row.id, vm->row.name, vm);
@@ -137,7 +138,7 @@ int vm_save(struct vm *vm, struct err *e)
 {
 	vm->unsaved = false;
 	vm->row.revision++;
-	daemon_changed(vm->daemon);
+	daemon_changed(vm->daemon, vm->row.id);
 	return store_vm_update(vm->daemon->store, &vm->row, e);
 }
 

@@ -49,7 +49,6 @@ struct vm {
 	bool dropping; /* what the last state held: nobody listens */
 	bool unsaved; /* the row has what the next change writes */
 	bool tombstone; /* found in the trash: it is being removed */
-	json_t *spec; /* validated VmCreate with defaults */
 	struct daemon *daemon;
 	LIST_ENTRY(vm) link, by_id, by_name;
 	bool indexed;
@@ -121,6 +120,14 @@ void vm_say(struct vm *vm, const char *fmt, ...)
 /* The state's timer begins anew; or its turn has come. */
 void vm_arm(struct vm *vm);
 void vm_arm_soon(struct vm *vm);
+
+/* vm_spec.c: a validated VmCreate with defaults, borrowed until so many other
+ * VMs were asked for theirs; NULL (which has no members) without memory. */
+json_t *vm_spec(const struct vm *vm);
+/* At creation, before row.spec is there; takes a reference. */
+void vm_spec_set(struct vm *vm, json_t *spec);
+/* It is parsed again when it is asked for. */
+void vm_spec_drop(const struct vm *vm);
 
 /* vm_json.c */
 json_t *vm_to_json(const struct vm *vm);

@@ -42,9 +42,9 @@ static void make_name(struct vm *vm, const struct image *image)
 static int fill_sizes(struct vm *vm, const struct image *image, struct err *e)
 {
 	uint64_t memory = (uint64_t)json_integer_value(
-		json_object_get(vm->spec, "memory_bytes"));
+		json_object_get(vm_spec(vm), "memory_bytes"));
 	uint64_t disk = (uint64_t)json_integer_value(
-		json_object_get(vm->spec, "disk_bytes"));
+		json_object_get(vm_spec(vm), "disk_bytes"));
 	uint64_t root = image->disk_bytes;
 
 	vm->row.memory_bytes = (memory + MIB - 1) / MIB * MIB;
@@ -83,7 +83,7 @@ static int fill_row(struct vm *vm, json_t *body, const struct image *image,
 		json_integer_value(json_object_get(body, "ttl_seconds"));
 	struct vm_row *r = &vm->row;
 
-	vm->spec = json_incref(body);
+	vm_spec_set(vm, body);
 	id_new(r->id);
 	if (name)
 		(void)snprintf(r->name, sizeof(r->name), "%s", name);
@@ -105,7 +105,7 @@ static int fill_row(struct vm *vm, json_t *body, const struct image *image,
 
 bool vm_wants_command(const struct vm *vm)
 {
-	return json_array_size(json_object_get(vm->spec, "command")) > 0;
+	return json_array_size(json_object_get(vm_spec(vm), "command")) > 0;
 }
 
 /* What a copy of the blob really takes, were there no reflinks. */
@@ -126,13 +126,13 @@ static int admit_clone(struct vm *vm, const struct image *image, struct err *e)
 
 static int admit(struct vm *vm, const struct image *image, struct err *e)
 {
-	int rc = exec_request_check(vm->spec, e);
+	int rc = exec_request_check(vm_spec(vm), e);
 
 	if (rc == 0)
 		rc = vm_choose_engine(vm, image, e);
 	if (rc == 0)
 		rc = admit_memory_ever(vm, e);
-	if (rc == 0 && json_is_true(json_object_get(vm->spec, "start")))
+	if (rc == 0 && json_is_true(json_object_get(vm_spec(vm), "start")))
 		rc = admit_memory(vm->daemon, vm, e);
 	if (rc == 0)
 		rc = admit_ports(vm, e);

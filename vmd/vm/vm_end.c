@@ -67,7 +67,7 @@ void vm_act_remove(struct vm *vm, const struct err *why)
 	daemon_bury(vm->daemon, vm->row.id, because, vm_to_json(vm));
 	if (vm->op)
 		operation_finish(take_ptr(vm->op), asked ? NULL : because);
-	daemon_changed(vm->daemon);
+	daemon_changed(vm->daemon, vm->row.id);
 	vm_free(vm);
 }
 

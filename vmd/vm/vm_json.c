@@ -23,7 +23,7 @@ static json_t *time_or_null(int64_t ms)
 
 static json_t *member(const struct vm *vm, const char *name)
 {
-	json_t *value = json_object_get(vm->spec, name);
+	json_t *value = json_object_get(vm_spec(vm), name);
 
 	return value ? json_incref(value) : json_null();
 }
@@ -99,7 +99,7 @@ json_t *vm_to_json(const struct vm *vm)
 bool vm_label_matches(const struct vm *vm, const char *key, const char *value)
 {
 	const char *have = json_string_value(
-		json_object_get(json_object_get(vm->spec, "labels"), key));
+		json_object_get(json_object_get(vm_spec(vm), "labels"), key));
 
 	return have && strcmp(have, value) == 0;
 }

@@ -33,10 +33,10 @@ static void fill_launch(const struct vm *vm, const struct image *image,
 			struct launch_parts *parts, struct vm_launch *ret)
 {
 	const char *state = vm->daemon->config->state_dir;
-	const char *mode = json_string_value(
-		json_object_get(json_object_get(vm->spec, "network"), "mode"));
+	const char *mode = json_string_value(json_object_get(
+		json_object_get(vm_spec(vm), "network"), "mode"));
 	const char *args =
-		json_string_value(json_object_get(vm->spec, "kernel_args"));
+		json_string_value(json_object_get(vm_spec(vm), "kernel_args"));
 
 	(void)snprintf(parts->kernel, PATH_LEN, "%s/vms/%s/kernel", state,
 		       vm->row.id);
@@ -53,7 +53,7 @@ static void fill_launch(const struct vm *vm, const struct image *image,
 		.id = vm->row.id,
 		.name = vm->row.name,
 		.vcpus = (uint32_t)json_integer_value(
-			json_object_get(vm->spec, "vcpus")),
+			json_object_get(vm_spec(vm), "vcpus")),
 		.memory_bytes = vm->row.memory_bytes,
 		.kernel_path = parts->kernel,
 		.initrd_path = image->initrd.digest[0] ? parts->initrd : NULL,
@@ -70,7 +70,7 @@ static void fill_launch(const struct vm *vm, const struct image *image,
 static int choose(struct vm *vm, const struct vm_launch *launch, struct err *e)
 {
 	const char *wanted =
-		json_string_value(json_object_get(vm->spec, "engine"));
+		json_string_value(json_object_get(vm_spec(vm), "engine"));
 	struct daemon *d = vm->daemon;
 	char reason[256] = "";
 	int rc = d->config->engine_choose(wanted, launch, &vm->engine, reason,
@@ -184,7 +184,7 @@ static void restore_run_dir(struct vm *vm, const char *old)
 static uint64_t ready_timeout_ms(const struct vm *vm)
 {
 	json_int_t asked = json_integer_value(
-		json_object_get(vm->spec, "ready_timeout_seconds"));
+		json_object_get(vm_spec(vm), "ready_timeout_seconds"));
 
 	if (asked > 0)
 		return (uint64_t)asked * 1000;

@@ -33,7 +33,7 @@ static bool guard(const struct vm *vm, enum vm_guard given,
 	case IF_EPHEMERAL:
 		return vm->row.ephemeral;
 	case IF_START:
-		return json_is_true(json_object_get(vm->spec, "start"));
+		return json_is_true(json_object_get(vm_spec(vm), "start"));
 	case IF_AT_ONCE:
 		return vm->stop_ms == 0;
 	case IF_COMMAND:
