@@ -57,8 +57,8 @@ struct row {
 static const struct row rows[] = {
 	/* Waiting, timers, wake-ups. A register may arm a device's timer. */
 	{ SCMP_SYS(poll), GUEST, { { 0 } } }, /* serial on stdout: room? */
-	{ SCMP_SYS(epoll_wait), LOOP | RING, { { 0 } } },
-	{ SCMP_SYS(epoll_pwait), LOOP | RING, { { 0 } } },
+	{ SCMP_SYS(epoll_wait), LOOP | DISK | RING, { { 0 } } },
+	{ SCMP_SYS(epoll_pwait), LOOP | DISK | RING, { { 0 } } },
 	{ SCMP_SYS(epoll_ctl), GUEST, { { 0 } } },
 	{ SCMP_SYS(timerfd_settime), ALL, { { 0 } } },
 	/* Where the vDSO has no clock. */

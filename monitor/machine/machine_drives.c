@@ -219,17 +219,16 @@ static int enter_ring_thread(void *ctx, struct err *e)
 static int start_drive(struct machine *m, struct machine_slot *slot,
 		       struct err *e)
 {
-	bool kicks = virtio_blk_takes_kicks(slot->dev);
 	const struct blk_start start = {
 		.lock = &m->lock,
-		.enter = kicks ? enter_ring_thread : enter_disk_thread,
+		.enter = virtio_blk_by_ring(slot->dev) ? enter_ring_thread
+						       : enter_disk_thread,
 		.ctx = m,
 		.kick_fds = slot->kick_fds,
 		.kick_count = slot->dev->queue_count,
 	};
 
-	if (kicks)
-		machine_slot_give_kicks(slot);
+	machine_slot_give_kicks(slot);
 	return virtio_blk_start(slot->dev, &start, e);
 }
 

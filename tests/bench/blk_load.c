@@ -28,7 +28,7 @@
 enum {
 	DEPTH_MAX = 64,
 	MODULES_MAX = 64,
-	SECONDS = 4,
+	SECONDS = 2,
 	DEVICE_WAIT_MS = 60000
 };
 

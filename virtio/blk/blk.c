@@ -273,9 +273,9 @@ int virtio_blk_start(struct virtio_device *dev, const struct blk_start *start,
 	return engine->ops->start(engine, start, e);
 }
 
-bool virtio_blk_takes_kicks(const struct virtio_device *dev)
+bool virtio_blk_by_ring(const struct virtio_device *dev)
 {
-	return ((const struct blk *)dev)->engine->ops->takes_kicks;
+	return ((const struct blk *)dev)->engine->ops->by_ring;
 }
 
 const char *virtio_blk_engine(const struct virtio_device *dev)

@@ -70,8 +70,8 @@ int virtio_blk_new(const struct virtio_blk_setup *setup,
  */
 int virtio_blk_start(struct virtio_device *dev, const struct blk_start *start,
 		     struct err *e);
-/* Whether its kicks are for the engine alone then: nobody else looks at them. */
-bool virtio_blk_takes_kicks(const struct virtio_device *dev);
+/* Whether its thread gives operations to a ring, or makes the calls itself. */
+bool virtio_blk_by_ring(const struct virtio_device *dev);
 
 /* How the file is asked: the engine's name. */
 const char *virtio_blk_engine(const struct virtio_device *dev);

@@ -30,7 +30,7 @@ struct blk_start {
 	/* The first act of each thread; may be NULL. */
 	blk_enter_fn *enter;
 	void *ctx;
-	/* Eventfds of the driver's kicks, for an engine that takes them. */
+	/* Eventfds of the driver's kicks: the engine's own from then on. */
 	const int *kick_fds;
 	size_t kick_count;
 };
@@ -39,7 +39,7 @@ struct blk_engine;
 
 struct blk_engine_ops {
 	const char *name;
-	bool takes_kicks; /* by itself, once it is started */
+	bool by_ring; /* the file is the kernel's matter, no thread's of ours */
 	int (*start)(struct blk_engine *engine, const struct blk_start *start,
 		     struct err *e);
 	/* Takes it; done() follows, for an engine without threads within. */

@@ -3,11 +3,21 @@
  * The engine that works everywhere: a few threads, each with one request at a
  * time and calls that wait. Requests are begun in order. A pool is one drive's
  * own: a file that hangs takes all its threads, and nobody else's.
+ *
+ * Idle threads sleep at the driver's kicks (their eventfds, past the loop thread)
+ * and at wake_fd. Who is woken takes what the driver offers, wakes another one if
+ * that is more than a request, and does the first. Edges: an event wakes one
+ * thread, and nothing has to be read.
  */
 #include "virtio/blk/blk_engine.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
 
 enum {
 	THREADS_MAX = 8,
@@ -18,9 +28,11 @@ enum {
 struct blk_threads {
 	struct blk_engine engine; /* first: an engine is a blk_threads */
 	pthread_mutex_t *lock; /* NULL: not started */
-	pthread_cond_t wake, changed;
+	pthread_cond_t changed;
+	int epoll_fd, wake_fd;
 	struct blk_request *first, **last; /* not begun */
-	unsigned wanted, started, entered;
+	bool in_turn; /* a thread looks at the list anyhow */
+	unsigned wanted, started, entered, idle;
 	pthread_t threads[THREADS_MAX];
 	bool quit;
 	blk_enter_fn *enter;
@@ -69,6 +81,33 @@ static void enter(struct blk_threads *t)
 	(void)pthread_cond_signal(&t->changed);
 }
 
+static void wake(struct blk_threads *t)
+{
+	uint64_t one = 1;
+
+	(void)!write(t->wake_fd, &one, sizeof(one));
+}
+
+/* Lock held. What the driver offers is taken, whether it has kicked or not. */
+static void look(struct blk_threads *t)
+{
+	t->in_turn = true;
+	t->engine.events.turn_over(t->engine.events.ctx, true);
+	t->in_turn = false;
+}
+
+/* Lock held, given away while this thread has nothing to do. */
+static void sleep_idle(struct blk_threads *t)
+{
+	struct epoll_event event;
+
+	t->idle++;
+	(void)pthread_mutex_unlock(t->lock);
+	(void)epoll_wait(t->epoll_fd, &event, 1, -1);
+	(void)pthread_mutex_lock(t->lock);
+	t->idle--;
+}
+
 static void *run(void *data)
 {
 	struct blk_threads *t = data;
@@ -76,20 +115,34 @@ static void *run(void *data)
 
 	enter(t);
 	while (!t->quit) {
-		struct blk_request *r = take(t);
+		struct blk_request *r;
 
+		look(t);
+		r = take(t);
 		if (!r) {
-			(void)pthread_cond_wait(&t->wake, t->lock);
+			sleep_idle(t);
 			continue;
 		}
+		if (t->first && t->idle)
+			wake(t);
 		(void)pthread_mutex_unlock(t->lock);
 		blk_request_perform(r, t->engine.fd);
 		(void)pthread_mutex_lock(t->lock);
 		events->done(events->ctx, r);
-		events->turn_over(events->ctx, false);
 	}
+	events->turn_over(events->ctx, false);
+	wake(t); /* the next one ends, too */
 	(void)pthread_mutex_unlock(t->lock);
 	return NULL;
+}
+
+static int watch(struct blk_threads *t, int fd, struct err *e)
+{
+	struct epoll_event event = { .events = EPOLLIN | EPOLLET };
+
+	return epoll_ctl(t->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0
+		       ? err_sys(e, errno, "watching a disk")
+		       : 0;
 }
 
 static int start(struct blk_engine *engine, const struct blk_start *s,
@@ -99,7 +152,10 @@ static int start(struct blk_engine *engine, const struct blk_start *s,
 	pthread_attr_t attr;
 	int rc = 0;
 
-	(void)pthread_cond_init(&t->wake, NULL);
+	for (size_t i = 0; rc == 0 && i < s->kick_count; i++)
+		rc = watch(t, s->kick_fds[i], e);
+	if (rc < 0)
+		return rc;
 	(void)pthread_cond_init(&t->changed, NULL);
 	t->enter = s->enter;
 	t->enter_ctx = s->ctx;
@@ -134,7 +190,8 @@ static void submit(struct blk_engine *engine, struct blk_request *r)
 	r->next = NULL;
 	*t->last = r;
 	t->last = &r->next;
-	(void)pthread_cond_signal(&t->wake);
+	if (!t->in_turn && t->idle)
+		wake(t);
 }
 
 static void cancel(struct blk_engine *engine)
@@ -155,13 +212,14 @@ static void free_threads(struct blk_engine *engine)
 	if (t->lock) {
 		(void)pthread_mutex_lock(t->lock);
 		t->quit = true;
-		(void)pthread_cond_broadcast(&t->wake);
+		wake(t);
 		(void)pthread_mutex_unlock(t->lock);
 		for (unsigned i = 0; i < t->started; i++)
 			(void)pthread_join(t->threads[i], NULL);
-		(void)pthread_cond_destroy(&t->wake);
 		(void)pthread_cond_destroy(&t->changed);
 	}
+	close_fd(&t->epoll_fd);
+	close_fd(&t->wake_fd);
 	free(t);
 }
 
@@ -178,12 +236,22 @@ int blk_threads_new(int fd, unsigned threads,
 		    struct blk_engine **ret, struct err *e)
 {
 	struct blk_threads *t = calloc(1, sizeof(*t));
+	int rc;
 
 	if (!t)
 		return err_sys(e, ENOMEM, "block device");
 	t->engine = (struct blk_engine){ &threads_ops, *events, fd };
 	t->wanted = threads > THREADS_MAX ? THREADS_MAX : threads;
 	t->last = &t->first;
+	t->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	t->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	rc = t->epoll_fd < 0 || t->wake_fd < 0
+		     ? err_sys(e, EMFILE, "descriptors of a disk")
+		     : watch(t, t->wake_fd, e);
+	if (rc < 0) {
+		free_threads(&t->engine);
+		return rc;
+	}
 	*ret = &t->engine;
 	return 0;
 }

@@ -275,7 +275,7 @@ static void free_uring(struct blk_engine *engine)
 
 static const struct blk_engine_ops uring_ops = {
 	.name = "io_uring",
-	.takes_kicks = true,
+	.by_ring = true,
 	.start = start,
 	.submit = submit,
 	.cancel = cancel,

@@ -12,6 +12,7 @@
 #include <linux/virtio_mmio.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,7 +24,8 @@ enum {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static const struct blk_start plain = { .lock = &lock };
+static int kick_fd = -1;
+static struct blk_start plain = { .lock = &lock };
 
 static struct {
 	pthread_mutex_t lock;
@@ -145,6 +147,10 @@ static int setup(void **state)
 	(void)state;
 	gate.syncs = gate.fail_count = 0;
 	blk_guest_begin(false, true);
+	kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	assert_true(kick_fd >= 0);
+	plain.kick_fds = &kick_fd;
+	plain.kick_count = 1;
 	assert_int_equal(virtio_blk_start(f.dev, &plain, NULL), 0);
 	take_lock();
 	fake_driver_start(&f.d, ~0ull);
@@ -155,7 +161,9 @@ static int teardown(void **state)
 {
 	gate_set(false);
 	give_lock();
-	return blk_guest_teardown(state);
+	(void)blk_guest_teardown(state);
+	(void)close(kick_fd);
+	return 0;
 }
 
 static void gate_fail_next(unsigned count, int sys)
@@ -283,6 +291,31 @@ static void test_blk_async_goes_on_when_all_requests_were_in_use(void **state)
 		(void)wait_used();
 	for (int i = 0; i < SLOTS + MORE; i++)
 		assert_int_equal(status[i], VIRTIO_BLK_S_OK);
+}
+
+/* A kick by its eventfd needs no other thread; one of many wakes as many. */
+static void test_blk_async_threads_see_kicks_themselves(void **state)
+{
+	uint8_t *status[THREADS];
+	uint64_t one = 1;
+
+	(void)state;
+	gate_set(true);
+	for (int i = 0; i < THREADS; i++)
+		(void)add(VIRTIO_BLK_T_FLUSH, 0, &status[i]);
+	assert_int_equal(write(kick_fd, &one, sizeof(one)), sizeof(one));
+	give_lock();
+	gate_wait_for(THREADS);
+	take_lock();
+	gate_set(false);
+	for (int i = 0; i < THREADS; i++)
+		(void)wait_used();
+	wait_in_flight(0);
+	/* And again, when all of them sleep. */
+	(void)add(VIRTIO_BLK_T_FLUSH, 0, &status[0]);
+	assert_int_equal(write(kick_fd, &one, sizeof(one)), sizeof(one));
+	(void)wait_used();
+	assert_int_equal(*status[0], VIRTIO_BLK_S_OK);
 }
 
 static void test_blk_async_serves_many(void **state)
@@ -514,6 +547,7 @@ int main(void)
 		W(test_blk_async_leaves_the_lock_while_the_file_hangs),
 		W(test_blk_async_has_many_in_flight),
 		W(test_blk_async_goes_on_when_all_requests_were_in_use),
+		W(test_blk_async_threads_see_kicks_themselves),
 		W(test_blk_async_serves_many),
 		W(test_blk_async_pause_drains),
 		W(test_blk_async_reset_is_done_when_all_are_back),

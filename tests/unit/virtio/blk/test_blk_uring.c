@@ -134,7 +134,7 @@ static int setup(void **state)
 	kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	assert_true(kick_fd >= 0);
 	assert_string_equal(virtio_blk_engine(f.dev), "io_uring");
-	assert_true(virtio_blk_takes_kicks(f.dev));
+	assert_true(virtio_blk_by_ring(f.dev));
 	assert_int_equal(virtio_blk_start(f.dev, &start, NULL), 0);
 	take_lock();
 	fake_driver_start(&f.d, ~0ull);
