@@ -25,7 +25,7 @@
 enum {
 	BLK_QUEUE_SIZE = 256,
 	BLK_SEG_MAX = BLK_QUEUE_SIZE - 2, /* less header and status */
-	/* In flight at once. Pages of those never used cost nothing. */
+	/* In flight at once. */
 	BLK_POOL = BLK_QUEUE_SIZE,
 };
 
@@ -35,6 +35,7 @@ struct blk {
 	struct blk_disk disk;
 	struct blk_engine *engine;
 	struct blk_request *pool;
+	unsigned fresh; /* first that was never used: its pages cost nothing */
 	struct blk_request *free; /* last in, first out: warm ones */
 	/* Refused by a full disk, in the order of refusal. While there are
 	 * some, nothing else is begun. */
@@ -56,6 +57,14 @@ static void give_back(struct blk *b, struct blk_request *r)
 {
 	r->next = b->free;
 	b->free = r;
+}
+
+/* The next free one, still in its list; NULL: all are in use. */
+static struct blk_request *next_free(struct blk *b)
+{
+	if (!b->free && b->fresh < BLK_POOL)
+		give_back(b, &b->pool[b->fresh++]);
+	return b->free;
 }
 
 static void keep(struct blk *b, struct blk_request *r)
@@ -167,7 +176,7 @@ static void run_queue(struct blk *b, uint16_t index)
 
 	virtq_enable_kicks(&b->dev.queues[index], false);
 	while (may_begin(b)) {
-		struct blk_request *r = b->free;
+		struct blk_request *r = next_free(b);
 
 		if (!chains || !bytes) {
 			loop_timer_arm_soon(&b->again);
@@ -321,7 +330,7 @@ static void blk_save(struct virtio_device *dev, struct state_writer *w)
 /* As if the guest had offered it now: its memory is the judge. */
 static bool load_kept(struct blk *b, uint16_t queue, uint16_t head)
 {
-	struct blk_request *r = b->free;
+	struct blk_request *r = next_free(b);
 
 	if (!r || !b->dev.active || queue >= b->dev.queue_count ||
 	    !b->dev.queues[queue].ready ||
@@ -363,12 +372,17 @@ static int blk_load(struct virtio_device *dev, struct state_reader *r,
 	return 0;
 }
 
+static void free_engine(struct blk_engine *engine)
+{
+	if (engine)
+		engine->ops->free(engine);
+}
+
 static void blk_free(struct virtio_device *dev)
 {
 	struct blk *b = to_blk(dev);
 
-	if (b->engine)
-		b->engine->ops->free(b->engine);
+	free_engine(b->engine);
 	loop_timer_disarm(&b->again);
 	(void)close(b->disk.fd);
 	free(b->pool);
@@ -410,14 +424,6 @@ static uint64_t offered(const struct virtio_blk_setup *setup)
 	return f;
 }
 
-static bool fill_pool(struct blk *b)
-{
-	b->pool = calloc(BLK_POOL, sizeof(*b->pool));
-	for (size_t i = BLK_POOL; b->pool && i-- > 0;)
-		give_back(b, &b->pool[i]);
-	return b->pool;
-}
-
 static int new_engine(const struct virtio_blk_setup *setup,
 		      const struct blk_engine_events *events,
 		      struct blk_engine **ret, struct err *e)
@@ -451,8 +457,9 @@ int virtio_blk_new(const struct virtio_blk_setup *setup,
 		rc = new_engine(setup, &events, &b->engine, e);
 	if (rc < 0)
 		return rc;
-	if (!fill_pool(b)) {
-		b->engine->ops->free(b->engine);
+	b->pool = calloc(BLK_POOL, sizeof(*b->pool));
+	if (!b->pool) {
+		free_engine(b->engine);
 		return err_sys(e, ENOMEM, "requests of the block device");
 	}
 	b->kept_last = &b->kept;
