@@ -26,10 +26,9 @@ enum {
 	PASST_SETTLED_MS = 1000,
 	/* Who lived that long did not end for what his predecessor ended for. */
 	PASST_LASTED_MS = 60 * 1000,
-	/* Nothing but a hanging disk keeps a killed process longer. */
-	ABORT_MS = 1000,
-	LOG_KEEP_BYTES = 128 << 10,
-	LOG_BLOCKS_BYTES = 512 << 10,
+	/* What cannot be watched is killed and looked at by the clock. */
+	REAP_MIN_MS = 5,
+	REAP_MAX_MS = 1000,
 	/* An agent is looked for after another fortieth of the time that passed
 	 * in vain: soon in a quick boot, seldom where there is none. */
 	AGENT_RETRY_PART = 40,
@@ -63,6 +62,7 @@ static void deliver_end(struct engine_vm *vm)
 	loop_timer_disarm(&vm->end_timer);
 	loop_timer_disarm(&vm->agent_timer);
 	loop_timer_disarm(&vm->passt_timer);
+	loop_timer_disarm(&vm->reap_timer);
 	console_link_drain(&vm->console);
 	if (vm->released)
 		return;
@@ -125,6 +125,12 @@ int engine_vm_start_passt(struct engine_vm *vm, const struct vm_launch *launch,
 	return rc;
 }
 
+static void reap_soon(struct engine_vm *vm)
+{
+	vm->reap_ms = REAP_MIN_MS;
+	loop_timer_arm(&vm->reap_timer, vm->reap_ms);
+}
+
 static int restart_passt(struct engine_vm *vm, struct err *e)
 {
 	struct vm_launch launch = { .id = vm->id,
@@ -140,11 +146,9 @@ static int restart_passt(struct engine_vm *vm, struct err *e)
 	if (rc == 0)
 		rc = watch_passt(vm);
 	if (rc < 0 && vm->passt.pid) {
-		struct process_exit x;
-
 		(void)privops_signal(&vm->passt, SIGKILL);
-		(void)privops_wait(&vm->passt, ABORT_MS, &x);
-		vm->passt_gone = true;
+		vm->passt_gone = false;
+		reap_soon(vm);
 	}
 	return rc;
 }
@@ -174,6 +178,8 @@ static void try_passt_again(struct engine_vm *vm)
 	vm->passt_tries++;
 	if (restart_passt(vm, &e) < 0) {
 		log_vm(LOG_LEVEL_WARN, vm->id, "passt is not back: %s", e.msg);
+		if (!vm->passt_gone)
+			return; /* its end comes here again */
 		loop_timer_arm(&vm->passt_timer,
 			       (uint64_t)PASST_LOST_MS << doubled);
 		return;
@@ -222,6 +228,25 @@ static void on_main(struct loop_source *source, uint32_t events)
 		loop_timer_arm(&vm->end_timer, PASST_END_MS);
 	}
 	deliver_end(vm);
+	engine_vm_leave(vm);
+}
+
+static void on_reap_timer(struct loop_timer *timer)
+{
+	struct engine_vm *vm = timer->data;
+
+	engine_vm_enter(vm);
+	if (!vm->main_gone && vm->main_source.fd < 0)
+		on_main(&vm->main_source, 0);
+	if (!vm->passt_gone && vm->passt_source.fd < 0 && !vm->released)
+		on_passt(&vm->passt_source, 0);
+	if (!vm->ended && !vm->released &&
+	    ((!vm->main_gone && vm->main_source.fd < 0) ||
+	     (!vm->passt_gone && vm->passt_source.fd < 0))) {
+		if (vm->reap_ms < REAP_MAX_MS)
+			vm->reap_ms *= 2;
+		loop_timer_arm(&vm->reap_timer, vm->reap_ms);
+	}
 	engine_vm_leave(vm);
 }
 
@@ -289,6 +314,7 @@ int engine_vm_init(struct engine_vm *vm, struct loop *loop, const char *id,
 	loop_timer_init(loop, &vm->end_timer, on_end_timer, vm);
 	loop_timer_init(loop, &vm->agent_timer, on_agent_timer, vm);
 	loop_timer_init(loop, &vm->passt_timer, on_passt_timer, vm);
+	loop_timer_init(loop, &vm->reap_timer, on_reap_timer, vm);
 	vm->dirfd = fcntl(run_dirfd, F_DUPFD_CLOEXEC, 3);
 	if (vm->dirfd < 0)
 		return err_sys(e, errno, "run directory %s", run_path);
@@ -309,15 +335,15 @@ int engine_vm_watch(struct engine_vm *vm, struct err *e)
 	return rc < 0 ? err_sys(e, -rc, "cannot watch the VM's processes") : 0;
 }
 
-void engine_vm_abort(struct engine_vm *vm)
+void engine_vm_abort(struct engine_vm *vm, const struct err *e)
 {
-	struct process *all[] = { &vm->main, &vm->passt };
-	struct process_exit x;
-
-	for (size_t i = 0; i < 2; i++) {
-		(void)privops_signal(all[i], SIGKILL);
-		(void)privops_wait(all[i], ABORT_MS, &x);
-	}
+	vm->main_source.data = vm->passt_source.data = vm;
+	vm->passt_gone = !vm->passt.pid;
+	engine_vm_decide(vm, VM_END_FAILED, e);
+	(void)privops_signal(&vm->main, SIGKILL);
+	if (!vm->passt_gone)
+		(void)privops_signal(&vm->passt, SIGKILL);
+	reap_soon(vm);
 }
 
 int engine_vm_adopt_process(const char *role, const struct vm_process *list,
@@ -411,71 +437,9 @@ void engine_vm_release(struct engine_vm *vm)
 	loop_timer_disarm(&vm->end_timer);
 	loop_timer_disarm(&vm->agent_timer);
 	loop_timer_disarm(&vm->passt_timer);
+	loop_timer_disarm(&vm->reap_timer);
 	loop_remove(&vm->main_source);
 	loop_remove(&vm->passt_source);
 	console_link_close(&vm->console);
 	engine_vm_leave(vm);
-}
-
-int engine_log_open(int dirfd, const char *name, int *ret_fd, struct err *e)
-{
-	*ret_fd = openat(dirfd, name,
-			 O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
-			 0600);
-	return *ret_fd < 0 ? err_sys(e, errno, "cannot open %s", name) : 0;
-}
-
-void engine_log_bound(int dirfd, const char *name)
-{
-	AUTO(fd)
-	int fd = openat(dirfd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-	struct stat st;
-	off_t cut;
-
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
-	    st.st_blocks * 512 < LOG_BLOCKS_BYTES)
-		return;
-	cut = (st.st_size - LOG_KEEP_BYTES) & ~(off_t)4095;
-	/* Where a file cannot have holes it is cut: appending goes on. */
-	if (cut > 0 && fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-				 0, cut) < 0)
-		(void)!ftruncate(fd, 0);
-}
-
-void engine_log_tail(int dirfd, const char *name, char *out, size_t size)
-{
-	AUTO(fd)
-	int fd = openat(dirfd, name,
-			O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	char text[1024];
-	size_t used = 0;
-	off_t len = 0;
-	ssize_t n = 0;
-
-	if (fd >= 0)
-		len = lseek(fd, 0, SEEK_END);
-	if (len > 0)
-		n = pread(fd, text, sizeof(text),
-			  len > (off_t)sizeof(text) ? len - (off_t)sizeof(text)
-						    : 0);
-	while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r'))
-		n--;
-	if (n <= 0) {
-		(void)snprintf(out, size, "(no output)");
-		return;
-	}
-	/* The end matters most: skip what does not fit. */
-	for (ssize_t i = (size_t)n > size / 4 * 3 ? n - (ssize_t)(size / 4 * 3)
-						  : 0;
-	     i < n && used + 4 < size; i++) {
-		char c = text[i];
-
-		if (c == '\n') {
-			memcpy(out + used, " | ", 3);
-			used += 3;
-		} else if (c != '\r') {
-			out[used++] = c >= 0x20 && c < 0x7f ? c : '?';
-		}
-	}
-	out[used] = '\0';
 }

@@ -43,6 +43,8 @@ struct engine_vm {
 	struct loop_timer end_timer; /* what was asked to end and did not */
 	struct loop_timer agent_timer;
 	struct loop_timer passt_timer; /* passt is gone, or came again */
+	struct loop_timer reap_timer; /* for those that are not watched */
+	uint64_t reap_ms; /* it waits, longer each time */
 	uint64_t passt_since_ms; /* clock_mono_ms() of its start */
 	unsigned int passt_tries; /* to start it again, in a row */
 	uint64_t agent_since_ms; /* of the first try that was in vain, or 0 */
@@ -70,8 +72,9 @@ void engine_vm_leave(struct engine_vm *vm);
 
 /* Starts watching vm->main (and vm->passt when it has a pid). */
 int engine_vm_watch(struct engine_vm *vm, struct err *e);
-/* They cannot be watched: ends and reaps both before start() fails. */
-void engine_vm_abort(struct engine_vm *vm);
+/* They cannot be watched: both are killed, without waiting; ended() follows as
+ * FAILED for e, when they are reaped. start() has succeeded then. */
+void engine_vm_abort(struct engine_vm *vm, const struct err *e);
 /* Starts passt on the VM's network socket and tells of it; not yet watched. */
 int engine_vm_start_passt(struct engine_vm *vm, const struct vm_launch *launch,
 			  struct err *e);

@@ -14,7 +14,8 @@
 #include "vmd/priv/wire.h"
 
 enum {
-	ANSWER_MS = 5000
+	ANSWER_MS = 5000,
+	HUNG_TIMES = 2 /* as long as it was waited for it is left alone */
 };
 
 static int gone(struct priv_client *c, int sys, const char *how, struct err *e)
@@ -31,7 +32,8 @@ static int gone(struct priv_client *c, int sys, const char *how, struct err *e)
 static int receive(struct priv_client *c, struct priv_reply *reply, int *ret_fd,
 		   struct err *e)
 {
-	uint64_t end = clock_mono_ms() + ANSWER_MS, now;
+	uint64_t ms = c->answer_ms ? c->answer_ms : ANSWER_MS;
+	uint64_t end = clock_mono_ms() + ms, now;
 	struct pollfd pfd = { .fd = c->fd, .events = POLLIN };
 	size_t fd_count = 1;
 	int fd = -1;
@@ -39,8 +41,10 @@ static int receive(struct priv_client *c, struct priv_reply *reply, int *ret_fd,
 
 	for (;;) {
 		now = clock_mono_ms();
-		if (now >= end)
+		if (now >= end) {
+			c->hung_until_ms = now + HUNG_TIMES * ms;
 			return gone(c, ETIMEDOUT, "does not answer", e);
+		}
 		if (poll(&pfd, 1, (int)(end - now)) > 0)
 			break;
 	}
@@ -113,7 +117,12 @@ static int call_remote(struct priv_client *c, const void *data, size_t len,
 		       struct priv_reply *reply, int *ret_fd, struct err *e)
 {
 	bool fresh = c->fd < 0;
-	int rc = fresh ? priv_client_join(c, e) : 0;
+	int rc;
+
+	if (c->hung_until_ms && clock_mono_ms() < c->hung_until_ms)
+		return gone(c, ETIMEDOUT, "did not answer a moment ago", e);
+	c->hung_until_ms = 0;
+	rc = fresh ? priv_client_join(c, e) : 0;
 
 	if (rc == 0)
 		rc = exchange(c, data, len, fds, fd_count, reply, ret_fd, e);

@@ -13,6 +13,10 @@ struct priv_client {
 	struct priv_hello hello;
 	int fd; /* connected, or -1 */
 	uint32_t uid_first;
+	uint32_t answer_ms; /* the longest wait for an answer; 0: 5 s */
+	/* It did not answer: until then (clock_mono_ms()) it is not asked again,
+	 * or each of many requests would keep the loop waiting. 0: it did. */
+	uint64_t hung_until_ms;
 };
 
 /*

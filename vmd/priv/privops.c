@@ -256,22 +256,6 @@ bool privops_reap(struct process *p, struct process_exit *ret)
 	return true;
 }
 
-int privops_wait(struct process *p, uint64_t timeout_ms,
-		 struct process_exit *ret)
-{
-	struct pollfd pfd = { .fd = p->pidfd, .events = POLLIN };
-	uint64_t end = clock_mono_ms() + timeout_ms, now;
-
-	for (;;) {
-		if (privops_reap(p, ret))
-			return 0;
-		now = clock_mono_ms();
-		if (now >= end)
-			return -ETIMEDOUT;
-		(void)poll(&pfd, 1, (int)(end - now));
-	}
-}
-
 int privops_process_end(pid_t pid, uint64_t start_time)
 {
 	return signal_by(pid, start_time, SIGKILL, false, true);

@@ -6,8 +6,9 @@
  * within vmd. Callers cannot tell.
  *
  * A call waits for vmd-priv's answer: microseconds, for a start the time of the
- * exec; 5 s at most, then vmd-priv counts as gone. When it is gone every call
- * tries to reach it again, and fails with unavailable priv_gone.
+ * exec; 5 s at most, then vmd-priv counts as gone, and is not asked again for 10 s:
+ * of many calls one waits. When it has ended every call tries to reach it again.
+ * Both fail with unavailable priv_gone.
  */
 #ifndef VMD_PRIVOPS_H
 #define VMD_PRIVOPS_H
@@ -73,13 +74,11 @@ int privops_task_spawn(const char *op_id, const char *const *argv,
  * vmd-image was killed. */
 void privops_task_end(const char *op_id);
 
-/* As process_signal(), process_signal_group(), process_reap() and process_wait(),
- * for what was started above. */
+/* As process_signal(), process_signal_group() and process_reap(), for what was
+ * started above. */
 int privops_signal(const struct process *p, int sig);
 int privops_signal_group(const struct process *p, int sig);
 bool privops_reap(struct process *p, struct process_exit *ret);
-int privops_wait(struct process *p, uint64_t timeout_ms,
-		 struct process_exit *ret);
 
 /* Ends the process if it still is the one that was journalled. 0, -ESRCH: it had
  * ended already; else it may still run. */

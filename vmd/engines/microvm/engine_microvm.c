@@ -317,7 +317,7 @@ static int microvm_start(struct loop *loop, const struct vm_launch *launch,
 			 const struct engine_events *events, void *ctx,
 			 struct engine_vm **ret, struct err *e)
 {
-	struct err later = ERR_INIT;
+	struct err later = ERR_INIT, unwatched = ERR_INIT;
 	struct engine_vm *vm;
 	struct microvm *m;
 	int rc = microvm_can_run(launch, e);
@@ -338,12 +338,9 @@ static int microvm_start(struct loop *loop, const struct vm_launch *launch,
 	if (launch->network)
 		rc = engine_vm_start_passt(vm, launch, &later);
 	attach(m);
-	if (engine_vm_watch(vm, e) < 0) {
-		engine_vm_abort(vm);
-		engine_vm_release(vm);
-		return -EIO;
-	}
-	if (rc < 0)
+	if (engine_vm_watch(vm, &unwatched) < 0)
+		engine_vm_abort(vm, &unwatched);
+	else if (rc < 0)
 		engine_vm_finish(vm, VM_END_FAILED, &later);
 	*ret = vm;
 	return 0;

@@ -331,7 +331,7 @@ static int qemu_start(struct loop *loop, const struct vm_launch *launch,
 		      struct engine_vm **ret, struct err *e)
 {
 	struct qemu_vm *q;
-	struct err later = ERR_INIT;
+	struct err later = ERR_INIT, unwatched = ERR_INIT;
 	int rc = qemu_can_run(launch, e);
 
 	if (rc < 0)
@@ -350,12 +350,9 @@ static int qemu_start(struct loop *loop, const struct vm_launch *launch,
 	}
 	engine_vm_announce(&q->base, "qemu", &q->base.main);
 	rc = connect_all(q, launch, &later);
-	if (engine_vm_watch(&q->base, e) < 0) {
-		engine_vm_abort(&q->base);
-		engine_vm_release(&q->base);
-		return -EIO;
-	}
-	if (rc < 0)
+	if (engine_vm_watch(&q->base, &unwatched) < 0)
+		engine_vm_abort(&q->base, &unwatched);
+	else if (rc < 0)
 		engine_vm_finish(&q->base, VM_END_FAILED, &later);
 	*ret = &q->base;
 	return 0;

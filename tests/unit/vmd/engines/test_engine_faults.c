@@ -13,7 +13,9 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/process.h"
+#include "vmd/priv/privops.h"
 
 enum {
 	POINTS_MAX = 20
@@ -22,6 +24,8 @@ enum {
 /* The k-th call from now on fails; 0: none does. */
 static unsigned spawn_left, add_left;
 static int spawn_error;
+/* Nothing that was killed ends: it waits for a disk. */
+static bool undying;
 
 /* What the linker puts in the place of the functions, and what was there.
  * NOLINTBEGIN(bugprone-reserved-identifier) */
@@ -35,6 +39,8 @@ int __real_loop_add_named(struct loop *loop, struct loop_source *source, int fd,
 int __wrap_loop_add_named(struct loop *loop, struct loop_source *source, int fd,
 			  uint32_t events, loop_io_fn *fn, void *data,
 			  const char *name);
+bool __real_privops_reap(struct process *p, struct process_exit *ret);
+bool __wrap_privops_reap(struct process *p, struct process_exit *ret);
 
 int __wrap_process_spawn(const struct process_spec *spec, struct process *ret,
 			 struct err *e)
@@ -53,6 +59,11 @@ int __wrap_loop_add_named(struct loop *loop, struct loop_source *source, int fd,
 		return -ENOSPC;
 	}
 	return __real_loop_add_named(loop, source, fd, events, fn, data, name);
+}
+
+bool __wrap_privops_reap(struct process *p, struct process_exit *ret)
+{
+	return !undying && __real_privops_reap(p, ret);
 }
 /* NOLINTEND(bugprone-reserved-identifier) */
 
@@ -109,6 +120,46 @@ static bool start_with_fault(struct engine_rig *r)
 	return met;
 }
 
+/* A start that must be undone does not wait for what it killed. */
+static void abort_waits_for_nobody(struct engine_rig *r)
+{
+	struct err e = ERR_INIT;
+	size_t fds = open_fds();
+	uint64_t begin;
+	unsigned undone = 0;
+
+	for (unsigned k = 1; k < POINTS_MAX; k++) {
+		r->process_count = 0;
+		r->ended = 0;
+		add_left = k;
+		undying = true;
+		if (engine_rig_start_may_fail(r, &e) < 0) {
+			assert_int_equal(r->process_count, 0); /* too early */
+			add_left = 0;
+			undying = false;
+			continue;
+		}
+		begin = clock_mono_ms();
+		while (clock_mono_ms() < begin + 30)
+			(void)loop_run_once(r->loop, 5);
+		assert_false(r->ended);
+		undying = false;
+		if (add_left) /* all are watched */
+			undone = undone ? undone : k;
+		add_left = 0;
+		for (int i = 0; i < 5 && !r->ended; i++)
+			(void)loop_run_once(r->loop, 10);
+		if (!r->ended)
+			r->engine->kill(r->vm);
+		RUN_UNTIL(r, r->ended);
+		r->engine->release(r->vm);
+		r->vm = NULL;
+		close_fd(&r->agent_fd);
+		assert_nothing_left(r, fds);
+	}
+	assert_true(undone > 2);
+}
+
 static void faults_of(const struct engine_ops *engine)
 {
 	static const int errors[] = { EAGAIN, ENOMEM };
@@ -146,6 +197,7 @@ static void faults_of(const struct engine_ops *engine)
 	for (k = 1; add_left = k, start_with_fault(r); k++)
 		assert_true(k < POINTS_MAX);
 	assert_true(k > 2); /* the ends of both processes, at least */
+	abort_waits_for_nobody(r);
 	(void)engine_rig_teardown(&state);
 }
 

@@ -15,8 +15,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "tests/unit/tmpdir.h"
 #include "tests/unit/until.h"
+#include "vmd/priv/client.h"
 #include "vmd/priv/server.h"
 #include "vmd/priv/wire.h"
 
@@ -368,6 +370,38 @@ static void test_recv_too_many_descriptors_are_closed(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* One that hangs keeps the first of many requests waiting, and nobody after it. */
+static void test_client_hung_server_is_asked_once(void **state)
+{
+	struct box *b = *state;
+	struct priv_client c = { .remote = true,
+				 .run_dirfd = b->dir.fd,
+				 .fd = -1,
+				 .answer_ms = 200 };
+	struct priv_request r = { .head.op = PRIV_SIGNAL };
+	struct err e = ERR_INIT;
+	uint64_t begin = clock_mono_ms();
+	int fd = -1;
+
+	assert_int_equal(priv_listen(b->dir.fd, PRIV_SOCKET, &fd, &e), 0);
+	for (int i = 0; i < 50; i++) {
+		assert_true(priv_client_call(&c, &r, sizeof(r.u.signal), NULL,
+					     0, NULL, 0, &b->reply, NULL,
+					     &e) < 0);
+		assert_string_equal(e.code, "priv_gone");
+		assert_non_null(strstr(e.msg, i ? "did not answer a moment ago"
+						: "does not answer"));
+	}
+	assert_in_range(clock_mono_ms() - begin, 190, 600);
+	/* Later it is tried again, and found. */
+	while (clock_mono_ms() < c.hung_until_ms)
+		assert_int_equal(usleep(1000), 0);
+	assert_true(priv_client_call(&c, &r, sizeof(r.u.signal), NULL, 0, NULL,
+				     0, &b->reply, NULL, &e) < 0);
+	assert_non_null(strstr(e.msg, "does not answer"));
+	(void)close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -378,6 +412,7 @@ int main(void)
 		TEST(test_signal_of_a_process_that_is_none_of_ours_is_refused),
 		TEST(test_other_operations_refuse_bad_fields),
 		TEST(test_kvm_is_opened_and_its_node_stays_as_it_is),
+		TEST(test_client_hung_server_is_asked_once),
 		cmocka_unit_test(test_recv_too_many_descriptors_are_closed),
 	};
 
