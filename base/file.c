@@ -226,8 +226,15 @@ static int sync_parent(int dirfd, const char *path)
 	return 0;
 }
 
+/* How much of a replaced file is on the disk when it is done. */
+enum durable {
+	DURABLE_NOT,
+	DURABLE_CONTENT,
+	DURABLE_ALL /* its name, too */
+};
+
 static int replace(int dirfd, const char *path, const void *data, size_t len,
-		   mode_t mode, bool durable, struct err *e)
+		   mode_t mode, enum durable durable, struct err *e)
 {
 	char tmp[4096];
 	AUTO(fd) int fd = open_beside(dirfd, path, mode, tmp, sizeof(tmp));
@@ -236,7 +243,7 @@ static int replace(int dirfd, const char *path, const void *data, size_t len,
 	if (fd < 0)
 		return err_sys(e, -fd, "create a file beside %s", path);
 	rc = file_write_full(fd, data, len);
-	if (!rc && durable && fsync(fd) < 0)
+	if (!rc && durable != DURABLE_NOT && fsync(fd) < 0)
 		rc = -errno;
 	if (!rc && renameat(dirfd, tmp, dirfd, path) < 0)
 		rc = -errno;
@@ -244,20 +251,26 @@ static int replace(int dirfd, const char *path, const void *data, size_t len,
 		(void)unlinkat(dirfd, tmp, 0);
 		return err_sys(e, -rc, "write %s", path);
 	}
-	rc = durable ? sync_parent(dirfd, path) : 0;
+	rc = durable == DURABLE_ALL ? sync_parent(dirfd, path) : 0;
 	return rc < 0 ? err_sys(e, -rc, "sync the directory of %s", path) : 0;
 }
 
 int file_replace(int dirfd, const char *path, const void *data, size_t len,
 		 mode_t mode, struct err *e)
 {
-	return replace(dirfd, path, data, len, mode, true, e);
+	return replace(dirfd, path, data, len, mode, DURABLE_ALL, e);
+}
+
+int file_replace_content(int dirfd, const char *path, const void *data,
+			 size_t len, mode_t mode, struct err *e)
+{
+	return replace(dirfd, path, data, len, mode, DURABLE_CONTENT, e);
 }
 
 int file_replace_volatile(int dirfd, const char *path, const void *data,
 			  size_t len, mode_t mode, struct err *e)
 {
-	return replace(dirfd, path, data, len, mode, false, e);
+	return replace(dirfd, path, data, len, mode, DURABLE_NOT, e);
 }
 
 int file_make_dirs(const char *path, mode_t mode, struct err *e)

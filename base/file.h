@@ -52,6 +52,11 @@ int file_pwrite_full(int fd, const void *data, size_t len, uint64_t offset);
 int file_replace(int dirfd, const char *path, const void *data, size_t len,
 		 mode_t mode, struct err *e);
 
+/* The same, but the name may be lost: for what is renamed by the caller, who syncs
+ * the directory to which it goes. */
+int file_replace_content(int dirfd, const char *path, const void *data,
+			 size_t len, mode_t mode, struct err *e);
+
 /* The same for what need not survive the host: nothing waits for the disk. */
 int file_replace_volatile(int dirfd, const char *path, const void *data,
 			  size_t len, mode_t mode, struct err *e);

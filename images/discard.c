@@ -78,15 +78,15 @@ static int discard_one(int trash_fd, const char *name, struct err *e)
 
 int discard_trash(const char *dir, struct err *e)
 {
-	AUTO(fd) int vms_fd = -1;
 	int trash_fd = -1, rc;
 
-	/* The new names first: one that is lost in between is lost for good. */
+	/*
+	 * The new names first: one that is lost after its content is lost for
+	 * good. The old ones need no sync: a name in the trash alone says that
+	 * its VM goes, and an old name that went before the new one came would
+	 * be a VM without files.
+	 */
 	rc = open_synced(dir, "trash", &trash_fd, e);
-	if (rc == 0)
-		rc = open_synced(dir, "vms", &vms_fd, e);
-	if (rc < 0)
-		close_fd(&trash_fd);
 	if (rc == 0)
 		rc = each_entry(trash_fd, discard_one, e);
 	return rc < 0 ? err_wrap(e, rc, "empty the trash of %s", dir) : rc;

@@ -235,8 +235,8 @@ static int write_manifest(const struct publish *p, struct image *img,
 				img->recipe);
 	}
 	*img = checked;
-	return file_replace(p->staging_fd, "manifest.json", text, strlen(text),
-			    0444, e);
+	return file_replace_content(p->staging_fd, "manifest.json", text,
+				    strlen(text), 0444, e);
 }
 
 static int give_name(const struct publish *p, const struct image *img,

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -211,24 +212,127 @@ static int changed(int rc)
 	return rc;
 }
 
-static int synced(int fd, int (*real)(int))
+/* "clone" of "vmd-image clone ..."; of the daemon its name. */
+static const char *who(void)
 {
-	char line[160], name[64] = "";
+	static char text[64];
+	char all[512];
+	AUTO(fd) int fd = -1;
+	size_t first;
+	ssize_t n;
+
+	if (text[0])
+		return text;
+	fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? 0 : read(fd, all, sizeof(all) - 2);
+	all[n > 0 ? n : 0] = '\0';
+	all[(n > 0 ? n : 0) + 1] = '\0';
+	first = strlen(all) + 1;
+	(void)snprintf(text, sizeof(text), "%.60s",
+		       strcmp(program_invocation_short_name, "vmd-image") != 0
+			       ? "vmd"
+			       : all + first);
+	return text;
+}
+
+/* What is the same in each run: ids, digests and noise become words. */
+static void make_general(const char *path, char *to, size_t size)
+{
+	const char *end = strstr(path, " (deleted)");
+	size_t used = 0;
+
+	while (*path && path != end && used + 8 < size) {
+		size_t word = strspn(path, "0123456789abcdefghijklmnopqrstuvw"
+					   "xyzABCDEFGHIJKLMNOPQRSTUVWXYZ#");
+
+		if (word == 26 || word == 64 || word == 16 || path[0] == '#') {
+			to[used++] = '*';
+			path += word;
+		} else {
+			size_t n = word ? word : 1;
+
+			if (n >= size - used - 1)
+				break;
+			memcpy(to + used, path, n);
+			used += n;
+			path += n;
+		}
+	}
+	to[used] = '\0';
+}
+
+/* "@ who address what": told before a sync, of which code it comes. */
+static int site_line(int fd, const void *caller, char *line, size_t size)
+{
+	const char *root = getenv("CUTLOG_ROOT");
+	char self[64], path[4096], what[200];
+	Dl_info info = { .dli_fbase = NULL };
+	const char *at = path;
+	ssize_t n;
+
+	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	/* NOLINTNEXTLINE(readability-suspicious-call-argument) */
+	n = readlink(self, path, sizeof(path) - 1);
+	path[n > 0 ? n : 0] = '\0';
+	if (root && strncmp(path, root, strlen(root)) == 0)
+		at += strlen(root);
+	make_general(at[0] == '/' ? at + 1 : at, what, sizeof(what));
+	if (!dladdr(caller, &info))
+		abort();
+	return snprintf(
+		line, size, "@ %s %s:%lx %s\n", who(),
+		strstr(info.dli_fname, "sqlite") ? "sqlite" : "ours",
+		(unsigned long)((uintptr_t)caller - (uintptr_t)info.dli_fbase),
+		what[0] ? what : ".");
+}
+
+/* A slow disk: while there is a file "hold", the WAL is not written to it. */
+static void be_slow(int fd)
+{
+	char self[64], path[4096], hold[320];
+	ssize_t n;
+
+	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	/* NOLINTNEXTLINE(readability-suspicious-call-argument) */
+	n = readlink(self, path, sizeof(path) - 1);
+	path[n > 0 ? n : 0] = '\0';
+	(void)snprintf(hold, sizeof(hold), "%s/hold", dir_name());
+	if (strstr(path, "-wal"))
+		for (int ms = 0; access(hold, F_OK) == 0 && ms < 20000; ms++)
+			(void)usleep(1000);
+}
+
+/* Nothing is written to the real disk: what would be durable is in the log. */
+static int synced(int fd, const void *caller)
+{
+	char line[640], name[64] = "";
 	struct stat st;
 	bool ours = below_root(fd, &st);
 	int rc, saved;
 
+	if (ours)
+		be_slow(fd);
 	inside = true;
 	if (ours && S_ISREG(st.st_mode))
 		copy_file(fd, name);
-	rc = real(fd);
+	rc = fcntl(fd, F_GETFD) < 0 ? -1 : 0;
 	saved = errno;
-	if (rc == 0 && name[0])
-		append(line,
-		       (size_t)snprintf(line, sizeof(line), "S %llu %s\n",
-					(unsigned long long)st.st_ino, name));
-	else if (rc == 0 && ours && S_ISDIR(st.st_mode))
-		note_names('D', fd);
+	if (rc == 0 && ours && (name[0] || S_ISDIR(st.st_mode))) {
+		size_t len = (size_t)site_line(fd, caller, line, sizeof(line));
+
+		batching = true;
+		append(line, len);
+		if (name[0])
+			append(line,
+			       (size_t)snprintf(
+				       line, sizeof(line), "S %llu %s\n",
+				       (unsigned long long)st.st_ino, name));
+		else
+			note_names('D', fd);
+		batching = false;
+		append(batch, batch_len);
+		batch_len = 0;
+	}
 	inside = false;
 	errno = saved;
 	return rc;
@@ -238,14 +342,12 @@ static int synced(int fd, int (*real)(int))
  * NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
 int fsync(int fd)
 {
-	REAL(fsync);
-	return synced(fd, real);
+	return synced(fd, __builtin_return_address(0));
 }
 
 int fdatasync(int fd)
 {
-	REAL(fdatasync);
-	return synced(fd, real);
+	return synced(fd, __builtin_return_address(0));
 }
 
 int renameat(int from, const char *a, int to, const char *b)
@@ -263,6 +365,10 @@ int renameat2(int from, const char *a, int to, const char *b, unsigned flags)
 int linkat(int from, const char *a, int to, const char *b, int flags)
 {
 	REAL(linkat);
+	if (getenv("CUTLOG_NO_LINKS")) {
+		errno = EXDEV;
+		return -1;
+	}
 	return changed(real(from, a, to, b, flags));
 }
 
