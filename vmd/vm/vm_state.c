@@ -285,6 +285,31 @@ static void change(struct vm *vm, enum vm_state next, const char *reason,
 		vm_arm(vm);
 }
 
+/* One of which nothing is known goes on only when what may be its is gone: two
+ * guests on one disk destroy it, and "stopped" must be true. */
+static int end_unknown(struct vm *vm, struct err *e)
+{
+	for (size_t i = 0; i < vm->process_count; i++) {
+		const struct vm_process *p = &vm->processes[i];
+		int rc = privops_process_end(p->pid, p->start_time);
+
+		if (rc == 0)
+			vm->daemon->count.swept++;
+		else if (rc != -ESRCH)
+			return err_set(
+				e, ERR_UNAVAILABLE, "process_not_ended", -rc,
+				"process %d (%s) may be of VM '%s', and vmd "
+				"cannot end it: %s; it stays unknown until you "
+				"end that process ('kill %d' as root) and try "
+				"again",
+				(int)p->pid, p->role, vm->row.name,
+				strerror(-rc), (int)p->pid);
+	}
+	if (vm->process_count)
+		vm_forget_processes(vm);
+	return 0;
+}
+
 static int pass(struct vm *vm, enum vm_event on, const struct err *why,
 		char *ret_op, struct err *e)
 {
@@ -295,6 +320,11 @@ static int pass(struct vm *vm, enum vm_event on, const struct err *why,
 
 	if (!first)
 		return vm_refuse(vm, on, e);
+	if (vm->state == VM_UNKNOWN) {
+		rc = end_unknown(vm, e);
+		if (rc < 0)
+			return rc;
+	}
 	rc = begin(vm, first, on, &op, e);
 	if (rc < 0)
 		return rc;
