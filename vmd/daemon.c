@@ -83,6 +83,15 @@ static int take_lock(struct daemon *d, struct err *e)
 		       d->config->state_dir);
 }
 
+/* What is in memory is not what is stored: the next daemon begins from that. */
+static void on_lost(void *data, const struct err *e)
+{
+	struct daemon *d = data;
+
+	d->lost = *e;
+	loop_stop(d->loop, -EIO);
+}
+
 int daemon_open(struct daemon *d, struct loop *loop,
 		const struct daemon_config *config, struct err *e)
 {
@@ -140,6 +149,7 @@ int daemon_open(struct daemon *d, struct loop *loop,
 	if (!d->store)
 		return -EIO;
 	store_attach(d->store, loop, d->workers);
+	store_on_lost(d->store, on_lost, d);
 	d->images = image_store_open(d->images_dir, e);
 	return d->images ? 0 : -EIO;
 }

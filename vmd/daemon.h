@@ -103,6 +103,7 @@ struct daemon {
 	struct loop *loop;
 	struct worker_pool *workers; /* for what waits for a disk */
 	struct store *store;
+	struct err lost; /* what it lost; the loop was stopped then */
 	struct image_store *images;
 	char *images_dir;
 	int lock_fd;

@@ -134,7 +134,10 @@ static int serve(const struct options *o, bool separated, struct daemon *d,
 	sd_stopping();
 	d->stopping = true;
 	http_free(http);
-	return 0;
+	if (d->lost.kind == ERR_NONE)
+		return 0;
+	*e = d->lost;
+	return -EIO;
 }
 
 static int run(const struct options *o, struct separation *separation,

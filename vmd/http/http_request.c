@@ -236,7 +236,8 @@ static bool must_wait(const struct request *r)
 	/* Files are in the guest; what came of them is not in the store. */
 	if (r->answer.status >= 400 || !r->route ||
 	    r->route->body == API_BODY_TAR ||
-	    store_is_durable(r->daemon->store))
+	    store_is_durable(r->daemon->store) ||
+	    store_in_trouble(r->daemon->store))
 		return false;
 	return strcmp(r->route->method, "GET") != 0 ||
 	       r->route->id == API_GET_OPERATION ||

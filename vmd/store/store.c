@@ -1,53 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Opening, migrations and the helpers that the other store_*.c files share.
- * Migration n brings a file of version n to n + 1; they are never edited once
- * released, only added. PRAGMA user_version holds the version.
+ * Opening, statements and the helpers that the other store_*.c files share. A
+ * statement is prepared once, when it is first used.
  */
 #include "vmd/store/store.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/checked.h"
 #include "base/cleanup.h"
 #include "vmd/store/store_sql.h"
-
-static const char *const migrations[] = {
-	"CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL);"
-	"CREATE TABLE vm("
-	" id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE,"
-	" image TEXT NOT NULL, image_id TEXT NOT NULL,"
-	" state TEXT NOT NULL, reason TEXT NOT NULL,"
-	" engine TEXT NOT NULL, engine_reason TEXT NOT NULL,"
-	" emulated INTEGER NOT NULL, ephemeral INTEGER NOT NULL,"
-	" command_started INTEGER NOT NULL,"
-	" has_exit INTEGER NOT NULL, exit_status INTEGER NOT NULL,"
-	" exit_signal INTEGER NOT NULL,"
-	" memory_bytes INTEGER NOT NULL, disk_bytes INTEGER NOT NULL,"
-	" created_ms INTEGER NOT NULL, started_ms INTEGER NOT NULL,"
-	" ready_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL,"
-	" agent_release TEXT NOT NULL, agent_version TEXT NOT NULL,"
-	" error_kind TEXT, error_code TEXT, error_msg TEXT,"
-	" revision INTEGER NOT NULL, spec TEXT NOT NULL);"
-	"CREATE TABLE operation("
-	" seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,"
-	" kind TEXT NOT NULL, state TEXT NOT NULL,"
-	" resource_kind TEXT NOT NULL, resource_id TEXT NOT NULL,"
-	" step TEXT NOT NULL, done INTEGER NOT NULL, total INTEGER NOT NULL,"
-	" created_ms INTEGER NOT NULL, finished_ms INTEGER NOT NULL,"
-	" error_kind TEXT, error_code TEXT, error_msg TEXT);"
-	"CREATE TABLE journal("
-	" seq INTEGER PRIMARY KEY, owner TEXT NOT NULL, kind INTEGER NOT NULL,"
-	" name TEXT NOT NULL, pid INTEGER NOT NULL,"
-	" start_time INTEGER NOT NULL, UNIQUE(owner, kind, name));"
-	"CREATE TABLE answer("
-	" seq INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE,"
-	" fingerprint TEXT NOT NULL, status INTEGER NOT NULL,"
-	" location TEXT NOT NULL, body TEXT NOT NULL);",
-};
 
 int store_fail(struct store *s, const char *doing, struct err *e)
 {
@@ -59,6 +24,12 @@ int store_fail(struct store *s, const char *doing, struct err *e)
 			       doing);
 	if ((code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB)
 		return err_set(e, ERR_CORRUPT, "database_corrupt", 0,
+			       "%s: the state database is damaged (%s): take "
+			       "back a copy of it, or remove it to begin "
+			       "without VMs",
+			       doing, sqlite3_errmsg(s->db));
+	if (code == SQLITE_CONSTRAINT_UNIQUE)
+		return err_set(e, ERR_CONFLICT, "exists_already", EEXIST,
 			       "%s in the state database: %s", doing,
 			       sqlite3_errmsg(s->db));
 	return err_set(e, ERR_INTERNAL, "database_failed", 0,
@@ -66,12 +37,78 @@ int store_fail(struct store *s, const char *doing, struct err *e)
 		       sqlite3_errmsg(s->db));
 }
 
+/* Its place in the cache, or a free one. */
+static struct store_statement *place(struct store *s, const char *key,
+				     enum table_id table)
+{
+	struct store_statement *st = s->statements;
+
+	while (st->key && (st->key != key || st->table != table)) {
+		st++;
+		assert(st < s->statements + STORE_STATEMENTS);
+	}
+	assert(!st->stmt || !sqlite3_stmt_busy(st->stmt));
+	return st;
+}
+
+static int prepare(struct store *s, struct store_statement *st, const char *key,
+		   enum table_id table, const char *sql, struct err *e)
+{
+	if (!sql)
+		return err_sys(e, ENOMEM, "preparing a statement");
+	if (sqlite3_prepare_v3(s->db, sql, -1, SQLITE_PREPARE_PERSISTENT,
+			       &st->stmt, NULL) != SQLITE_OK)
+		return store_fail(s, "preparing a statement", e);
+	st->key = key;
+	st->table = table;
+	return 0;
+}
+
 int store_prepare(struct store *s, const char *sql, sqlite3_stmt **ret,
 		  struct err *e)
 {
-	if (sqlite3_prepare_v2(s->db, sql, -1, ret, NULL) != SQLITE_OK)
-		return store_fail(s, "preparing a statement", e);
-	return 0;
+	struct store_statement *st = place(s, sql, TABLE_COUNT);
+	int rc = st->stmt ? 0 : prepare(s, st, sql, TABLE_COUNT, sql, e);
+
+	if (rc == 0)
+		*ret = st->stmt;
+	return rc;
+}
+
+int store_prepare_select(struct store *s, enum table_id table, const char *tail,
+			 sqlite3_stmt **ret, struct err *e)
+{
+	struct store_statement *st = place(s, tail, table);
+	int rc = 0;
+
+	if (!st->stmt) {
+		AUTO(free)
+		char *sql = table_sql(&store_tables[table], TABLE_SELECT, tail);
+
+		rc = prepare(s, st, tail, table, sql, e);
+	}
+	if (rc == 0)
+		*ret = st->stmt;
+	return rc;
+}
+
+static int prepare_write(struct store *s, enum table_id table,
+			 enum table_verb verb, sqlite3_stmt **ret,
+			 struct err *e)
+{
+	static const char keys[TABLE_VERBS]; /* for their addresses */
+	struct store_statement *st = place(s, &keys[verb], table);
+	int rc = 0;
+
+	if (!st->stmt) {
+		AUTO(free)
+		char *sql = table_sql(&store_tables[table], verb, "");
+
+		rc = prepare(s, st, &keys[verb], table, sql, e);
+	}
+	if (rc == 0)
+		*ret = st->stmt;
+	return rc;
 }
 
 static int bind_va(struct store *s, sqlite3_stmt *stmt, struct err *e,
@@ -83,7 +120,7 @@ static int bind_va(struct store *s, sqlite3_stmt *stmt, struct err *e,
 		if (*format == 's')
 			rc = sqlite3_bind_text(stmt, i,
 					       va_arg(ap, const char *), -1,
-					       SQLITE_TRANSIENT);
+					       SQLITE_STATIC);
 		else
 			rc = sqlite3_bind_int64(stmt, i, va_arg(ap, int64_t));
 	}
@@ -113,24 +150,91 @@ int store_step(struct store *s, sqlite3_stmt *stmt, struct err *e)
 	return store_fail(s, "running a statement", e);
 }
 
+static int step_to_end(struct store *s, sqlite3_stmt *stmt, struct err *e)
+{
+	int rc;
+
+	do
+		rc = store_step(s, stmt, e);
+	while (rc > 0);
+	return rc;
+}
+
+/* A change: kept as text where its commit comes later. */
+static int step_kept(struct store *s, sqlite3_stmt *stmt, struct err *e)
+{
+	size_t before = s->redo_count;
+	int rc = store_redo_add(s, stmt, e);
+
+	if (rc == 0)
+		rc = step_to_end(s, stmt, e);
+	if (rc < 0)
+		store_redo_cut(s, before);
+	return rc;
+}
+
+int store_step_cached(struct store *s, const char *sql, struct err *e)
+{
+	AUTO(stmt) sqlite3_stmt *stmt = NULL;
+	int rc = store_prepare(s, sql, &stmt, e);
+
+	return rc < 0 ? rc : step_to_end(s, stmt, e);
+}
+
+static int exec_va(struct store *s, struct err *e, const char *sql,
+		   const char *format, va_list ap)
+{
+	AUTO(stmt) sqlite3_stmt *stmt = NULL;
+	int rc = store_prepare(s, sql, &stmt, e);
+
+	if (rc == 0)
+		rc = bind_va(s, stmt, e, format, ap);
+	return rc < 0 ? rc : step_kept(s, stmt, e);
+}
+
 int store_exec(struct store *s, struct err *e, const char *sql,
 	       const char *format, ...)
 {
-	AUTO(stmt) sqlite3_stmt *stmt = NULL;
+	int rc = store_write_begin(s, e);
 	va_list ap;
-	int rc = store_prepare(s, sql, &stmt, e);
 
 	if (rc < 0)
 		return rc;
 	va_start(ap, format);
-	rc = bind_va(s, stmt, e, format, ap);
+	rc = exec_va(s, e, sql, format, ap);
 	va_end(ap);
-	while (rc >= 0) {
-		rc = store_step(s, stmt, e);
-		if (rc == 0)
-			return 0;
-	}
-	return rc;
+	return store_write_end(s, rc, e);
+}
+
+static int write_row(struct store *s, enum table_id table, enum table_verb verb,
+		     const void *row, struct err *e)
+{
+	const struct table *t = &store_tables[table];
+	AUTO(stmt) sqlite3_stmt *stmt = NULL;
+	int rc = prepare_write(s, table, verb, &stmt, e);
+
+	if (rc == 0)
+		rc = store_reserve(s, table_text_bytes(t, row), e);
+	if (rc == 0)
+		rc = table_bind(s, t, stmt, row, e);
+	return rc < 0 ? rc : step_kept(s, stmt, e);
+}
+
+int store_write(struct store *s, enum table_id table, enum table_verb verb,
+		const void *row, struct err *e)
+{
+	int rc = store_write_begin(s, e);
+
+	if (rc < 0)
+		return rc;
+	return store_write_end(s, write_row(s, table, verb, row, e), e);
+}
+
+int store_run(struct store *s, const char *sql, struct err *e)
+{
+	if (sqlite3_exec(s->db, sql, NULL, NULL, NULL) != SQLITE_OK)
+		return store_fail(s, "running a statement", e);
+	return 0;
 }
 
 void store_column_text(sqlite3_stmt *stmt, int column, char *buf, size_t size)
@@ -143,88 +247,6 @@ void store_column_text(sqlite3_stmt *stmt, int column, char *buf, size_t size)
 	if (len)
 		memcpy(buf, text, len);
 	buf[len] = '\0';
-}
-
-void store_column_err(sqlite3_stmt *stmt, int column, struct err *ret)
-{
-	char kind[32];
-
-	err_clear(ret);
-	if (sqlite3_column_type(stmt, column) == SQLITE_NULL)
-		return;
-	store_column_text(stmt, column, kind, sizeof(kind));
-	ret->kind = err_kind_from_name(kind);
-	store_column_text(stmt, column + 1, ret->code, sizeof(ret->code));
-	store_column_text(stmt, column + 2, ret->msg, sizeof(ret->msg));
-}
-
-static int run_sql(struct store *s, const char *sql, struct err *e)
-{
-	if (sqlite3_exec(s->db, sql, NULL, NULL, NULL) != SQLITE_OK)
-		return store_fail(s, "running a statement", e);
-	return 0;
-}
-
-int store_begin(struct store *s, struct err *e)
-{
-	return run_sql(s, "BEGIN IMMEDIATE", e);
-}
-
-int store_commit(struct store *s, struct err *e)
-{
-	int rc = run_sql(s, "COMMIT", e);
-
-	if (rc < 0)
-		store_rollback(s);
-	return rc;
-}
-
-void store_rollback(struct store *s)
-{
-	if (!sqlite3_get_autocommit(s->db))
-		(void)sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
-}
-
-static int migrate(struct store *s, const char *path, struct err *e)
-{
-	int version, rc;
-
-	{
-		AUTO(stmt) sqlite3_stmt *stmt = NULL;
-
-		rc = store_prepare(s, "PRAGMA user_version", &stmt, e);
-		if (rc < 0)
-			return rc;
-		rc = store_step(s, stmt, e);
-		if (rc < 0)
-			return rc;
-		version = sqlite3_column_int(stmt, 0);
-	}
-	if (version < 0 || version > (int)ARRAY_LEN(migrations))
-		return err_set(
-			e, ERR_UNSUPPORTED, "state_too_new", 0,
-			"%s has version %d, written by a newer vmd; this "
-			"one reads up to %d: install the newer vmd again",
-			path, version, (int)ARRAY_LEN(migrations));
-	for (; version < (int)ARRAY_LEN(migrations); version++) {
-		char pragma[48];
-
-		(void)snprintf(pragma, sizeof(pragma), "PRAGMA user_version=%d",
-			       version + 1);
-		rc = store_begin(s, e);
-		if (rc == 0)
-			rc = run_sql(s, migrations[version], e);
-		if (rc == 0)
-			rc = run_sql(s, pragma, e);
-		if (rc == 0)
-			rc = store_commit(s, e);
-		if (rc < 0) {
-			store_rollback(s);
-			return err_wrap(e, rc, "migration %d of %s", version,
-					path);
-		}
-	}
-	return 0;
 }
 
 struct store *store_open(const char *path, struct err *e)
@@ -248,12 +270,12 @@ struct store *store_open(const char *path, struct err *e)
 		return NULL;
 	}
 	/* The small cache is most of what SQLite would otherwise hold. */
-	if (run_sql(s,
-		    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-		    "PRAGMA foreign_keys=ON; PRAGMA cache_size=-256;"
-		    "PRAGMA wal_autocheckpoint=0",
-		    e) < 0 ||
-	    migrate(s, path, e) < 0 || store_sync_open(s, path, e) < 0) {
+	if (store_run(s,
+		      "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+		      "PRAGMA foreign_keys=ON; PRAGMA cache_size=-256;"
+		      "PRAGMA wal_autocheckpoint=0",
+		      e) < 0 ||
+	    store_migrate(s, path, e) < 0 || store_sync_open(s, path, e) < 0) {
 		store_close(s);
 		return NULL;
 	}
@@ -264,7 +286,10 @@ void store_close(struct store *s)
 {
 	if (!s)
 		return;
+	store_turn_close(s);
 	store_sync_close(s);
+	for (size_t i = 0; i < STORE_STATEMENTS; i++)
+		(void)sqlite3_finalize(s->statements[i].stmt);
 	(void)sqlite3_close_v2(s->db);
 	free(s);
 }

@@ -82,9 +82,17 @@ struct store;
 struct store *store_open(const char *path, struct err *e);
 void store_close(struct store *s);
 
-/* From here on worker threads make commits durable; both outlive the store. */
+/* From here on worker threads make commits durable. The loop outlives the store;
+ * the workers go before it, for they may be at work for it. */
 void store_attach(struct store *s, struct loop *loop,
 		  struct worker_pool *workers);
+
+/*
+ * From the loop: what a turn wrote could not be committed at its end, so what the
+ * daemon believes is not what is stored. It has to end; see store_turn.c.
+ */
+void store_on_lost(struct store *s, void (*fn)(void *data, const struct err *e),
+		   void *data);
 
 /* Embedded in its owner; zeroed memory is one that waits for nothing. */
 struct store_waiter {
@@ -95,7 +103,10 @@ struct store_waiter {
 	LIST_ENTRY(store_waiter) link;
 };
 
-/* Nothing was committed that a power cut could undo. */
+/* What a turn wrote could not be committed so far: it is told from memory, and
+ * tried again. */
+bool store_in_trouble(const struct store *s);
+/* Nothing was changed that a power cut could undo. */
 bool store_is_durable(const struct store *s);
 /*
  * Calls fn once, from the loop and never from within this call, when all that
@@ -107,7 +118,15 @@ void store_wait(struct store *s, struct store_waiter *w,
 /* Harmless on one that does not wait. */
 void store_wait_cancel(struct store_waiter *w);
 
-/* Changes between the two become durable together or not at all. */
+/*
+ * Within a turn of the loop, all that is changed is committed at its end, at once
+ * (where room for it could be reserved: see store_turn.c). What has to survive the
+ * daemon before the next thing is done is committed by this; outside of
+ * store_begin() and store_commit(). store_journal_add() does it by itself.
+ */
+int store_commit_now(struct store *s, struct err *e);
+
+/* Changes between the two become durable together or not at all. May be nested. */
 int store_begin(struct store *s, struct err *e);
 int store_commit(struct store *s, struct err *e);
 void store_rollback(struct store *s);
@@ -136,7 +155,8 @@ int store_op_each(struct store *s, int64_t before, size_t limit,
 /* Every operation that still runs becomes failed with this error. */
 int store_op_fail_running(struct store *s, const struct err *why,
 			  int64_t now_ms, struct err *e);
-/* Keeps the newest `keep` finished operations and idempotent answers. */
+/* Keeps the newest `keep` finished operations and idempotent answers, and up to
+ * a sixteenth more. */
 int store_prune(struct store *s, unsigned keep, struct err *e);
 
 int store_journal_add(struct store *s, const struct journal_row *row,

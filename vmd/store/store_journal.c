@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The journal of host resources, idempotent answers, small facts. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,12 +11,10 @@
 int store_journal_add(struct store *s, const struct journal_row *row,
 		      struct err *e)
 {
-	return store_exec(
-		s, e,
-		"INSERT OR REPLACE INTO journal(owner,kind,name,pid,start_time)"
-		" VALUES(?1,?2,?3,?4,?5)",
-		"sisii", row->owner, (int64_t)row->kind, row->name,
-		(int64_t)row->pid, (int64_t)row->start_time);
+	int rc = store_write(s, TABLE_JOURNAL, TABLE_REPLACE, row, e);
+
+	/* What it tells of is of use from now on. */
+	return rc < 0 || s->depth ? rc : store_flush(s, e);
 }
 
 int store_journal_remove(struct store *s, const char *owner,
@@ -35,16 +34,14 @@ int store_journal_list(struct store *s, const char *owner,
 	AUTO(stmt) sqlite3_stmt *stmt = NULL;
 	AUTO(free) struct journal_row *rows = NULL;
 	size_t count = 0, room = 0;
-	int rc = store_prepare(
-		s,
-		"SELECT owner,kind,name,pid,start_time FROM journal "
-		"WHERE ?1 IS NULL OR owner=?1 ORDER BY seq",
+	int rc = store_prepare_select(
+		s, TABLE_JOURNAL, " WHERE ?1 IS NULL OR owner=?1 ORDER BY seq",
 		&stmt, e);
 
 	if (rc == 0)
 		rc = store_bind(s, stmt, e, "s", owner);
 	while (rc >= 0) {
-		struct journal_row *grown, *r;
+		struct journal_row *grown;
 
 		rc = store_step(s, stmt, e);
 		if (rc <= 0)
@@ -57,13 +54,8 @@ int store_journal_list(struct store *s, const char *owner,
 					       "reading the journal");
 			rows = grown;
 		}
-		r = &rows[count++];
-		*r = (struct journal_row){ 0 };
-		store_column_text(stmt, 0, r->owner, sizeof(r->owner));
-		r->kind = (enum journal_kind)sqlite3_column_int(stmt, 1);
-		store_column_text(stmt, 2, r->name, sizeof(r->name));
-		r->pid = sqlite3_column_int(stmt, 3);
-		r->start_time = (uint64_t)sqlite3_column_int64(stmt, 4);
+		rc = table_read(&store_tables[TABLE_JOURNAL], stmt,
+				&rows[count++], e);
 	}
 	if (rc < 0)
 		return rc;
@@ -76,11 +68,9 @@ int store_answer_get(struct store *s, const char *key,
 		     struct stored_answer *ret, bool *ret_found, struct err *e)
 {
 	AUTO(stmt) sqlite3_stmt *stmt = NULL;
-	const char *body;
-	int rc = store_prepare(s,
-			       "SELECT fingerprint,status,location,body "
-			       "FROM answer WHERE key=?1",
-			       &stmt, e);
+	struct answer_row row;
+	int rc = store_prepare_select(s, TABLE_ANSWER, " WHERE key=?1", &stmt,
+				      e);
 
 	*ret_found = false;
 	if (rc == 0)
@@ -89,13 +79,10 @@ int store_answer_get(struct store *s, const char *key,
 		rc = store_step(s, stmt, e);
 	if (rc <= 0)
 		return rc;
-	store_column_text(stmt, 0, ret->fingerprint, sizeof(ret->fingerprint));
-	ret->status = (unsigned)sqlite3_column_int(stmt, 1);
-	store_column_text(stmt, 2, ret->location, sizeof(ret->location));
-	body = (const char *)sqlite3_column_text(stmt, 3);
-	ret->body = strdup(body ? body : "");
-	if (!ret->body)
-		return err_sys(e, ENOMEM, "reading an earlier answer");
+	rc = table_read(&store_tables[TABLE_ANSWER], stmt, &row, e);
+	if (rc < 0)
+		return rc;
+	*ret = row.answer;
 	*ret_found = true;
 	return 0;
 }
@@ -103,37 +90,36 @@ int store_answer_get(struct store *s, const char *key,
 int store_answer_put(struct store *s, const char *key,
 		     const struct stored_answer *answer, struct err *e)
 {
-	return store_exec(s, e,
-			  "INSERT OR REPLACE INTO answer"
-			  "(key,fingerprint,status,location,body) "
-			  "VALUES(?1,?2,?3,?4,?5)",
-			  "ssiss", key, answer->fingerprint,
-			  (int64_t)answer->status, answer->location,
-			  answer->body);
+	struct answer_row row = { .answer = *answer };
+
+	(void)snprintf(row.key, sizeof(row.key), "%s", key);
+	s->puts++;
+	return store_write(s, TABLE_ANSWER, TABLE_REPLACE, &row, e);
 }
 
 int store_meta_get(struct store *s, const char *key, char *buf, size_t size,
 		   struct err *e)
 {
 	AUTO(stmt) sqlite3_stmt *stmt = NULL;
-	int rc = store_prepare(s, "SELECT value FROM meta WHERE key=?1", &stmt,
-			       e);
+	struct meta_row row = { .value = "" };
+	int rc = store_prepare_select(s, TABLE_META, " WHERE key=?1", &stmt, e);
 
-	buf[0] = '\0';
 	if (rc == 0)
 		rc = store_bind(s, stmt, e, "s", key);
 	if (rc == 0)
 		rc = store_step(s, stmt, e);
 	if (rc == 1)
-		store_column_text(stmt, 0, buf, size);
+		rc = table_read(&store_tables[TABLE_META], stmt, &row, e);
+	(void)snprintf(buf, size, "%s", row.value);
 	return rc < 0 ? rc : 0;
 }
 
 int store_meta_put(struct store *s, const char *key, const char *value,
 		   struct err *e)
 {
-	return store_exec(s, e,
-			  "INSERT OR REPLACE INTO meta(key,value) "
-			  "VALUES(?1,?2)",
-			  "ss", key, value);
+	struct meta_row row;
+
+	(void)snprintf(row.key, sizeof(row.key), "%s", key);
+	(void)snprintf(row.value, sizeof(row.value), "%s", value);
+	return store_write(s, TABLE_META, TABLE_REPLACE, &row, e);
 }

@@ -124,13 +124,22 @@ static int on_commit(void *data, sqlite3 *db, const char *name, int pages)
 
 	(void)db;
 	(void)name;
-	s->committed++;
 	s->wal_pages = pages;
+	return SQLITE_OK;
+}
+
+void store_sync_committed(struct store *s)
+{
+	s->committed++;
 	if (!s->workers)
 		s->durable = s->committed; /* for tests of the rows alone */
 	else if (!s->syncing && !loop_timer_armed(&s->sync_timer))
 		loop_timer_arm_soon(&s->sync_timer);
-	return SQLITE_OK;
+}
+
+void store_sync_lost(struct store *s, const struct err *e)
+{
+	waiters_call(s, e);
 }
 
 static int run(sqlite3 *db, const char *sql)
@@ -153,8 +162,11 @@ static void checkpoint_run(struct worker_job *job)
 static void checkpoint_done(struct worker_job *job)
 {
 	struct store *s = job->data;
-	bool all = s->checkpoint_whole && s->committed == s->pinned_at;
+	bool all;
 
+	/* Others of this turn may have written already. */
+	(void)store_flush(s, NULL);
+	all = s->checkpoint_whole && s->committed == s->pinned_at;
 	s->checkpointing = false;
 	(void)run(s->pin, "COMMIT");
 	if (job->dropped)
@@ -164,7 +176,7 @@ static void checkpoint_done(struct worker_job *job)
 				      NULL, NULL) != SQLITE_OK)
 		s->checkpoint_failed = true;
 	else if (all)
-		s->wal_pages = s->covered_pages = 0;
+		s->reserved_to = s->wal_pages = s->covered_pages = 0;
 	if (s->checkpoint_failed)
 		log_warn("the state database could not be checkpointed: %s",
 			 sqlite3_errmsg(all ? s->db : s->checkpointer));
@@ -269,6 +281,7 @@ void store_sync_close(struct store *s)
 void store_attach(struct store *s, struct loop *loop,
 		  struct worker_pool *workers)
 {
+	s->loop = loop;
 	s->workers = workers;
 	s->sync_job = (struct worker_job){ .run = sync_run,
 					   .done = sync_done,
@@ -283,7 +296,7 @@ void store_attach(struct store *s, struct loop *loop,
 
 bool store_is_durable(const struct store *s)
 {
-	return s->durable >= s->committed;
+	return !s->open && s->durable >= s->committed;
 }
 
 void store_wait(struct store *s, struct store_waiter *w,
@@ -291,9 +304,10 @@ void store_wait(struct store *s, struct store_waiter *w,
 		void *data)
 {
 	store_wait_cancel(w);
-	*w = (struct store_waiter){
-		.fn = fn, .data = data, .store = s, .upto = s->committed
-	};
+	*w = (struct store_waiter){ .fn = fn,
+				    .data = data,
+				    .store = s,
+				    .upto = s->committed + (s->open ? 1 : 0) };
 	LIST_INSERT_HEAD(&s->waiters, w, link);
 	/* Also when nothing is missing: never from within this call. */
 	if (s->workers && !s->syncing && !loop_timer_armed(&s->sync_timer))

@@ -76,6 +76,8 @@ static void run_command(struct vm *vm)
 	vm->row.command_started = true;
 	rc = vm_save(vm, &e);
 	if (rc == 0)
+		rc = store_commit_now(vm->daemon->store, &e);
+	if (rc == 0)
 		rc = exec_request_build(vm_spec(vm), "/bin/sh", &request, &e);
 	if (rc == 0) {
 		request.wire.flags |= WIRE_EXEC_DETACHED;

@@ -196,35 +196,32 @@ static void test_no_process_can_be_started(void **state)
 }
 
 /* The process runs, its journal row cannot be written: it ends and is reaped. */
-static int refuse_task_rows(void *data, int action, const char *table,
-			    const char *b, const char *c, const char *d)
+static void refuse_task_rows(struct rig *r, bool refuse)
 {
-	unsigned *refused = data;
+	char sql[160];
 
-	(void)b;
-	(void)c;
-	(void)d;
-	if (action != SQLITE_INSERT || !table ||
-	    strcmp(table, "journal") != 0 || *refused == 0)
-		return SQLITE_OK;
-	--*refused;
-	return *refused == 0 ? SQLITE_DENY : SQLITE_OK;
+	(void)snprintf(sql, sizeof(sql),
+		       refuse ? "CREATE TEMP TRIGGER refuse BEFORE INSERT ON "
+				"journal WHEN new.kind=%d BEGIN "
+				"SELECT RAISE(ABORT,'refused'); END"
+			      : "DROP TRIGGER refuse -- %d",
+		       JOURNAL_TASK);
+	assert_int_equal(sqlite3_exec(r->d.store->db, sql, NULL, NULL, NULL),
+			 SQLITE_OK);
 }
 
 static void test_child_that_is_not_journalled_is_reaped(void **state)
 {
 	struct rig *r = *state;
-	unsigned refused = 3; /* two directories, then the clone */
 	struct answer a;
 
 	RIG_UNTIL(r, rig_swept(r));
-	(void)sqlite3_set_authorizer(r->d.store->db, refuse_task_rows,
-				     &refused);
+	refuse_task_rows(r, true);
 	rig_call(r, "POST", "/v1/vms?wait=10", "",
 		 "{\"image\":\"disk\",\"ephemeral\":true}", &a);
 	assert_string_equal(answer_text(&a, "operation.state"), "failed");
 	answer_done(&a);
-	(void)sqlite3_set_authorizer(r->d.store->db, NULL, NULL);
+	refuse_task_rows(r, false);
 	RIG_UNTIL(r, LIST_EMPTY(&r->d.retired_tasks));
 	assert_no_child(r);
 	rig_assert_nothing_left(r);

@@ -58,8 +58,10 @@ static void test_many_lives_leave_nothing(void **state)
 	rig_assert_nothing_left(r);
 	RIG_UNTIL(r, rig_open_fds() == fds);
 	assert_int_equal(fake_starts, 2 * (CYCLES + 1));
-	assert_int_equal(rig_rows(r, "SELECT count(*) FROM operation"),
-			 r->config.keep_operations);
+	/* Pruned now and then: a sixteenth more may be there. */
+	assert_in_range(rig_rows(r, "SELECT count(*) FROM operation"),
+			r->config.keep_operations,
+			r->config.keep_operations * 17 / 16);
 }
 
 /* The k-th commit from now on fails, or is the last thing that happens. */
