@@ -6,6 +6,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/clock.h"
+
 /* Depth is checked on the text, before the parser recurses. */
 static bool depth_ok(const char *text, size_t len)
 {
@@ -180,6 +182,20 @@ int json_get_array(const json_t *object, const char *path, const char *field,
 			       path, field, json_array_size(v), max_items);
 	*ret = v;
 	return 0;
+}
+
+json_t *json_text_or_null(const char *text)
+{
+	json_t *j = text[0] ? json_string(text) : NULL;
+
+	return j ? j : json_null();
+}
+
+json_t *json_time_or_null(int64_t ms)
+{
+	char buf[32];
+
+	return ms ? json_string(clock_format_rfc3339(ms, buf)) : json_null();
 }
 
 char *json_to_text(const json_t *j)

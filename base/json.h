@@ -50,6 +50,12 @@ int json_get_array(const json_t *object, const char *path, const char *field,
 		   bool required, size_t max_items, const json_t **ret,
 		   struct err *e);
 
+/* null for "" and for what is no UTF-8: it may quote a program's words, and the rest
+ * of the answer must not be lost over that. A new reference. */
+json_t *json_text_or_null(const char *text);
+/* Of a wall time in ms, as RFC 3339; null for 0. A new reference. */
+json_t *json_time_or_null(int64_t ms);
+
 /* Compact text, malloc'd; NULL when out of memory. */
 char *json_to_text(const json_t *j);
 

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/parse.h"
+#include "base/text.h"
 #include "images/digest.h"
 #include "images/store_internal.h"
 
@@ -25,7 +26,7 @@ static const char *const init_names[] = {
 static bool text_ok(const char *text)
 {
 	for (; *text; text++) {
-		if (*text < 0x20 || *text > 0x7e)
+		if (!text_printable(*text))
 			return false;
 	}
 	return true;

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/parse.h"
+#include "base/text.h"
 
 enum {
 	RECIPE_BYTES_MAX = 256 * 1024
@@ -192,7 +193,7 @@ int recipe_check_option(const struct recipe *r, const char *option,
 			       "an option is given as NAME=VALUE, not '%.64s'",
 			       option);
 	for (const char *p = option + len + 1; *p; p++) {
-		if (*p < 0x20 || *p > 0x7e ||
+		if (!text_printable(*p) ||
 		    p - option - (ptrdiff_t)len > RECIPE_OPTION_VALUE_MAX)
 			return err_set(e, ERR_INVALID, "option_invalid", 0,
 				       "the value of option '%.*s' is longer "

@@ -20,6 +20,7 @@
 #include "base/file.h"
 #include "base/loop.h"
 #include "base/process.h"
+#include "base/text.h"
 #include "images/recipe.h"
 #include "images/recipe_jail.h"
 #include "images/report.h"
@@ -51,7 +52,7 @@ static void clean_copy(char *to, size_t size, const char *from)
 	size_t i = 0;
 
 	for (; i < size - 1 && from[i]; i++)
-		to[i] = from[i] < 0x20 || from[i] > 0x7e ? '?' : from[i];
+		to[i] = text_printable(from[i]) ? from[i] : '?';
 	to[i] = '\0';
 }
 

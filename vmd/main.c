@@ -17,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/process.h"
 #include "base/sock.h"
 #include "vmd/engines/host.h"
@@ -31,11 +32,6 @@ static bool emulates(const struct engine_ops *engine)
 	return engine == &engine_qemu && !host_kvm()->usable;
 }
 
-static json_t *text_or_null(const char *text)
-{
-	return text[0] ? json_string(text) : json_null();
-}
-
 static json_t *checks(struct daemon *d)
 {
 	struct host_check found[HOST_CHECKS_MAX];
@@ -47,7 +43,7 @@ static json_t *checks(struct daemon *d)
 			list,
 			json_pack("{s:s, s:b, s:s, s:o}", "name", found[i].name,
 				  "ok", found[i].ok, "detail", found[i].detail,
-				  "fix", text_or_null(found[i].fix)));
+				  "fix", json_text_or_null(found[i].fix)));
 	return list;
 }
 

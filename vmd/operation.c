@@ -8,6 +8,7 @@
 
 #include "api/problem.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/lookup.h"
 
@@ -219,13 +220,6 @@ int operation_cancel(struct daemon *d, const char *id, struct err *e)
 	return 0;
 }
 
-static json_t *time_or_null(int64_t ms)
-{
-	char buf[32];
-
-	return ms ? json_string(clock_format_rfc3339(ms, buf)) : json_null();
-}
-
 json_t *operation_to_json(const struct op_row *row)
 {
 	return json_pack(
@@ -236,8 +230,8 @@ json_t *operation_to_json(const struct op_row *row)
 		row->resource_kind, "id", row->resource_id, "progress", "step",
 		row->step, "done", (json_int_t)row->done, "total",
 		(json_int_t)row->total, "created_at",
-		time_or_null(row->created_ms), "finished_at",
-		time_or_null(row->finished_ms), "error",
+		json_time_or_null(row->created_ms), "finished_at",
+		json_time_or_null(row->finished_ms), "error",
 		row->error.kind == ERR_NONE
 			? json_null()
 			: api_problem_new(&row->error, NULL));

@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "base/text.h"
 #include "vmd/priv/privops.h"
 
 enum {
@@ -215,7 +216,7 @@ static const char *tail_text(struct task *t, char buf[static 400])
 	for (size_t i = start; i < len; i++) {
 		uint8_t c = buf_head(&t->tail)[i];
 
-		buf[n++] = c >= 0x20 && c < 0x7f ? (char)c : ' ';
+		buf[n++] = text_printable(c) ? (char)c : ' ';
 	}
 	buf[n] = '\0';
 	return buf;

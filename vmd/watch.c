@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "vmd/daemon.h"
 
 static void run_watches(struct loop_timer *timer)
@@ -22,11 +23,7 @@ static void run_watches(struct loop_timer *timer)
 
 static struct watch_bucket *bucket(struct daemon *d, const char *id)
 {
-	uint32_t hash = 2166136261u; /* FNV-1a */
-
-	for (; *id; id++)
-		hash = (hash ^ (uint8_t)*id) * 16777619u;
-	return &d->watches[hash % WATCH_BUCKETS];
+	return &d->watches[text_hash(id) % WATCH_BUCKETS];
 }
 
 static void wake(struct watch *w)

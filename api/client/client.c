@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/sock.h"
+#include "base/text.h"
 
 /* A page of a thousand VMs with long commands still fits. */
 enum {
@@ -140,7 +141,7 @@ static size_t on_header(char *data, size_t size, size_t count, void *ctx)
 		       (int)(len - skip), data + skip);
 	c->left_out[strcspn(c->left_out, "\r\n")] = '\0';
 	for (char *p = c->left_out; *p; p++)
-		if (*p < 0x20 || *p > 0x7e)
+		if (!text_printable(*p))
 			*p = '?';
 	return len;
 }

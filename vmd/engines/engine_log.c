@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "vmd/engines/engine_base.h"
 
 enum {
@@ -71,7 +72,7 @@ void engine_log_tail(int dirfd, const char *name, char *out, size_t size)
 			memcpy(out + used, " | ", 3);
 			used += 3;
 		} else if (c != '\r') {
-			out[used++] = c >= 0x20 && c < 0x7f ? c : '?';
+			out[used++] = text_printable(c) ? c : '?';
 		}
 	}
 	out[used] = '\0';

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/process.h"
+#include "base/text.h"
 #include "vmd/priv/privops.h"
 
 enum {
@@ -50,7 +51,7 @@ static void first_line(char *out, size_t size, const char *text)
 	if (n > size - 1)
 		n = size - 1;
 	for (size_t i = 0; i < n; i++)
-		out[i] = text[i] >= 0x20 && text[i] < 0x7f ? text[i] : '?';
+		out[i] = text_printable(text[i]) ? text[i] : '?';
 	out[n] = '\0';
 }
 

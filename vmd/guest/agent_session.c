@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "vmd/guest/agent_internal.h"
 
 /* Header, version and nonce: enough to know our HELLO_ACK. */
@@ -33,7 +34,7 @@ void agent_copy_text(char *out, size_t size, struct wire_str raw_text)
 	for (size_t i = 0; i < n; i++) {
 		char c = raw_text.ptr[i];
 
-		out[i] = c >= 0x20 && c < 0x7f ? c : '?';
+		out[i] = text_printable(c) ? c : '?';
 	}
 	out[n] = '\0';
 }

@@ -31,11 +31,6 @@ void handle_openapi(struct request *r)
 	request_json(r, 200, api_openapi_new(VMD_VERSION), NULL);
 }
 
-static json_t *text_or_null(const char *text)
-{
-	return text[0] ? json_string(text) : json_null();
-}
-
 static json_t *engine_list(struct daemon *d)
 {
 	const struct daemon_config *c = d->config;
@@ -51,7 +46,7 @@ static json_t *engine_list(struct daemon *d)
 			list, json_pack("{s:s, s:b, s:b, s:s, s:o}", "name",
 					c->engines[i]->name, "usable", s.usable,
 					"emulated", emulated, "detail",
-					s.detail, "fix", text_or_null(s.fix)));
+					s.detail, "fix", json_text_or_null(s.fix)));
 	}
 	return list;
 }

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/lookup.h"
 #include "base/suggest.h"
+#include "base/text.h"
 #include "vmd/ports/vm_ports.h"
 
 struct vm *vm_new(struct daemon *d, struct err *e)
@@ -35,11 +36,7 @@ struct vm *vm_new(struct daemon *d, struct err *e)
 
 static struct vm_bucket *bucket(struct vm_bucket *table, const char *text)
 {
-	uint32_t hash = 2166136261u; /* FNV-1a */
-
-	for (; *text; text++)
-		hash = (hash ^ (uint8_t)*text) * 16777619u;
-	return &table[hash % VM_BUCKETS];
+	return &table[text_hash(text) % VM_BUCKETS];
 }
 
 void vm_index(struct vm *vm)

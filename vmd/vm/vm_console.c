@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "vmd/vm/vm.h"
 
 int vm_console_begin(struct vm *vm, struct err *e)
@@ -99,7 +100,7 @@ void vm_console_tail(const struct vm *vm, char *buf, size_t size)
 		}
 		if (raw[i] == '\n' && n && text[n - 1] != '\n')
 			text[n++] = '\n';
-		else if (raw[i] >= 0x20 && raw[i] < 0x7f)
+		else if (text_printable(raw[i]))
 			text[n++] = (char)raw[i];
 	}
 	while (n && text[n - 1] == '\n')

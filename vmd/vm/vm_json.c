@@ -3,23 +3,8 @@
 #include <string.h>
 
 #include "api/problem.h"
-#include "base/clock.h"
+#include "base/json.h"
 #include "vmd/vm/vm.h"
-
-static json_t *text_or_null(const char *text)
-{
-	/* Reasons may quote a program's words: never lose the whole answer. */
-	json_t *j = text[0] ? json_string(text) : NULL;
-
-	return j ? j : json_null();
-}
-
-static json_t *time_or_null(int64_t ms)
-{
-	char buf[32];
-
-	return ms ? json_string(clock_format_rfc3339(ms, buf)) : json_null();
-}
 
 static json_t *member(const struct vm *vm, const char *name)
 {
@@ -67,9 +52,9 @@ json_t *vm_to_json(const struct vm *vm)
 	PUT("image", json_string(r->image));
 	PUT("image_id", json_string(r->image_id));
 	PUT("state", json_string(api_vm_state_name(r->state)));
-	PUT("reason", text_or_null(r->reason));
+	PUT("reason", json_text_or_null(r->reason));
 	PUT("engine", json_string(r->engine[0] ? r->engine : "auto"));
-	PUT("engine_reason", text_or_null(r->engine_reason));
+	PUT("engine_reason", json_text_or_null(r->engine_reason));
 	PUT("emulated", json_boolean(r->emulated));
 	PUT("vcpus", member(vm, "vcpus"));
 	PUT("memory_bytes", json_integer((json_int_t)r->memory_bytes));
@@ -79,13 +64,13 @@ json_t *vm_to_json(const struct vm *vm)
 	PUT("labels", member(vm, "labels"));
 	PUT("ephemeral", json_boolean(r->ephemeral));
 	PUT("ttl_seconds", member(vm, "ttl_seconds"));
-	PUT("expires_at", time_or_null(r->expires_ms));
+	PUT("expires_at", json_time_or_null(r->expires_ms));
 	PUT("network", member(vm, "network"));
 	PUT("command", member(vm, "command"));
 	PUT("exit", exit_or_null(r));
-	PUT("created_at", time_or_null(r->created_ms));
-	PUT("started_at", time_or_null(r->started_ms));
-	PUT("ready_at", time_or_null(r->ready_ms));
+	PUT("created_at", json_time_or_null(r->created_ms));
+	PUT("started_at", json_time_or_null(r->started_ms));
+	PUT("ready_at", json_time_or_null(r->ready_ms));
 	PUT("agent", agent_or_null(vm));
 	PUT("pids", pids(vm));
 	PUT("error", r->error.kind == ERR_NONE

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/text.h"
 
 enum {
 	STATUS_MAX = 16384
@@ -37,7 +38,7 @@ static void copy_text(char *out, size_t size, const char *raw)
 	size_t n = strnlen(raw, size - 1);
 
 	for (size_t i = 0; i < n; i++)
-		out[i] = raw[i] >= 0x20 && raw[i] < 0x7f ? raw[i] : '?';
+		out[i] = text_printable(raw[i]) ? raw[i] : '?';
 	out[n] = '\0';
 }
 
