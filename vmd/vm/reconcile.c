@@ -54,6 +54,7 @@ static void load_vm(void *ctx, struct vm_row *row)
 	struct load *load = ctx;
 	struct vm *vm = vm_new(load->d, &load->e);
 	AUTO(json) json_t *spec = NULL;
+	struct err why = ERR_INIT;
 
 	if (!vm)
 		return;
@@ -63,8 +64,9 @@ static void load_vm(void *ctx, struct vm_row *row)
 	vm_index(vm);
 	if (json_parse_strict(vm->row.spec, strlen(vm->row.spec), "spec", &spec,
 			      &load->e) < 0) {
-		(void)err_set(&vm->why, ERR_CORRUPT, "record_damaged", 0,
+		(void)err_set(&why, ERR_CORRUPT, "record_damaged", 0,
 			      "its record is damaged: %.200s", load->e.msg);
+		vm_set_why(vm, &why);
 		err_clear(&load->e);
 	}
 }
@@ -207,7 +209,7 @@ static bool judge_by_row(struct vm *vm, bool same_boot)
 
 static void judge(struct vm *vm, bool same_boot)
 {
-	struct err why = vm->why;
+	struct err why = *vm_why(vm);
 
 	vm_life_begin(vm);
 	if (why.kind != ERR_NONE && !vm->tombstone)

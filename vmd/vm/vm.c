@@ -75,6 +75,7 @@ void vm_free(struct vm *vm)
 	}
 	vm->daemon->vm_count--;
 	vm_spec_drop(vm);
+	free(vm->why);
 	vm_row_done(&vm->row);
 	free(vm);
 }
@@ -129,6 +130,29 @@ struct vm *vm_find(struct daemon *d, const char *ref, struct err *e)
 	if (!found && l.rank == LOOKUP_NONE)
 		suggest_vm(d, ref, e);
 	return (struct vm *)(uintptr_t)found;
+}
+
+const struct err *vm_why(const struct vm *vm)
+{
+	static const struct err none = ERR_INIT;
+
+	return vm->why ? vm->why : &none;
+}
+
+void vm_set_why(struct vm *vm, const struct err *why)
+{
+	struct err *copy = NULL;
+
+	if (why && (why->kind != ERR_NONE || why->msg[0])) {
+		copy = malloc(sizeof(*copy));
+		if (copy)
+			*copy = *why;
+		else
+			log_vm(LOG_LEVEL_ERROR, vm->row.id, "no memory: %s",
+			       why->msg);
+	}
+	free(vm->why);
+	vm->why = copy;
 }
 
 int vm_save(struct vm *vm, struct err *e)

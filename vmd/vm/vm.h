@@ -56,7 +56,7 @@ struct vm {
 	struct operation *op;
 	struct vm_files *files; /* its state directory is being made */
 	struct task *clone;
-	struct err why; /* what made it end, when not the guest itself */
+	struct err *why; /* see vm_why() */
 	uint64_t stop_ms; /* for the guest to power off */
 
 	const struct engine_ops *engine;
@@ -98,6 +98,11 @@ struct vm *vm_find_id(struct daemon *d, const char *id);
 struct vm *vm_find_name(struct daemon *d, const char *name);
 /* By id, name, or a unique prefix of the id: base/lookup.h. */
 struct vm *vm_find(struct daemon *d, const char *ref, struct err *e);
+/* What made it end, when not the guest itself; empty when there is none. It is in
+ * memory of its own, for resting VMs have none. */
+const struct err *vm_why(const struct vm *vm);
+/* Takes a copy; NULL or an empty one clears. */
+void vm_set_why(struct vm *vm, const struct err *why);
 /* Writes the row with a new revision and tells the watches. */
 int vm_save(struct vm *vm, struct err *e);
 bool vm_is_active(const struct vm *vm); /* memory is promised to it */

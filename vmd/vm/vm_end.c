@@ -48,7 +48,7 @@ uint64_t vm_limit_remove_again(const struct vm *vm)
 
 void vm_late_deleting(const struct vm *vm, struct err *ret)
 {
-	*ret = vm->why;
+	*ret = *vm_why(vm);
 }
 
 /* Files and rows, then the object. */
@@ -153,8 +153,8 @@ static void explain(const struct vm *vm, enum vm_end end,
 			       end == VM_END_POWEROFF ? "" : end_text(end),
 			       engine->msg[0] ? ": " : "", engine->msg);
 	} else if (vm_state_in(vm, decided) ||
-		   (starting && vm->why.kind != ERR_NONE)) {
-		*ret = vm->why;
+		   (starting && vm_why(vm)->kind != ERR_NONE)) {
+		*ret = *vm_why(vm);
 	} else if (starting && ret->kind == ERR_NONE) {
 		vm_console_tail(vm, tail, sizeof(tail));
 		(void)err_set(ret, ERR_UNAVAILABLE, "guest_ended", 0,

@@ -21,6 +21,7 @@ static void on_process(void *ctx, const struct vm_process *p)
 		.start_time = p->start_time,
 	};
 	struct vm_process *old = NULL;
+	struct err e = ERR_INIT;
 
 	memcpy(row.owner, vm->row.id, sizeof(row.owner));
 	(void)snprintf(row.name, sizeof(row.name), "%s", p->role);
@@ -29,10 +30,12 @@ static void on_process(void *ctx, const struct vm_process *p)
 			old = &vm->processes[i];
 	/* Its role has another one now. */
 	if (old && store_journal_remove(vm->daemon->store, vm->row.id,
-					JOURNAL_PROCESS, p->role, &vm->why) < 0)
-		log_vm(LOG_LEVEL_ERROR, vm->row.id, "%s", vm->why.msg);
-	if (store_journal_add(vm->daemon->store, &row, &vm->why) < 0)
-		log_vm(LOG_LEVEL_ERROR, vm->row.id, "%s", vm->why.msg);
+					JOURNAL_PROCESS, p->role, &e) < 0)
+		log_vm(LOG_LEVEL_ERROR, vm->row.id, "%s", e.msg);
+	if (store_journal_add(vm->daemon->store, &row, &e) < 0)
+		log_vm(LOG_LEVEL_ERROR, vm->row.id, "%s", e.msg);
+	if (e.kind != ERR_NONE)
+		vm_set_why(vm, &e);
 	if (old)
 		*old = *p;
 	else if (vm->process_count < ARRAY_LEN(vm->processes))

@@ -258,7 +258,7 @@ static void begin_run(struct vm *vm)
 	vm->row.has_exit = false;
 	vm->row.command_started = false;
 	err_clear(&vm->row.error);
-	err_clear(&vm->why);
+	vm_set_why(vm, NULL);
 	vm->paused_ms = 0;
 	vm->process_count = 0;
 	vm->resident_bytes = vm->resident_ms = 0;
@@ -302,8 +302,9 @@ void vm_act_launch(struct vm *vm, const struct err *why)
 	vm_turn_begin_boot(vm);
 	vm_arm(vm);
 	/* A process that could not be journalled must not go on. */
-	if (vm->why.kind != ERR_NONE)
-		vm_event(vm, ON_BROKEN, &vm->why);
+	e = *vm_why(vm);
+	if (e.kind != ERR_NONE)
+		vm_event(vm, ON_BROKEN, &e);
 }
 
 void vm_act_runs(struct vm *vm, const struct err *why)

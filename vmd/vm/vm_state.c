@@ -275,7 +275,7 @@ static void change(struct vm *vm, enum vm_state next, const char *reason,
 
 	vm->state = next;
 	if (vm_states[next].flags & STATE_ENDING)
-		vm->why = *why;
+		vm_set_why(vm, why);
 	show(vm, reason, why);
 	/* Who is told by what is dropped has nothing to say about it. */
 	vm->dropping = true;
