@@ -3,9 +3,9 @@
  * See call_table.h. The lists are wide: QEMU and passt add narrower filters
  * themselves as soon as they have started, the tools of a recipe are a whole
  * distribution's. What counts is what is absent: keys, tracing, other processes'
- * memory, BPF, io_uring, userfaultfd, performance events, modules, another kernel,
+ * memory, BPF, userfaultfd, performance events, modules, another kernel,
  * clocks, swap, quotas, accounting, ports of the processor, handles of files
- * without a path, setns.
+ * without a path, setns; io_uring is there for the monitor alone.
  */
 #include "base/call_table.h"
 
@@ -323,6 +323,12 @@ const struct call_row call_rows[] = {
 	{ PRIV, SCMP_SYS(move_mount) },
 	{ PRIV, SCMP_SYS(mount_setattr) },
 	{ PRIV, SCMP_SYS(set_mempolicy) },
+	/* The monitor asks a drive's file by a ring, which it makes before the guest
+	 * runs and restricts to that file and to reads, writes and syncs; its lists
+	 * leave only entering it, to the drive's thread. No other child's has any. */
+	{ PRIV, SCMP_SYS(io_uring_setup) },
+	{ PRIV, SCMP_SYS(io_uring_enter) },
+	{ PRIV, SCMP_SYS(io_uring_register) },
 };
 
 const size_t call_row_count = ARRAY_LEN(call_rows);

@@ -32,6 +32,7 @@
 #include "monitor/bus_error.h"
 #include "monitor/config/config.h"
 #include "monitor/control.h"
+#include "monitor/lockdown/broker.h"
 #include "monitor/lockdown/lockdown.h"
 #include "monitor/machine/machine.h"
 #include "monitor/metrics.h"
@@ -253,9 +254,6 @@ static int run(const struct options *o, const struct config *config,
 	       struct metrics **metrics, const struct status_file *status,
 	       struct err *e)
 {
-	/* Only a vsock with a path takes the guest's calls to the host. */
-	bool calls_host = config->has_vsock &&
-			  config_inherited_fd(config->vsock_uds_path) < 0;
 	int rc = machine_new(config, loop, m, e);
 
 	if (rc == 0)
@@ -274,8 +272,7 @@ static int run(const struct options *o, const struct config *config,
 		rc = machine_start_threads(
 			*m, o->no_lockdown ? NULL : lockdown_enter, e);
 	if (rc == 0 && !o->no_lockdown)
-		rc = lockdown_enter(
-			calls_host ? LOCKDOWN_LOOP_CALLING : LOCKDOWN_LOOP, e);
+		rc = lockdown_enter(LOCKDOWN_LOOP, e);
 	return rc < 0 ? rc : machine_run(*m, e);
 }
 
@@ -292,7 +289,7 @@ static int report_error(const struct err *e, const char *id,
 int main(int argc, char **argv)
 {
 	struct options options = { .level = LOG_LEVEL_INFO };
-	struct config config = { .json = NULL };
+	struct config config = { .json = NULL, .vsock_broker_fd = -1 };
 	struct status_file status = STATUS_FILE_INIT;
 	struct err e = ERR_INIT;
 	struct loop *loop = NULL;
@@ -328,6 +325,12 @@ int main(int argc, char **argv)
 		rc = status_open(&status, config.status_path, &e);
 	if (rc == 0)
 		rc = open_log(&options, &config, &e);
+	/* Only a vsock with a path takes the guest's calls to the host. Before
+	 * there is anything that the broker should not have. */
+	if (rc == 0 && config.has_vsock &&
+	    config_inherited_fd(config.vsock_uds_path) < 0)
+		rc = broker_start(config.vsock_uds_path,
+				  &config.vsock_broker_fd, &e);
 	if (rc == 0) {
 		loop = loop_new(&e);
 		rc = loop ? run(&options, &config, loop, &m, &control, &metrics,
@@ -342,6 +345,7 @@ int main(int argc, char **argv)
 	machine_free(m);
 	loop_free(loop);
 	status_close(&status);
+	close_fd(&config.vsock_broker_fd);
 	config_done(&config);
 	return code;
 }

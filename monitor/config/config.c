@@ -310,7 +310,8 @@ int config_parse(const char *text, size_t len, struct config *ret,
 	/* Sizes as Firecracker's, for a file without machine-config. */
 	struct config c = { .boot_args = CONFIG_BOOT_ARGS_DEFAULT,
 			    .vcpu_count = 1,
-			    .mem_bytes = 128 << 20 };
+			    .mem_bytes = 128 << 20,
+			    .vsock_broker_fd = -1 };
 	int rc = json_parse_strict(text, len, "config", &c.json, e);
 
 	if (rc < 0)

@@ -89,6 +89,7 @@ struct config {
 	enum log_level log_level;
 	const char *metrics_path; /* NULL: none */
 	uint16_t debug_exit_port; /* 0: none */
+	int vsock_broker_fd; /* main's: who connects for the guest; -1: none */
 	const char *kvm_path; /* NULL: /dev/kvm; the command line's */
 };
 

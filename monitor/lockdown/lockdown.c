@@ -19,7 +19,7 @@
 #include "base/landlock.h"
 #include "monitor/lockdown/lockdown_self.h"
 
-/* filter_loop, filter_loop_calling, filter_vcpu, filter_disk, filter_ring */
+/* filter_loop, filter_broker, filter_vcpu, filter_disk, filter_ring */
 #include "monitor/lockdown_filter.inc"
 
 static const struct {
@@ -27,8 +27,7 @@ static const struct {
 	size_t len;
 } filters[LOCKDOWN_ROLES] = {
 	[LOCKDOWN_LOOP] = { filter_loop, ARRAY_LEN(filter_loop) },
-	[LOCKDOWN_LOOP_CALLING] = { filter_loop_calling,
-				    ARRAY_LEN(filter_loop_calling) },
+	[LOCKDOWN_BROKER] = { filter_broker, ARRAY_LEN(filter_broker) },
 	[LOCKDOWN_VCPU] = { filter_vcpu, ARRAY_LEN(filter_vcpu) },
 	[LOCKDOWN_DISK] = { filter_disk, ARRAY_LEN(filter_disk) },
 	[LOCKDOWN_RING] = { filter_ring, ARRAY_LEN(filter_ring) },

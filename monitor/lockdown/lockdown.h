@@ -14,9 +14,8 @@
  * column in lockdown_filter.c. */
 enum lockdown_role {
 	LOCKDOWN_LOOP, /* events of the host, queues of devices, the end */
-	/* The same where the guest may call the host: vsock with a path. */
-	LOCKDOWN_LOOP_CALLING,
 	LOCKDOWN_VCPU, /* runs the guest, reads and writes device registers */
+	LOCKDOWN_BROKER, /* another process: connects for the guest (broker.h) */
 	LOCKDOWN_DISK, /* the file of one drive, its queue and its interrupt */
 	LOCKDOWN_RING, /* the same by io_uring, which is restricted to it */
 	LOCKDOWN_ROLES

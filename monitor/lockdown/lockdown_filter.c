@@ -29,8 +29,8 @@
 
 /* Sets of roles. */
 enum {
-	CALLING = 1 << LOCKDOWN_LOOP_CALLING,
-	LOOP = 1 << LOCKDOWN_LOOP | CALLING,
+	LOOP = 1 << LOCKDOWN_LOOP,
+	BROKER = 1 << LOCKDOWN_BROKER,
 	VCPU = 1 << LOCKDOWN_VCPU,
 	DISK = 1 << LOCKDOWN_DISK,
 	RING = 1 << LOCKDOWN_RING,
@@ -101,9 +101,14 @@ static const struct row rows[] = {
 	{ SCMP_SYS(getsockopt), GUEST, { { 0 } } },
 	/* Clients of serial, control and vsock come. */
 	{ SCMP_SYS(accept4), LOOP, { { 0 } } },
-	/* vsock: the guest calls a service of the host. */
-	{ SCMP_SYS(socket), CALLING, { ARG(0, EXACT, AF_UNIX) } },
-	{ SCMP_SYS(connect), CALLING, { { 0 } } },
+	/* The guest calls a service of the host: a question, a connect, an answer. */
+	{ SCMP_SYS(socket), BROKER, { ARG(0, EXACT, AF_UNIX) } },
+	{ SCMP_SYS(connect), BROKER, { { 0 } } },
+	{ SCMP_SYS(recvfrom), BROKER, { { 0 } } },
+	{ SCMP_SYS(sendmsg), BROKER, { { 0 } } },
+	{ SCMP_SYS(close), BROKER, { { 0 } } },
+	{ SCMP_SYS(exit_group), BROKER, { { 0 } } },
+	{ SCMP_SYS(restart_syscall), BROKER, { { 0 } } },
 	/* rng */
 	{ SCMP_SYS(getrandom), GUEST, { { 0 } } },
 	/* malloc and free of the C library; memory is never executable. */
@@ -203,7 +208,7 @@ int main(void)
 {
 	static const char *const names[LOCKDOWN_ROLES] = {
 		[LOCKDOWN_LOOP] = "loop",
-		[LOCKDOWN_LOOP_CALLING] = "loop_calling",
+		[LOCKDOWN_BROKER] = "broker",
 		[LOCKDOWN_VCPU] = "vcpu",
 		[LOCKDOWN_DISK] = "disk",
 		[LOCKDOWN_RING] = "ring",

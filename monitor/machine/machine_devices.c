@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/sock.h"
+#include "monitor/lockdown/broker.h"
 #include "monitor/machine/machine_drives.h"
 #include "monitor/machine/machine_slot.h"
 #include "monitor/net_open.h"
@@ -56,6 +57,13 @@ static int add_nets(struct machine *m, struct err *e)
 	return 0;
 }
 
+static int connect_by_broker(void *ctx, uint32_t port, int *ret_fd)
+{
+	const struct config *config = ctx;
+
+	return broker_connect(config->vsock_broker_fd, port, ret_fd);
+}
+
 static int add_vsock(struct machine *m, struct err *e)
 {
 	const char *path = m->config->vsock_uds_path;
@@ -75,7 +83,12 @@ static int add_vsock(struct machine *m, struct err *e)
 		(void)file_set_cloexec(fd, true);
 		(void)file_set_nonblock(fd);
 	} else {
+		/* Without a broker (unit tests) as who we are. */
 		setup.base = path;
+		if (m->config->vsock_broker_fd >= 0) {
+			setup.connect = connect_by_broker;
+			setup.connect_ctx = (void *)(uintptr_t)m->config;
+		}
 		rc = sock_listen_unix(AT_FDCWD, path, 0600, &fd, e);
 		if (rc < 0)
 			return err_wrap(e, rc, "vsock");

@@ -507,6 +507,44 @@ def case_lockdown(run):
     check(code == 5, f"exit status {code}")
 
 
+def children(pid):
+    """The processes whose parent is pid: {pid: name}."""
+    found = {}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{entry}/stat") as file:
+                text = file.read()
+        except OSError:
+            continue  # it has ended
+        name, rest = text[text.index("(") + 1:].rsplit(")", 1)
+        if int(rest.split()[1]) == pid:
+            found[int(entry)] = name
+    return found
+
+
+def case_broker(run):
+    """Who connects for the guest is there, locked down, and ends with the monitor."""
+    run.config["vsock"] = {"guest_cid": 3, "uds_path": "vsock.sock"}
+    run.start()
+    run.wait_output(b"spinning\n")
+    brokers = [pid for pid, name in children(run.process.pid).items()
+               if name == "vmd-broker"]
+    check(len(brokers) == 1, f"{children(run.process.pid)}")
+    with open(f"/proc/{brokers[0]}/status") as file:
+        fields = dict(line.split(":", 1) for line in file)
+    check(fields["Seccomp"].strip() == "2", "no system call filter")
+    check(int(fields["VmRSS"].split()[0]) < 2048, f"{fields['VmRSS']}")
+    run.process.kill()
+    run.finish()
+    deadline = time.monotonic() + DEADLINE_S
+    while os.path.exists(f"/proc/{brokers[0]}"):
+        with open(f"/proc/{brokers[0]}/stat") as file:
+            if file.read().rsplit(")", 1)[1].split()[0] == "Z":
+                break  # whoever took it over has not looked yet
+        check(time.monotonic() < deadline, "the broker goes on")
+        time.sleep(0.05)
+
+
 def case_start_time(run):
     """Not a benchmark: only catches a start that became absurdly slow."""
     best = 1e9

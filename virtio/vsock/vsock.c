@@ -189,6 +189,8 @@ int virtio_vsock_new(const struct virtio_vsock_config *config,
 	loop_timer_init(loop, &vs->again, on_again, vs);
 	loop_timer_init(loop, &vs->listen_again, on_listen_again, vs);
 	vs->space.guest_cid = config->guest_cid;
+	vs->connect = config->connect;
+	vs->connect_ctx = config->connect_ctx;
 	vs->dir_fd = config->dir_fd;
 	if (config->base)
 		memcpy(vs->base, config->base, strlen(config->base) + 1);

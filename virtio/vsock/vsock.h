@@ -40,6 +40,10 @@ struct virtio_vsock_config {
 	int listen_fd; /* owned by the device after success; -1: none */
 	int dir_fd; /* where base lies; borrowed; AT_FDCWD */
 	const char *base; /* copied; "vsock.sock"; NULL: guest refused */
+	/* In place of base: connects for the guest to what stands for a port. 0 and
+	 * a non-blocking socket, or -errno; must not wait for anybody. */
+	int (*connect)(void *ctx, uint32_t port, int *ret_fd);
+	void *connect_ctx;
 	/* Deadlines in ms; 0: the default in vsock_conn.c. */
 	uint64_t connect_timeout_ms; /* CONNECT line; the guest's answer */
 	uint64_t linger_timeout_ms; /* last words to a peer that is gone */

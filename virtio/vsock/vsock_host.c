@@ -66,6 +66,8 @@ int vsock_host_connect(struct vsock *vs, uint32_t port, int *ret_fd)
 {
 	char name[VSOCK_BASE_MAX + 16];
 
+	if (vs->connect)
+		return vs->connect(vs->connect_ctx, port, ret_fd);
 	if (!vs->base[0])
 		return -ECONNREFUSED;
 	(void)snprintf(name, sizeof(name), "%s_%u", vs->base, (unsigned)port);

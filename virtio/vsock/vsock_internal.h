@@ -108,6 +108,8 @@ struct vsock {
 	struct loop_source listener;
 	struct loop_timer listen_again; /* after accept() failed */
 	struct loop_timer again; /* continues a turn */
+	int (*connect)(void *ctx, uint32_t port, int *ret_fd); /* or NULL */
+	void *connect_ctx;
 	int dir_fd;
 	char base[VSOCK_BASE_MAX]; /* empty: the guest is refused */
 	uint64_t connect_timeout_ms, linger_timeout_ms;

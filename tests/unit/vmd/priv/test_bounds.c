@@ -22,7 +22,7 @@
 #include "vmd/priv/bounds.h"
 
 /* filter_qemu, filter_passt, filter_build, filter_priv; the monitor's filter_loop,
- * filter_loop_calling, filter_vcpu, filter_disk */
+ * filter_broker, filter_vcpu, filter_disk, filter_ring */
 #include "images/recipe_filter.inc"
 #include "monitor/lockdown/lockdown_self.h"
 #include "monitor/lockdown_filter.inc"
@@ -48,9 +48,10 @@ static const struct list children[] = {
 };
 static const struct list monitors[] = {
 	{ "loop", filter_loop, ARRAY_LEN(filter_loop) },
-	{ "loop_calling", filter_loop_calling, ARRAY_LEN(filter_loop_calling) },
+	{ "broker", filter_broker, ARRAY_LEN(filter_broker) },
 	{ "vcpu", filter_vcpu, ARRAY_LEN(filter_vcpu) },
 	{ "disk", filter_disk, ARRAY_LEN(filter_disk) },
+	{ "ring", filter_ring, ARRAY_LEN(filter_ring) },
 };
 
 static uint32_t load(const struct seccomp_data *data, uint32_t at)
@@ -155,7 +156,6 @@ static void test_what_nobody_needs_does_not_exist(void **state)
 	static const int absent[] = {
 		SYS_keyctl,	     SYS_add_key,
 		SYS_request_key,     SYS_bpf,
-		SYS_io_uring_setup,  SYS_io_uring_enter,
 		SYS_userfaultfd,     SYS_perf_event_open,
 		SYS_kexec_load,	     SYS_kexec_file_load,
 		SYS_init_module,     SYS_finit_module,
@@ -191,6 +191,11 @@ static void test_what_nobody_needs_does_not_exist(void **state)
 	assert_int_equal(judge_call(&priv, SYS_socket, AF_ALG), none);
 	assert_int_equal(judge_call(&priv, SYS_ioctl, 0x5412), none);
 	assert_int_equal(judge_call(&priv, SYS_ioctl, 0x541c), none);
+	/* For the monitor. */
+	for (size_t i = 0; i < ARRAY_LEN(children); i++)
+		for (int nr = SYS_io_uring_setup; nr <= SYS_io_uring_register;
+		     nr++)
+			assert_false(allows(&children[i], nr));
 	/* No user namespace inside of a build's. */
 	assert_int_equal(judge_call(&children[2], SYS_unshare, CLONE_NEWUSER),
 			 none);
