@@ -217,7 +217,7 @@ static void on_priv_end(struct loop_source *source, uint32_t events)
 		return;
 	loop_remove(&s->priv_end);
 	log_error("vmd-priv %s: VMs go on, none can be started or ended by "
-		  "force until vmd is restarted",
+		  "force until it is back, or vmd is restarted",
 		  process_exit_text(&end, how));
 }
 

@@ -27,6 +27,14 @@ teardown() {
 
 no_priv() { ! priv_pid; }
 
+# The parent first, or it would start another.
+priv_kill() {
+	local pid
+	pid=$(priv_pid)
+	# shellcheck disable=SC2046 # it may be none
+	kill -9 $(priv_pids | grep -vx "$pid") "$pid"
+}
+
 @test "the daemon is an ordinary user without capabilities, VMs are others" {
 	status=/proc/$(daemon_pid)/status
 	uid=$(awk '/^Uid/ {print $2 $3 $4 $5}' "$status")
@@ -81,10 +89,30 @@ no_priv() { ! priv_pid; }
 	done
 }
 
-@test "kill -9 of vmd-priv: VMs and reads go on, starts say what to do" {
+another_priv_than() { [ "$(priv_pid)" != "$1" ] && [ "$(priv_pids | wc -l)" = 2 ]; }
+
+@test "kill -9 of vmd-priv: its parent starts it again, VMs and the daemon go on" {
+	vmctl run -d --name k1 tiny
+	vmctl wait k1 --for ready --timeout "$BOOT_S"
+	before=$(priv_pid)
+	keeper=$(priv_pids | grep -vx "$before")
+	[ "$(awk '/^PPid/ {print $2}' "/proc/$before/status")" = "$keeper" ]
+	grep '^Seccomp:.2$' "/proc/$keeper/status"
+	# What dies within a second of its start is not kept.
+	sleep 1
+	kill -9 "$before"
+	wait_until 20 another_priv_than "$before"
+	[ "$(vmctl exec k1 -- echo goes-on)" = goes-on ]
+	# Nobody has restarted the daemon.
+	vmctl run tiny -- true
+	vmctl rm --force k1
+	[ "$(awk '/^PPid/ {print $2}' "/proc/$(priv_pid)/status")" = "$keeper" ]
+}
+
+@test "kill -9 of vmd-priv and its parent: VMs and reads go on, starts say what to do" {
 	vmctl run -d --name p1 tiny
 	vmctl wait p1 --for ready --timeout "$BOOT_S"
-	kill -9 "$(priv_pid)"
+	priv_kill
 	wait_until 20 no_priv
 	[ "$(vmctl exec p1 -- echo goes-on)" = goes-on ]
 	vm_state_is p1 ready
@@ -107,7 +135,7 @@ no_priv() { ! priv_pid; }
 	vmctl run -d --name b1 tiny
 	vmctl wait b1 --for ready --timeout "$BOOT_S"
 	boot=$(vmctl exec b1 -- cat /proc/sys/kernel/random/boot_id)
-	kill -9 "$(priv_pid)"
+	priv_kill
 	daemon_kill
 	daemon_start
 	vmctl wait b1 --for ready --timeout 60

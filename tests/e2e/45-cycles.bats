@@ -10,7 +10,7 @@ teardown() { vms_remove_all; }
 # Of both parts of the daemon, where there are two.
 daemon_pids() {
 	daemon_pid
-	priv_pid || :
+	priv_pids || :
 }
 daemon_fds() {
 	local pid
@@ -21,7 +21,7 @@ daemon_fds() {
 daemon_fds_are() { [ "$(daemon_fds)" = "$1" ]; }
 daemon_childless() {
 	local priv children
-	priv=$(priv_pid) || :
+	priv=$(priv_pids) || :
 	children=$(pgrep -P "$(daemon_pids | paste -sd,)") || :
 	! grep -vxq -e "${priv:-none}" -e "" <<<"$children"
 }

@@ -19,7 +19,9 @@ daemon_start() {
 daemon_pid() { cat "$VMD_E2E/vmd.pid"; }
 
 # The part of the suite's daemon that is root; none where a normal user runs it.
-priv_pid() { pgrep -f "vmd-priv --state-dir $VMD_STATE --run-dir $VMD_E2E/run "; }
+# Where vmd has started it, it has a parent that starts it again.
+priv_pids() { pgrep -f "vmd-priv --state-dir $VMD_STATE --run-dir $VMD_E2E/run "; }
+priv_pid() { pgrep -nf "vmd-priv --state-dir $VMD_STATE --run-dir $VMD_E2E/run "; }
 
 daemon_stop() {
 	local pid

@@ -3,7 +3,8 @@
  * vmd-priv: the part of vmd that is root. It makes sockets, run directories and
  * processes for the vmd that connects to priv.sock in the run directory, and tells
  * it how they ended. It knows nothing of VMs' states, of the API, of images. VMs
- * do not notice its end; it may be started again at any time.
+ * do not notice its end; it may be started again at any time, by systemd or, where a
+ * vmd has started it, by its parent (keeper.h).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,6 +28,7 @@
 #include "vmd/options.h"
 #include "vmd/priv/bounds.h"
 #include "vmd/priv/identity.h"
+#include "vmd/priv/keeper.h"
 #include "vmd/priv/own.h"
 #include "vmd/priv/server.h"
 #include "vmd/priv/user.h"
@@ -51,6 +53,7 @@ struct priv {
 	struct loop_timer idle; /* nobody has been connected for a while */
 	struct client clients[CLIENTS_MAX];
 	const struct options *options;
+	bool by_hand; /* a vmd started us: end when none has come for a while */
 	uid_t user;
 	int api_dirfd;
 	char *api_name;
@@ -72,7 +75,7 @@ static void drop(struct client *c)
 	loop_remove(&c->source);
 	close_fd(&c->fd);
 	priv_server_client_gone(&p->server, (int)(c - p->clients));
-	if (!client_count(p) && p->options->ready_fd >= 0)
+	if (!client_count(p) && p->by_hand)
 		loop_timer_arm(&p->idle, IDLE_MS);
 }
 
@@ -263,11 +266,12 @@ static int bound(struct err *e)
 	return rc < 0 ? rc : priv_bound_calls(e);
 }
 
-static int run(const struct options *o, struct err *e)
+static int run(const struct options *o, bool by_hand, struct err *e)
 {
 	struct priv p = { .loop = loop_new(e),
 			  .dirs = { -1, -1, -1 },
 			  .options = o,
+			  .by_hand = by_hand,
 			  .api_dirfd = -1 };
 	sigset_t signals;
 	int rc;
@@ -287,10 +291,10 @@ static int run(const struct options *o, struct err *e)
 	rc = loop_signals(p.loop, &signals, on_signal, p.loop, e);
 	if (rc == 0)
 		rc = prepare(&p, e);
-	if (rc == 0)
+	if (rc == 0 && !by_hand) /* else it is since before the fork */
 		rc = bound(e);
 	if (rc == 0) {
-		if (o->ready_fd >= 0)
+		if (by_hand)
 			loop_timer_arm(&p.idle, IDLE_MS);
 		tell_ready(o);
 		(void)loop_run(p.loop);
@@ -312,11 +316,26 @@ static int run(const struct options *o, struct err *e)
 	return rc;
 }
 
+static int serve(void *ctx, bool again)
+{
+	struct options *o = ctx;
+	struct err e = ERR_INIT;
+	bool by_hand = again || o->ready_fd >= 0;
+	int rc;
+
+	if (again) /* there is nobody to tell any more */
+		o->ready_fd = -1;
+	rc = run(o, by_hand, &e);
+	if (rc < 0)
+		log_error("%s", e.msg);
+	return rc < 0 ? 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct options options;
 	struct err e = ERR_INIT;
-	int rc;
+	int rc, status;
 
 	if (file_open_standard() < 0)
 		return 1;
@@ -335,9 +354,16 @@ int main(int argc, char **argv)
 	(void)umask(0007);
 	(void)signal(SIGPIPE, SIG_IGN);
 	log_init("vmd-priv", options.log_level, options.log_format);
-	rc = run(&options, &e);
-	if (rc < 0)
-		log_error("%s", e.msg);
+	if (options.ready_fd < 0) {
+		status = serve(&options, false);
+	} else {
+		int ready = options.ready_fd;
+
+		rc = bound(&e);
+		if (rc < 0)
+			log_error("%s", e.msg);
+		status = rc < 0 ? 1 : priv_keep(serve, &options, &ready);
+	}
 	options_done(&options);
-	return rc < 0 ? 1 : 0;
+	return status;
 }
