@@ -87,8 +87,9 @@ static const struct attack {
 	{ "find a disk in /dev", "find /dev -type b | grep .", ROOT | MAYBE },
 	{ "have /dev/mem or /dev/kvm", "ls /dev/mem || ls /dev/kvm", MAYBE },
 	{ "mount read-write again",
-	  "mkdir m && unshare -m sh -c 'mount -t tmpfs -o ro x m && mount -o "
-	  "remount,rw m && touch m/x'",
+	  "mkdir m && unshare -m sh -c 'mount --bind . m && mount -o "
+	  "remount,bind,ro m && ! touch m/x && mount -o remount,bind,rw m && "
+	  "touch m/x'",
 	  ROOT },
 	{ "another user namespace", "unshare --user true", 0 },
 	{ "become a user of the host",
