@@ -120,17 +120,22 @@ int machine_pause(struct machine *m)
 
 int machine_resume(struct machine *m)
 {
+	bool now;
+
 	if (m->state == MACHINE_RUNNING)
 		return -EALREADY;
 	if (m->state == MACHINE_RESUMING)
 		return 0;
+	/* Only what was kept is tried before the guest goes on. */
+	now = m->state == MACHINE_PAUSING ||
+	      (m->state == MACHINE_BUILT && !m->loaded);
+	quiesce(m);
 	if (m->loaded)
 		machine_resume_devices(m);
 	m->loaded = false;
 	m->disk_full = false;
-	quiesce(m);
 	retry(m);
-	if (m->state == MACHINE_PAUSING) {
+	if (now) {
 		m->tell_pause = false;
 		go_on(m);
 		return 0;

@@ -169,14 +169,19 @@ static int dial(struct rig *r)
 	return fd;
 }
 
+static void start_run(struct rig *r)
+{
+	assert_int_equal(pthread_create(&r->thread, NULL, run, r), 0);
+	r->running = true;
+	r->client = dial(r);
+}
+
 static void start(struct rig *r)
 {
 	struct err e = ERR_INIT;
 
 	must(machine_start_threads(r->m, NULL, &e), &e);
-	assert_int_equal(pthread_create(&r->thread, NULL, run, r), 0);
-	r->running = true;
-	r->client = dial(r);
+	start_run(r);
 }
 
 static void demand(int fd, const char *action)
@@ -558,6 +563,23 @@ static void test_hanging_disk_stalls_nobody_else(void **state)
 	take_down_disk(r);
 }
 
+/* A request that is under way keeps no guest from its first run. */
+static void test_run_waits_for_no_disk(void **state)
+{
+	const uint64_t seen[VCPUS] = { 0 };
+	struct rig *r = build_with_disk();
+	struct err e = ERR_INIT;
+
+	(void)state;
+	boot(r);
+	must(machine_start_threads(r->m, NULL, &e), &e);
+	hang_disk(r);
+	start_run(r);
+	wait_progress(r, seen);
+	let_disk_go();
+	take_down_disk(r);
+}
+
 /* A pause is done when nothing is in flight, and hinders nobody meanwhile. */
 static void test_pause_waits_for_the_disk_alone(void **state)
 {
@@ -767,6 +789,7 @@ int main(void)
 		cmocka_unit_test(test_running_machine_moves_and_goes_on),
 		cmocka_unit_test(test_stats_count_exits_and_accesses),
 		cmocka_unit_test(test_hanging_disk_stalls_nobody_else),
+		cmocka_unit_test(test_run_waits_for_no_disk),
 		cmocka_unit_test(test_pause_waits_for_the_disk_alone),
 		cmocka_unit_test(test_reset_holds_its_vcpu_alone),
 		cmocka_unit_test(test_disk_in_use_is_refused),

@@ -263,7 +263,7 @@ static void test_blk_async_goes_on_when_all_requests_were_in_use(void **state)
 		SLOTS = 256, /* of the queue, and requests of the device */
 		MORE = 40
 	};
-	uint64_t header_gpa = fake_alloc(&f.d, 16, 1);
+	uint64_t header_gpa = fake_alloc(&f.d, 16, 16);
 	uint64_t status_gpa = fake_alloc(&f.d, SLOTS + MORE, 1);
 	uint8_t *status = fake_ptr(&f.d, status_gpa, SLOTS + MORE);
 
