@@ -116,6 +116,7 @@ int daemon_open(struct daemon *d, struct loop *loop,
 	d->build_gone = image_sweep;
 	LIST_INIT(&d->image_removals);
 	watch_open(d);
+	vm_cgroups_init(d);
 	rc = file_make_dirs(config->state_dir, 0700, e);
 	if (rc == 0)
 		rc = take_lock(d, e);
@@ -177,6 +178,7 @@ void daemon_close(struct daemon *d)
 		task_kill(take_ptr(d->sweep));
 	trash_close(d);
 	tasks_abandon_retired(d);
+	vm_cgroups_done(d);
 	loop_timer_disarm(&d->notify);
 	for (size_t i = 0; i < OBITUARIES; i++)
 		json_decref(d->obituaries[i].vm);

@@ -114,6 +114,9 @@ struct daemon {
 	size_t parsed_next;
 	size_t vm_count;
 	struct turns turns;
+	LIST_HEAD(, cgroup_left) cgroups_left; /* see vm/vm_cgroup.c */
+	struct loop_timer cgroups_again;
+	uint64_t cgroups_again_ms;
 	uint32_t slot_next; /* of the range for VMs; see vm_launch.c */
 	LIST_HEAD(, operation) operations;
 	LIST_HEAD(, task) retired_tasks;

@@ -136,6 +136,19 @@ static int serve(const struct options *o, bool separated, struct daemon *d,
 	return -EIO;
 }
 
+/* What somebody who takes a VM's process over can do to the host depends on it. */
+static void tell_limits(void)
+{
+	const char *text, *fix;
+
+	if (privops_cgroups(&text, &fix))
+		log_info("each VM has a cgroup: %s", text);
+	else
+		log_warn("what a VM's processes use of memory, processes and "
+			 "CPU is not limited: %s%s%s",
+			 text, fix[0] ? "; " : "", fix);
+}
+
 static int run(const struct options *o, struct separation *separation,
 	       struct err *e)
 {
@@ -176,10 +189,15 @@ static int run(const struct options *o, struct separation *separation,
 			 status.usable ? "" : "not usable: ", status.detail);
 	}
 	if (rc == 0)
+		privops_cgroups_open();
+	if (rc == 0)
+		tell_limits();
+	if (rc == 0)
 		rc = daemon_reconcile(&d, e);
 	if (rc == 0)
 		rc = serve(o, separation->active, &d, e);
 	daemon_close(&d);
+	privops_cgroups_close();
 	loop_free(loop);
 	return rc;
 }

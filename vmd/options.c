@@ -46,6 +46,7 @@ static const char help_priv[] =
 	"\n"
 	"  --state-dir DIR, --run-dir DIR, --socket PATH, --user NAME, --uid-first N,\n"
 	"  --no-jail, --log-level LEVEL, --log-format FMT, --version, --help\n"
+	"  --hold-cgroup      nothing but to stay in its cgroup, for vmd-vms.service\n"
 	"  --ready-fd N       written to when it serves; then it also ends by itself a\n"
 	"                     minute after the last vmd has gone\n";
 

@@ -54,7 +54,7 @@ teardown_file() {
 }
 
 @test "systemd: a killed vmd-priv is replaced, the guest stays" {
-	inside systemd_priv_restart_keeps_vms
+	inside systemd_priv_restart_keeps_vms tiny
 }
 
 @test "systemd: a killed and a hung daemon are replaced, the guest stays" {

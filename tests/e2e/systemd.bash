@@ -56,11 +56,12 @@ systemd_start() {
 	cgroup=$(findmnt -n -o TARGET -t cgroup2 | head -n 1)/vmd-test-$$
 	mkdir -p "$cgroup"
 	echo "$cgroup" >"$work/cgroup"
+	# Only what is inside is in the cgroup, or it could not have controllers.
 	(
-		echo $BASHPID >"$cgroup/cgroup.procs"
-		exec unshare --pid --mount --uts --ipc --cgroup --fork \
-			--mount-proc --kill-child bash "$systemd_here/systemd-init" \
-			"$work" "$(<"$work/prefix")" "$state"
+		exec unshare --pid --mount --uts --ipc --fork --mount-proc \
+			--kill-child bash -c 'echo $$ >"$0/cgroup.procs"
+				exec unshare --cgroup bash "$@"' "$cgroup" \
+			"$systemd_here/systemd-init" "$work" "$(<"$work/prefix")" "$state"
 	) >"$work/systemd.log" 2>&1 </dev/null 3>&- 4>&- 9>&- &
 	echo $! >"$work/outer"
 	wait_until 120 systemd_is_up && return
@@ -108,9 +109,28 @@ show() { systemctl show --value -p "$1" "${2:-vmd.service}"; }
 restarts_are() { [ "$(show NRestarts)" = "$1" ]; }
 engine() { pgrep -x 'vmd-monitor|qemu-system-x86'; }
 cgroup_procs() { cat "/sys/fs/cgroup/system.slice/$1/cgroup.procs"; }
+# Where controllers are, each VM has a cgroup in a unit that outlives the daemon.
+has_controllers() { grep -q memory /sys/fs/cgroup/cgroup.controllers; }
+in_its_place() {
+	local at
+	at=$(sed -n 's/^0:://p' "/proc/$1/cgroup")
+	echo "the engine is in $at"
+	journalctl --no-pager -o cat | grep -e 'has a cgroup' -e 'not limited'
+	if has_controllers; then
+		[[ $at == /system.slice/vmd-vms.service/*/$(vmctl inspect sd | jq -r .id) ]]
+		[ "$(<"/sys/fs/cgroup$at/memory.oom.group")" = 1 ]
+		[ "$(<"/sys/fs/cgroup$at/pids.max")" != max ]
+		[ "$(<"/sys/fs/cgroup$at/cpu.max")" = "200000 100000" ]
+	else
+		[ "$at" = /system.slice/vmd-priv.service ]
+	fi
+}
 only_the_daemon() {
 	[ "$(cgroup_procs vmd.service)" = "$(show MainPID)" ]
 	[ "$(cgroup_procs vmd-priv.service)" = "$(show MainPID vmd-priv.service)" ]
+	# Its process stays, for whom nobody else is.
+	[ "$(cgroup_procs vmd-vms.service/hold)" = "$(show MainPID vmd-vms.service)" ]
+	[ -z "$(find /sys/fs/cgroup/system.slice/vmd-vms.service -mindepth 2 -type d)" ]
 }
 boot_id() { vmctl exec sd -- cat /proc/sys/kernel/random/boot_id; }
 same_guest() { [ "$(boot_id)" = "$(</run/boot_id)" ]; }
@@ -155,7 +175,8 @@ systemd_priv_restart_keeps_vms() {
 	same_guest
 	wait_until 60 priv_restarts_are $((before + 1))
 	same_guest
-	vmctl create --name sd2 --memory 128M tiny
+	in_its_place "$(engine)"
+	vmctl create --name sd2 --memory 128M "$1"
 	vmctl start sd2
 	vmctl rm --force sd2
 }
@@ -182,7 +203,7 @@ systemd_guest() {
 	# A published port and passt under the unit.
 	vmctl exec sd -- sh -c 'mkdir -p /www && echo served >/www/f && busybox httpd -p 80 -h /www'
 	wait_until 60 sh -c "[ \"\$(curl -sf --max-time 20 http://127.0.0.1:$port/f)\" = served ]"
-	cgroup_procs vmd-priv.service | grep -x "$(engine)"
+	in_its_place "$(engine)"
 	# The OOM killer spares the daemon, where it may be told so, and takes
 	# guests first (vmd/priv/jails.c).
 	[ "$(cat "/proc/$(engine)/oom_score_adj")" = 300 ]

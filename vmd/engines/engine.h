@@ -54,6 +54,7 @@ enum vm_end {
 	VM_END_CRASH, /* triple fault, KVM internal error, guest panic */
 	VM_END_KILLED, /* we forced it */
 	VM_END_FAILED, /* the engine could not start or lost it: see err */
+	VM_END_OOM, /* the kernel ended it for want of memory; no engine says so */
 };
 
 struct engine_events {

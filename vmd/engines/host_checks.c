@@ -16,6 +16,7 @@
 #include "base/parse.h"
 #include "base/process.h"
 #include "vmd/engines/host.h"
+#include "vmd/priv/privops.h"
 
 /* Under these a first guest would not fit, or only just. */
 #define MEMORY_MIN_BYTES (512ull << 20)
@@ -75,26 +76,13 @@ static void check_program(struct list *l, const char *name, const char *program,
 
 static void check_cgroups(struct list *l)
 {
-	static const char path[] = "/sys/fs/cgroup/cgroup.controllers";
-	static const char *const wanted[] = { "cpu", "memory", "pids", "io" };
 	struct host_check *c = add(l, "cgroups", false);
-	AUTO(file) FILE *f = fopen(path, "re");
-	char line[256] = "";
-	bool all = true;
+	const char *text, *fix;
 
-	SAY(c->fix, "boot with systemd.unified_cgroup_hierarchy=1");
-	if (!f || !fgets(line, sizeof(line), f)) {
-		SAY(c->detail, "no cgroup v2 controllers: VMs run without "
-			       "limits beyond their own memory size");
-		return;
-	}
-	line[strcspn(line, "\n")] = '\0';
-	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
-		all = all && strstr(line, wanted[i]);
-	c->ok = all;
-	SAY(c->detail, "cgroup v2: %.200s", line);
-	if (all)
-		c->fix[0] = '\0';
+	c->ok = privops_cgroups(&text, &fix);
+	SAY(c->detail, "%s%.200s",
+	    c->ok ? "" : "what VMs use of the host is not limited: ", text);
+	SAY(c->fix, "%s", fix);
 }
 
 static void check_tun(struct list *l)

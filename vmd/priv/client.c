@@ -107,9 +107,13 @@ int priv_client_join(struct priv_client *c, struct err *e)
 	close_fd(&fd);
 	if (rc == 0)
 		rc = result_of(&reply, e);
-	if (rc == 0)
-		c->uid_first = reply.u.hello.uid_first;
-	return rc;
+	if (rc < 0)
+		return rc;
+	c->uid_first = reply.u.hello.uid_first;
+	c->welcome = reply;
+	c->welcome.u.hello.cgroup_text[PRIV_CGROUP_TEXT - 1] = '\0';
+	c->welcome.u.hello.cgroup_fix[PRIV_CGROUP_FIX - 1] = '\0';
+	return 0;
 }
 
 static int call_remote(struct priv_client *c, const void *data, size_t len,

@@ -17,6 +17,7 @@ struct priv_client {
 	/* It did not answer: until then (clock_mono_ms()) it is not asked again,
 	 * or each of many requests would keep the loop waiting. 0: it did. */
 	uint64_t hung_until_ms;
+	struct priv_reply welcome; /* to HELLO, or what it would be */
 };
 
 /*

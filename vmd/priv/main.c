@@ -203,6 +203,7 @@ static int prepare(struct priv *p, struct err *e)
 		rc = priv_listen(p->dirs.run_fd, PRIV_SOCKET, &fd, e);
 	if (rc < 0)
 		return rc;
+	priv_cgroups_open(&p->server.cgroups, p->dirs.run_vms_fd);
 	p->server.no_jail = o->no_jail;
 	p->user = user.uid;
 	p->server.loop = p->loop;
@@ -224,16 +225,16 @@ static int prepare(struct priv *p, struct err *e)
 }
 
 /* To systemd, or to the vmd that started us. */
-static void tell_ready(const struct options *o)
+static void tell_ready(int ready_fd)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	AUTO(fd) int fd = -1;
 	size_t len = path ? strlen(path) : 0;
 
-	if (o->ready_fd >= 0) {
-		(void)!write(o->ready_fd, "1", 1);
-		(void)close(o->ready_fd);
+	if (ready_fd >= 0) {
+		(void)!write(ready_fd, "1", 1);
+		(void)close(ready_fd);
 	}
 	if (len < 2 || len >= sizeof(a.sun_path))
 		return;
@@ -296,7 +297,7 @@ static int run(const struct options *o, bool by_hand, struct err *e)
 	if (rc == 0) {
 		if (by_hand)
 			loop_timer_arm(&p.idle, IDLE_MS);
-		tell_ready(o);
+		tell_ready(o->ready_fd);
 		(void)loop_run(p.loop);
 	}
 	/* The next one must not find a socket that nobody serves. */
@@ -331,6 +332,26 @@ static int serve(void *ctx, bool again)
 	return rc < 0 ? 1 : 0;
 }
 
+/* All of vmd-vms.service: it is there. */
+static int hold(void)
+{
+	struct err e = ERR_INIT;
+	sigset_t signals;
+	int sig;
+
+	log_init("vmd-priv", LOG_LEVEL_INFO, LOG_FORMAT_AUTO);
+	if (priv_cgroups_hold(&e) < 0) {
+		log_error("%s", e.msg);
+		return 1;
+	}
+	(void)sigemptyset(&signals);
+	(void)sigaddset(&signals, SIGTERM);
+	(void)sigaddset(&signals, SIGINT);
+	(void)sigprocmask(SIG_BLOCK, &signals, NULL);
+	tell_ready(-1);
+	return sigwait(&signals, &sig) == 0 ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
 	struct options options;
@@ -339,6 +360,8 @@ int main(int argc, char **argv)
 
 	if (file_open_standard() < 0)
 		return 1;
+	if (argc == 2 && strcmp(argv[1], "--hold-cgroup") == 0)
+		return hold();
 	rc = options_parse(&options, OPTIONS_VMD_PRIV, argc, argv, &e);
 	if (rc == 0 && geteuid() != 0)
 		rc = err_set(&e, ERR_PERMISSION, "not_root", EPERM,

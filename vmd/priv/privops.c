@@ -19,13 +19,15 @@
 #include "base/log.h"
 #include "base/sock.h"
 #include "vmd/priv/client.h"
+#include "vmd/priv/limits.h"
 #include "vmd/priv/user.h"
 
 /* One per process, like the privilege it stands for. */
 static struct priv_client client = {
 	.within = { .run_vms_fd = -1,
 		    .api_dirfd = -1,
-		    .uid_first = PRIV_UID_FIRST },
+		    .uid_first = PRIV_UID_FIRST,
+		    .cgroups = { .base_fd = -1, .fd = -1 } },
 	.uid_first = PRIV_UID_FIRST,
 	.run_dirfd = -1,
 	.fd = -1,
@@ -41,6 +43,26 @@ void privops_within(int run_vms_fd, const char *image_program,
 	client.within.programs[PRIV_ROLE_SWEEP] = image_program;
 	client.within.uid_first = client.uid_first = uid_first;
 	client.remote = false;
+}
+
+void privops_cgroups_open(void)
+{
+	if (client.remote)
+		return;
+	priv_cgroups_open(&client.within.cgroups, client.within.run_vms_fd);
+	priv_cgroups_tell(&client.within.cgroups, &client.welcome);
+}
+
+void privops_cgroups_close(void)
+{
+	priv_cgroups_close(&client.within.cgroups);
+}
+
+bool privops_cgroups(const char **ret_text, const char **ret_fix)
+{
+	*ret_text = client.welcome.u.hello.cgroup_text;
+	*ret_fix = client.welcome.u.hello.cgroup_fix;
+	return client.welcome.u.hello.cgroup_limits;
 }
 
 int privops_join(int run_dirfd, const struct priv_hello *hello, struct err *e)
@@ -144,6 +166,19 @@ static int spawn(struct priv_request *r, const struct privops_program *p,
 	return 0;
 }
 
+static void take_limits(struct priv_spawn *s, const struct privops_program *p,
+			const struct vm_launch *launch)
+{
+	struct cgroup_limits l;
+
+	limits_of(launch, p->role, p->kvm, &l);
+	s->memory_max = l.memory_max;
+	s->memory_high = l.memory_high;
+	s->swap_max = l.swap_max;
+	s->pids_max = l.pids_max;
+	s->cpu_percent = l.cpu_percent;
+}
+
 int privops_spawn(const struct privops_program *p,
 		  const struct vm_launch *launch, struct process *ret,
 		  struct err *e)
@@ -158,6 +193,8 @@ int privops_spawn(const struct privops_program *p,
 	int fds[PRIV_ALL_FDS_MAX] = { launch->run_dirfd };
 
 	assert(p->boot_count <= PRIV_BOOT_MAX);
+	if (p->role == PRIV_ROLE_MONITOR || p->role == PRIV_ROLE_QEMU)
+		take_limits(&r.u.spawn, p, launch);
 	(void)snprintf(r.u.spawn.id, sizeof(r.u.spawn.id), "%s", launch->id);
 	for (size_t i = 0; i < p->boot_count; i++)
 		fds[1 + i] = p->boot_fds[i];
@@ -180,6 +217,35 @@ int privops_task_spawn(const char *op_id, const char *const *argv,
 
 	(void)snprintf(r.u.spawn.id, sizeof(r.u.spawn.id), "%s", op_id);
 	return spawn(&r, &p, all, 0, ret, e);
+}
+
+int privops_cgroup_end(const char *vm_id, struct privops_cgroup_end *ret,
+		       struct err *e)
+{
+	struct priv_request r = { .head.op = PRIV_CGROUP_END };
+	struct priv_reply reply;
+	int rc;
+
+	(void)snprintf(r.u.cgroup_end.id, sizeof(r.u.cgroup_end.id), "%s",
+		       vm_id);
+	rc = priv_client_call(&client, &r, sizeof(r.u.cgroup_end), NULL, 0,
+			      NULL, 0, &reply, NULL, e);
+	*ret = (struct privops_cgroup_end){ .gone = false };
+	if (rc < 0)
+		return rc;
+	ret->gone = reply.u.cgroup_end.gone;
+	ret->oom.limit = reply.u.cgroup_end.oom_limit;
+	ret->oom.killed = reply.u.cgroup_end.oom_killed;
+	return 0;
+}
+
+void privops_cgroups_sweep(void)
+{
+	struct priv_request r = { .head.op = PRIV_CGROUP_SWEEP };
+	struct err e = ERR_INIT;
+
+	if (simple(&r, 0, &e) < 0)
+		log_warn("looking for cgroups of no VM: %s", e.msg);
 }
 
 void privops_task_end(const char *op_id)

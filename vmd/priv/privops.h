@@ -18,6 +18,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/cgroup.h"
 #include "base/err.h"
 #include "base/port_bind.h"
 #include "base/process.h"
@@ -69,6 +70,25 @@ int privops_spawn(const struct privops_program *program,
 int privops_task_spawn(const char *op_id, const char *const *argv,
 		       int stdout_fd, int stderr_fd, struct process *ret,
 		       struct err *e);
+/* Cgroups of VMs from here on, within vmd (vmd-priv makes them by itself), and the
+ * end of that. */
+void privops_cgroups_open(void);
+void privops_cgroups_close(void);
+/* Whether memory, processes and CPU of each VM are limited; *ret_text: what is and
+ * where, or why not, *ret_fix: what would help, or "". Both stay valid until
+ * vmd-priv is reached again. */
+bool privops_cgroups(const char **ret_text, const char **ret_fix);
+struct privops_cgroup_end {
+	bool gone; /* else something of it still has to end: ask again */
+	struct cgroup_oom oom;
+};
+/* Removes the cgroup of a VM whose processes have ended, and whatever is left in
+ * it; all zeros, and gone, when there was none. */
+int privops_cgroup_end(const char *vm_id, struct privops_cgroup_end *ret,
+		       struct err *e);
+/* Removes those that nobody is in: for the start of a daemon. */
+void privops_cgroups_sweep(void);
+
 /* Ends whatever bears the mark of that operation. Reads /proc: for the start of
  * a daemon only; while it serves, vmd-image does it (task.c), and vmd-priv when
  * vmd-image was killed. */

@@ -19,7 +19,7 @@
 #define PRIV_SOCKET "priv.sock" /* in the run directory */
 
 enum {
-	PRIV_PROTOCOL = 2, /* changes with every struct below */
+	PRIV_PROTOCOL = 3, /* changes with every struct below */
 	PRIV_MAGIC = 0x31565250, /* "PRV1" */
 	PRIV_ID_SIZE = 32, /* 26 characters, the rest is 0 */
 	PRIV_FDS_MAX = 16,
@@ -35,8 +35,15 @@ enum {
 	PRIV_PASST_ROOM = 4 * 1024 * 1024, /* see passt.c */
 	PRIV_SLOTS = 65536,
 	PRIV_SLOT_LAST = PRIV_SLOTS - 2,
-	PRIV_RANGE = 2 * PRIV_SLOTS
+	PRIV_RANGE = 2 * PRIV_SLOTS,
+	PRIV_CGROUP_TEXT = 320,
+	PRIV_CGROUP_FIX = 160,
+	PRIV_PIDS_MAX = 65536, /* of a VM; more than any needs */
+	PRIV_CPU_PERCENT_MAX = 1000000
 };
+
+/* Less than a monitor needs to say why it fails. */
+#define PRIV_MEMORY_MIN (UINT64_C(1) << 20)
 
 /* What may be started, by whom and where is in server_spawn.c. */
 enum priv_role {
@@ -57,6 +64,8 @@ enum priv_op {
 	PRIV_TASK_END,
 	PRIV_PORT_BIND,
 	PRIV_API_SOCKET,
+	PRIV_CGROUP_END, /* of a VM that has ended */
+	PRIV_CGROUP_SWEEP, /* of VMs that nobody knows */
 	PRIV_QUIT,
 	PRIV_KVM_OPEN, /* /dev/kvm, opened: no VM has more of it */
 	PRIV_OP_COUNT
@@ -95,6 +104,11 @@ struct priv_spawn {
 	char id[PRIV_ID_SIZE]; /* of the VM or the operation; SWEEP: empty */
 	int32_t targets
 		[PRIV_FDS_MAX]; /* number of each descriptor in the child */
+	/* Of the VM's cgroup, which MONITOR and QEMU make; others join the one that
+	 * is there, and have 0 here. */
+	uint64_t memory_max, memory_high, swap_max; /* bytes */
+	uint32_t pids_max;
+	uint32_t cpu_percent; /* of one CPU */
 };
 
 struct priv_signal {
@@ -109,6 +123,10 @@ struct priv_reap {
 	uint64_t start_time;
 	int32_t pid;
 	int32_t pad;
+};
+
+struct priv_cgroup_end {
+	char id[PRIV_ID_SIZE]; /* of a VM */
 };
 
 struct priv_task_end {
@@ -139,6 +157,7 @@ struct priv_request {
 		struct priv_task_end task_end;
 		struct priv_strays strays;
 		struct priv_port port;
+		struct priv_cgroup_end cgroup_end;
 	} u;
 };
 
@@ -160,7 +179,10 @@ struct priv_reply {
 	union {
 		struct {
 			uint32_t uid_first; /* of the range, 0: there is none */
-			uint32_t pad;
+			uint32_t cgroup_limits; /* all, of each VM: 0 or 1 */
+			char cgroup_text
+				[PRIV_CGROUP_TEXT], /* what, or why not */
+				cgroup_fix[PRIV_CGROUP_FIX]; /* or "" */
 		} hello;
 		struct {
 			uint64_t start_time;
@@ -176,15 +198,21 @@ struct priv_reply {
 			uint32_t pad;
 			struct priv_stray list[PRIV_STRAYS_MAX];
 		} strays;
+		struct {
+			uint64_t oom_limit, oom_killed; /* as cgroup_oom */
+			uint32_t gone; /* 0: ask again */
+			uint32_t pad;
+		} cgroup_end;
 	} u;
 };
 
 /* The same on both sides, without holes: what is sent is what was set. */
 static_assert(sizeof(struct priv_head) == 8, "head");
 static_assert(sizeof(struct priv_hello) == 192, "hello");
-static_assert(sizeof(struct priv_spawn) == 32 + 32 + 64, "spawn");
+static_assert(sizeof(struct priv_spawn) == 32 + 32 + 64 + 32, "spawn");
 static_assert(sizeof(struct priv_signal) == 24, "signal");
 static_assert(sizeof(struct priv_reap) == 16, "reap");
+static_assert(sizeof(struct priv_cgroup_end) == 32, "cgroup_end");
 static_assert(sizeof(struct priv_task_end) == 32, "task_end");
 static_assert(sizeof(struct priv_strays) == 8, "strays");
 static_assert(sizeof(struct priv_port) == 24, "port");

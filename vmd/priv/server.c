@@ -10,6 +10,12 @@
 #include "base/log.h"
 #include "vmd/priv/server_internal.h"
 
+static int malformed(struct err *e, const char *what)
+{
+	return err_set(e, ERR_PROTOCOL, "bad_request", EPROTO,
+		       "vmd-priv refuses a request: %s", what);
+}
+
 static int do_hello(struct priv_call *c, struct err *e)
 {
 	const struct priv_hello *theirs = &c->request.u.hello;
@@ -24,6 +30,31 @@ static int do_hello(struct priv_call *c, struct err *e)
 			       "vmd-priv serves another state or run "
 			       "directory");
 	c->reply->u.hello.uid_first = c->server->uid_first;
+	priv_cgroups_tell(&c->server->cgroups, c->reply);
+	return 0;
+}
+
+static int do_cgroup_end(struct priv_call *c, struct err *e)
+{
+	struct cgroup_oom oom;
+	char id[ID_LEN + 1];
+	int rc;
+
+	if (!priv_id_take(c->request.u.cgroup_end.id, id))
+		return malformed(e, "the id of a VM");
+	rc = priv_cgroups_end(&c->server->cgroups, id, &oom);
+	if (rc < 0 && rc != -EBUSY)
+		return err_sys(e, -rc, "removing the cgroup of VM %s", id);
+	c->reply->u.cgroup_end.oom_limit = oom.limit;
+	c->reply->u.cgroup_end.oom_killed = oom.killed;
+	c->reply->u.cgroup_end.gone = rc == 0;
+	return 0;
+}
+
+static int do_cgroup_sweep(struct priv_call *c, struct err *e)
+{
+	(void)e;
+	priv_cgroups_sweep(&c->server->cgroups);
 	return 0;
 }
 
@@ -50,6 +81,9 @@ static const struct {
 	[PRIV_TASK_END] = { sizeof(struct priv_task_end), 0, priv_do_task_end },
 	[PRIV_PORT_BIND] = { sizeof(struct priv_port), 0, priv_do_port_bind },
 	[PRIV_API_SOCKET] = { 0, 0, priv_do_api_socket },
+	[PRIV_CGROUP_END] = { sizeof(struct priv_cgroup_end), 0,
+			      do_cgroup_end },
+	[PRIV_CGROUP_SWEEP] = { 0, 0, do_cgroup_sweep },
 	[PRIV_QUIT] = { 0, 0, do_quit },
 	[PRIV_KVM_OPEN] = { 0, 0, priv_do_kvm_open },
 };
@@ -63,12 +97,6 @@ bool priv_id_take(const char raw[static PRIV_ID_SIZE],
 	memcpy(ret, raw, ID_LEN);
 	ret[ID_LEN] = '\0';
 	return api_id_ok(ret);
-}
-
-static int malformed(struct err *e, const char *what)
-{
-	return err_set(e, ERR_PROTOCOL, "bad_request", EPROTO,
-		       "vmd-priv refuses a request: %s", what);
 }
 
 static int check(struct priv_call *c, const void *data, size_t len,
@@ -128,6 +156,7 @@ void priv_server_init(struct priv_server *s)
 {
 	*s = (struct priv_server){ .run_vms_fd = -1, .api_dirfd = -1 };
 	LIST_INIT(&s->children);
+	priv_cgroups_init(&s->cgroups);
 }
 
 void priv_server_done(struct priv_server *s)
@@ -136,4 +165,5 @@ void priv_server_done(struct priv_server *s)
 
 	while ((child = LIST_FIRST(&s->children)))
 		priv_child_free(child);
+	priv_cgroups_close(&s->cgroups);
 }

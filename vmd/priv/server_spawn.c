@@ -23,16 +23,18 @@
 static const struct role {
 	const char *program;
 	bool of_vm; /* its run directory comes first */
+	bool founds; /* the VM's cgroup; others of a VM join it */
 	enum jail_kind jail; /* of a VM's */
 	uint32_t boot_max;
 	int room; /* bytes its sockets may hold; 0: the system's limit */
 } roles[PRIV_ROLE_COUNT] = {
-	[PRIV_ROLE_MONITOR] = { "vmd-monitor", true, JAIL_MONITOR, 0, 0 },
-	[PRIV_ROLE_QEMU] = { "qemu-system-x86_64", true, JAIL_QEMU,
+	[PRIV_ROLE_MONITOR] = { "vmd-monitor", true, true, JAIL_MONITOR, 0, 0 },
+	[PRIV_ROLE_QEMU] = { "qemu-system-x86_64", true, true, JAIL_QEMU,
 			     PRIV_BOOT_MAX, 0 },
-	[PRIV_ROLE_PASST] = { "passt", true, JAIL_PASST, 0, PRIV_PASST_ROOM },
-	[PRIV_ROLE_IMAGE] = { "vmd-image", false, JAIL_KINDS, 0, 0 },
-	[PRIV_ROLE_SWEEP] = { "vmd-image", false, JAIL_KINDS, 0, 0 },
+	[PRIV_ROLE_PASST] = { "passt", true, false, JAIL_PASST, 0,
+			      PRIV_PASST_ROOM },
+	[PRIV_ROLE_IMAGE] = { "vmd-image", false, false, JAIL_KINDS, 0, 0 },
+	[PRIV_ROLE_SWEEP] = { "vmd-image", false, false, JAIL_KINDS, 0, 0 },
 };
 
 struct spawn {
@@ -46,6 +48,8 @@ struct spawn {
 	struct jail_bind binds[PRIV_BOOT_MAX];
 	struct jail_spec jail;
 	struct process_identity identity;
+	struct cgroup_limits limits;
+	int cgroup_fd; /* 0: none */
 };
 
 static int refuse(struct err *e, const char *what)
@@ -206,6 +210,30 @@ static void set_identity(struct priv_server *s, uint32_t flags,
 	}
 }
 
+/* The limits of a VM that starts; a program that joins it has none of its own. */
+static int take_limits(const struct priv_spawn *r, struct spawn *sp,
+		       struct err *e)
+{
+	sp->limits = (struct cgroup_limits){ .memory_max = r->memory_max,
+					     .memory_high = r->memory_high,
+					     .swap_max = r->swap_max,
+					     .pids_max = r->pids_max,
+					     .cpu_percent = r->cpu_percent };
+	if (sp->role->founds
+		    ? r->memory_max < PRIV_MEMORY_MIN ||
+			      r->memory_max > INT64_MAX ||
+			      r->memory_high < PRIV_MEMORY_MIN ||
+			      r->memory_high > r->memory_max ||
+			      r->swap_max > INT64_MAX || r->pids_max < 1 ||
+			      r->pids_max > PRIV_PIDS_MAX ||
+			      r->cpu_percent < 1 ||
+			      r->cpu_percent > PRIV_CPU_PERCENT_MAX
+		    : r->memory_max || r->memory_high || r->swap_max ||
+			      r->pids_max || r->cpu_percent)
+		return refuse(e, "limits");
+	return 0;
+}
+
 static int start(struct priv_server *s, struct spawn *sp, bool jailed,
 		 struct process *ret, struct err *e)
 {
@@ -223,6 +251,7 @@ static int start(struct priv_server *s, struct spawn *sp, bool jailed,
 		.new_session = !image,
 		.new_group = image,
 		.die_with_parent = sweep,
+		.cgroup_fd = sp->cgroup_fd,
 	};
 	int rc;
 
@@ -289,6 +318,8 @@ int priv_do_spawn(struct priv_call *c, struct err *e)
 	rc = take_args(c, &sp, e);
 	if (rc == 0)
 		rc = take_fds(c, &sp, e);
+	if (rc == 0)
+		rc = take_limits(r, &sp, e);
 	if (rc == 0 && sp.role->of_vm)
 		rc = take_run_dir(c, &sp, e);
 	if (rc == 0 && jailed)
@@ -296,7 +327,14 @@ int priv_do_spawn(struct priv_call *c, struct err *e)
 	if (rc < 0)
 		return rc;
 	set_identity(s, r->flags, &sp);
-	rc = start(s, &sp, jailed, &p, e);
+	if (sp.role->of_vm)
+		rc = priv_cgroups_enter(&s->cgroups, sp.id,
+					sp.role->founds ? &sp.limits : NULL,
+					&sp.cgroup_fd, e);
+	if (rc == 0)
+		rc = start(s, &sp, jailed, &p, e);
+	if (sp.cgroup_fd)
+		(void)close(sp.cgroup_fd);
 	if (rc == 0)
 		rc = priv_child_add(c, r->role, sp.id, &p, e);
 	if (rc < 0)

@@ -67,6 +67,9 @@ enum journal_kind {
 	JOURNAL_STAGING, /* name: staging directory of the image store */
 	JOURNAL_PROCESS, /* of a VM; name: role; outlives the daemon */
 	JOURNAL_TASK, /* process group of ours; must not outlive us */
+	/* Of a VM that runs: its cgroup; name: whom its processes are, an index
+	 * into the range of users. */
+	JOURNAL_CGROUP,
 };
 
 struct journal_row {

@@ -92,6 +92,21 @@ static int fail_operations(struct daemon *d, struct err *e)
 	return rc;
 }
 
+/* Which VMs have a cgroup that is still to be removed; of the last boot's, too:
+ * their rows go the same way. */
+static void journalled_cgroups(struct daemon *d, const struct journal_row *rows,
+			       size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct vm *vm = rows[i].kind == JOURNAL_CGROUP
+					? vm_find_id(d, rows[i].owner)
+					: NULL;
+
+		if (vm)
+			vm_cgroup_load(vm, &rows[i]);
+	}
+}
+
 /* Gives every VM the processes that were journalled for it. */
 static void journalled_processes(struct daemon *d,
 				 const struct journal_row *rows, size_t count)
@@ -169,7 +184,10 @@ static void adopt(struct vm *vm)
 		vm_event(vm, ON_FOUND_UNCLEAR, &words);
 		return;
 	}
-	vm->uid_slot = process_uid(vm->processes[0].pid) - privops_uid_first();
+	/* Of a vmd that did not journal it. */
+	if (!vm->in_cgroup)
+		vm->uid_slot =
+			process_uid(vm->processes[0].pid) - privops_uid_first();
 	vm->daemon->count.vms_adopted++;
 	vm_ports_adopt(vm);
 	if (!agent_session_ready(vm->session))
@@ -260,6 +278,7 @@ static void sweep_journal(struct daemon *d, const struct journal_row *rows,
 {
 	for (size_t i = 0; i < count; i++) {
 		const struct journal_row *r = &rows[i];
+		struct cgroup_oom oom;
 		struct err e = ERR_INIT;
 
 		if (vm_find_id(d, r->owner))
@@ -267,6 +286,10 @@ static void sweep_journal(struct daemon *d, const struct journal_row *rows,
 		if (same_boot && r->pid &&
 		    privops_process_end(r->pid, r->start_time) == 0)
 			d->count.swept++;
+		if (r->kind == JOURNAL_CGROUP) {
+			vm_cgroup_end_of(d, r->owner, &oom);
+			continue;
+		}
 		if (store_journal_remove(d->store, r->owner, r->kind, r->name,
 					 &e) < 0)
 			log_warn("%s", e.msg);
@@ -297,12 +320,14 @@ int daemon_reconcile(struct daemon *d, struct err *e)
 	same_boot = strcmp(boot_id, last_boot_id) == 0;
 	if (same_boot)
 		journalled_processes(d, rows, count);
+	journalled_cgroups(d, rows, count);
 	trash_find_removed(d);
 	for (vm = LIST_FIRST(&d->vms); vm; vm = next) {
 		next = LIST_NEXT(vm, link);
 		judge(vm, same_boot);
 	}
 	privops_strays_end(is_of_vm, d);
+	privops_cgroups_sweep();
 	sweep_journal(d, rows, count, same_boot);
 	sweep_dir(d, true);
 	sweep_dir(d, false);

@@ -13,6 +13,7 @@
 #ifndef VMD_VM_H
 #define VMD_VM_H
 
+#include "base/cgroup.h"
 #include "vmd/daemon.h"
 #include "vmd/guest/agent_session.h"
 #include "vmd/operation.h"
@@ -68,6 +69,8 @@ struct vm {
 	uint64_t resident_bytes; /* of them */
 	uint64_t resident_ms; /* when it was read; monotonic */
 	uint32_t uid_slot; /* of its processes, in the range of privops.h */
+	bool in_cgroup; /* journalled, as uid_slot is; see vm_cgroup.c */
+	struct cgroup_oom oom; /* of the run that ended last */
 	int run_dirfd;
 
 	enum vm_turn turn; /* to come up; see vm_turn.c */
@@ -185,6 +188,19 @@ extern const struct agent_session_ops vm_session_ops;
 
 /* vm_peer.c: whether a process that connects to us works for a VM. */
 bool vm_owns_peer(const struct daemon *d, uid_t uid, pid_t pid);
+
+/* vm_cgroup.c: before its first process is started; its row, of a daemon before
+ * us; after the last process has ended. */
+int vm_cgroup_begin(struct vm *vm, struct err *e);
+void vm_cgroup_load(struct vm *vm, const struct journal_row *row);
+void vm_cgroup_end(struct vm *vm);
+/* Of a VM that is no more; *ret as that of vm_cgroup_end(). */
+void vm_cgroup_end_of(struct daemon *d, const char *id, struct cgroup_oom *ret);
+/* Whether that end was for want of memory, and in words. */
+bool vm_cgroup_oom(const struct vm *vm, struct err *ret);
+/* For what cannot be removed at once. */
+void vm_cgroups_init(struct daemon *d);
+void vm_cgroups_done(struct daemon *d);
 
 /* vm_console.c: an empty ring for a run that begins, and its end. */
 int vm_console_begin(struct vm *vm, struct err *e);

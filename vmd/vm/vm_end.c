@@ -83,6 +83,7 @@ void vm_forget_processes(struct vm *vm)
 	struct err e = ERR_INIT;
 
 	vm->process_count = 0;
+	vm_cgroup_end(vm);
 	if (store_journal_remove(vm->daemon->store, vm->row.id, JOURNAL_PROCESS,
 				 NULL, &e) < 0)
 		log_vm(LOG_LEVEL_ERROR, vm->row.id, "%s", e.msg);
@@ -101,6 +102,8 @@ static const char *end_text(enum vm_end end)
 		return "it was ended by force";
 	case VM_END_FAILED:
 		return "the engine failed";
+	case VM_END_OOM:
+		return "its memory was out";
 	}
 	return "it ended";
 }
@@ -174,7 +177,7 @@ void vm_ended(struct vm *vm, enum vm_end end, const struct err *e)
 	static const enum vm_event events[] = {
 		[VM_END_POWEROFF] = ON_POWEROFF, [VM_END_RESET] = ON_RESET,
 		[VM_END_CRASH] = ON_CRASH,	 [VM_END_KILLED] = ON_KILLED,
-		[VM_END_FAILED] = ON_DIED,
+		[VM_END_FAILED] = ON_DIED,	 [VM_END_OOM] = ON_STARVED,
 	};
 	struct err engine = ERR_INIT, why;
 
@@ -182,6 +185,11 @@ void vm_ended(struct vm *vm, enum vm_end end, const struct err *e)
 		engine = *e;
 	if (end == VM_END_RESET && panicked(vm, &engine))
 		end = VM_END_CRASH;
+	/* What an engine sees as a death of its process. */
+	vm_cgroup_end(vm);
+	if ((end == VM_END_FAILED || end == VM_END_KILLED) &&
+	    vm_cgroup_oom(vm, &engine))
+		end = VM_END_OOM;
 	explain(vm, end, &engine, &why);
 	vm_event(vm, events[end], &why);
 }

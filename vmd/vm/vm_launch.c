@@ -153,9 +153,9 @@ static bool slot_is_taken(const struct daemon *d, uint32_t slot)
 }
 
 /*
- * A user that no other running VM is. Nothing on the host belongs to it, so that
- * nothing need be remembered: a VM that is taken over has that of its process.
- * One after the other, so that a number does not come back soon.
+ * A user that no other running VM is; journalled with the VM's cgroup. Nothing on
+ * the host belongs to it. One after the other, so that a number does not come back
+ * soon.
  */
 static void choose_slot(struct vm *vm)
 {
@@ -244,6 +244,8 @@ static int prepare(struct vm *vm, const struct image *image,
 		rc = vm_console_begin(vm, e);
 	if (rc == 0)
 		rc = make_run_dir(vm, old, e);
+	if (rc == 0)
+		rc = vm_cgroup_begin(vm, e);
 	launch->run_dirfd = vm->run_dirfd;
 	return rc;
 }

@@ -156,7 +156,7 @@ static void drop_run(struct vm *vm)
  * by pid and start time, before anything else may use the disk. */
 static void drop_processes(struct vm *vm, bool watched)
 {
-	if (vm->process_count == 0)
+	if (vm->process_count == 0 && !vm->in_cgroup)
 		return;
 	for (size_t i = 0; i < vm->process_count && !watched; i++)
 		if (privops_process_end(vm->processes[i].pid,

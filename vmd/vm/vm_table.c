@@ -98,7 +98,7 @@ enum {
 static_assert(UP == VM_UP, "both mean those that run and shall");
 
 #define ON(event) (UINT64_C(1) << ON_##event)
-#define ANY_END	  (ON(POWEROFF) | ON(RESET) | ON(CRASH) | ON(KILLED) | ON(DIED))
+#define ANY_END	  (ON(POWEROFF) | ON(RESET) | ON(CRASH) | ON(KILLED) | ON(DIED) | ON(STARVED))
 #define UNWANTED  (ON(DELETE_FORCE) | ON(DESTROY))
 
 #define RULE(from, on, given, next, reason, act) { from, on, given, VM_##next, reason, act, -1 }
@@ -198,6 +198,8 @@ const struct vm_rule vm_rules[] = {
 	                                                                                       vm_act_count_failed),
 	RULE(LEFT_ALONE, ON(DIED),                              ALWAYS,         FAILED,        "the engine failed",
 	                                                                                       vm_act_count_failed),
+	RULE(LEFT_ALONE, ON(STARVED),                           ALWAYS,         FAILED,        "its memory was out",
+	                                                                                       vm_act_count_failed),
 
 	/* It is removed. */
 	VERB(AT_REST, ON(DELETE) | UNWANTED,                    ALWAYS,         DELETING,      DELETE, NULL),
@@ -256,6 +258,7 @@ const char *const vm_event_names[VM_EVENT_COUNT] = {
 	[ON_CRASH] = "crashed",
 	[ON_KILLED] = "killed",
 	[ON_DIED] = "engine failed",
+	[ON_STARVED] = "out of memory",
 	[ON_AGENT] = "agent answers",
 	[ON_AGENT_LOST] = "agent lost",
 	[ON_COMMAND_RUNS] = "command runs",

@@ -79,6 +79,7 @@ enum vm_event {
 	ON_CRASH,
 	ON_KILLED,
 	ON_DIED,
+	ON_STARVED,
 	/* The agent and the main command. */
 	ON_AGENT,
 	ON_AGENT_LOST,

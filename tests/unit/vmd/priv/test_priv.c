@@ -44,6 +44,7 @@ static int setup(void **state)
 	b->server.run_vms_fd = b->dir.fd;
 	b->server.no_jail = true; /* it is not what is tested here */
 	b->server.programs[PRIV_ROLE_PASST] = "/bin/sh";
+	b->server.programs[PRIV_ROLE_MONITOR] = "/bin/sh";
 	(void)strcpy(b->server.hello.version, "1");
 	assert_int_equal(mkdirat(b->dir.fd, VM_ID, 0700), 0);
 	b->run_dir = openat(b->dir.fd, VM_ID, O_RDONLY | O_DIRECTORY);
@@ -80,6 +81,7 @@ static const size_t sizes[PRIV_OP_COUNT] = {
 	[PRIV_STRAYS] = sizeof(struct priv_strays),
 	[PRIV_TASK_END] = sizeof(struct priv_task_end),
 	[PRIV_PORT_BIND] = sizeof(struct priv_port),
+	[PRIV_CGROUP_END] = sizeof(struct priv_cgroup_end),
 };
 
 static void
@@ -201,6 +203,12 @@ static void test_spawn_every_bad_field_is_refused(void **state)
 	REFUSED(m.spawn.boot_count = UINT32_MAX);
 	REFUSED(m.spawn.targets[0] = -1);
 	REFUSED(m.spawn.targets[0] = PRIV_TARGET_MAX);
+	/* Who joins a VM has no limits of its own. */
+	REFUSED(m.spawn.memory_max = PRIV_MEMORY_MIN);
+	REFUSED(m.spawn.memory_high = 1);
+	REFUSED(m.spawn.swap_max = 1);
+	REFUSED(m.spawn.pids_max = 1);
+	REFUSED(m.spawn.cpu_percent = 1);
 	/* The bytes that came are not those that it says. */
 	struct message m = right_spawn("exit 0");
 
@@ -213,6 +221,48 @@ static void test_spawn_every_bad_field_is_refused(void **state)
 	assert_int_equal(spawn(b, &m, fds, 2, &fd), -EPROTO);
 	fds[0] = out[0];
 	assert_int_equal(spawn(b, &m, fds, 2, &fd), -EPROTO);
+	(void)close(out[0]);
+	(void)close(out[1]);
+	assert_true(LIST_EMPTY(&b->server.children));
+}
+
+static struct message right_monitor(const char *script)
+{
+	struct message m = right_spawn(script);
+
+	m.spawn.role = PRIV_ROLE_MONITOR;
+	m.spawn.memory_max = m.spawn.memory_high = 256 << 20;
+	m.spawn.pids_max = 49;
+	m.spawn.cpu_percent = 200;
+	return m;
+}
+
+#define LIMITS_REFUSED(change)                                        \
+	do {                                                          \
+		struct message m = right_monitor("exit 0");           \
+		change;                                               \
+		assert_int_equal(spawn(b, &m, fds, 2, &fd), -EPROTO); \
+		assert_int_equal(fd, -1);                             \
+	} while (0)
+
+static void test_spawn_limits_that_are_none_are_refused(void **state)
+{
+	struct box *b = *state;
+	int out[2], fd;
+
+	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+	const int fds[] = { b->run_dir, out[1] };
+
+	LIMITS_REFUSED(m.spawn.memory_max = 0);
+	LIMITS_REFUSED(m.spawn.memory_max = PRIV_MEMORY_MIN - 1);
+	LIMITS_REFUSED(m.spawn.memory_max = UINT64_MAX);
+	LIMITS_REFUSED(m.spawn.memory_high = 0);
+	LIMITS_REFUSED(m.spawn.memory_high = m.spawn.memory_max + 1);
+	LIMITS_REFUSED(m.spawn.swap_max = UINT64_MAX);
+	LIMITS_REFUSED(m.spawn.pids_max = 0);
+	LIMITS_REFUSED(m.spawn.pids_max = PRIV_PIDS_MAX + 1);
+	LIMITS_REFUSED(m.spawn.cpu_percent = 0);
+	LIMITS_REFUSED(m.spawn.cpu_percent = PRIV_CPU_PERCENT_MAX + 1);
 	(void)close(out[0]);
 	(void)close(out[1]);
 	assert_true(LIST_EMPTY(&b->server.children));
@@ -271,6 +321,108 @@ static void test_spawn_signal_and_reap_tell_how_it_ended(void **state)
 	(void)close(out[0]);
 }
 
+/* In a real tree, without controllers: what runs there is in the right group. */
+static bool real_cgroups(struct box *b, char path[static PATH_MAX])
+{
+	char mount[PATH_MAX], root[PATH_MAX];
+	struct priv_cgroups *c = &b->server.cgroups;
+
+	if (cgroup_mount(mount, root) < 0) {
+		print_message("SKIP: no cgroup v2 on this host\n");
+		return false;
+	}
+	(void)snprintf(path, PATH_MAX, "%.4000s/vmd-unit-%d", mount, getpid());
+	if (mkdir(path, 0755) < 0) {
+		print_message("SKIP: %s: %s\n", path, strerror(errno));
+		return false;
+	}
+	c->base_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(mkdirat(c->base_fd, "run", 0755), 0);
+	assert_int_equal(cgroup_open(c->base_fd, "run", &c->fd), 0);
+	(void)strcpy(c->name, "run");
+	return true;
+}
+
+/* What a process says that was started so. */
+static void said(struct box *b, const struct message *m, char *text,
+		 size_t size)
+{
+	int out[2], fd = -1;
+	size_t n = 0;
+
+	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+	const int fds[] = { b->run_dir, out[1] };
+
+	memset(text, 0, size);
+	assert_int_equal(spawn(b, m, fds, 2, &fd), 0);
+	(void)close(out[1]);
+	while (!strstr(text, "0::/")) {
+		ssize_t got = read(out[0], text + n, size - 1 - n);
+
+		assert_true(got > 0);
+		n += (size_t)got;
+	}
+	(void)close(out[0]);
+	(void)close(fd);
+}
+
+#define IN_GROUP "/run/" VM_ID "\n"
+#define ASK_END(b)                                                        \
+	ask(b, PRIV_CGROUP_END, &(struct priv_cgroup_end){ .id = VM_ID }, \
+	    sizeof(struct priv_cgroup_end))
+
+static void test_cgroup_is_made_joined_replaced_and_removed(void **state)
+{
+	struct box *b = *state;
+	struct message monitor =
+		right_monitor("cat /proc/self/cgroup; sleep 100");
+	struct message passt = right_spawn("cat /proc/self/cgroup; sleep 100");
+	char path[PATH_MAX], text[2048];
+	struct priv_signal outside = { .signal = SIGKILL };
+	struct priv_reply none = { 0 };
+
+	if (!real_cgroups(b, path))
+		skip();
+	/* passt of a VM that was started without. */
+	said(b, &passt, text, sizeof(text));
+	assert_null(strstr(text, VM_ID));
+	outside.pid = b->reply.u.spawn.pid;
+	outside.start_time = b->reply.u.spawn.start_time;
+	said(b, &monitor, text, sizeof(text));
+	assert_non_null(strstr(text, IN_GROUP));
+	said(b, &passt, text, sizeof(text));
+	assert_non_null(strstr(text, IN_GROUP));
+	/* A start finds what an earlier run left, and nobody of it stays. */
+	said(b, &monitor, text, sizeof(text));
+	assert_non_null(strstr(text, IN_GROUP));
+	UNTIL(20000, b->server.ended_count == 2, loop_run_once(b->loop, 10));
+	/* It holds one: a sweep leaves it alone, and what bears no id. */
+	assert_int_equal(mkdirat(b->server.cgroups.fd, "other", 0755), 0);
+	assert_int_equal(mkdirat(b->server.cgroups.fd,
+				 "zbcdefghijklmnopqrstuvwxyz", 0755),
+			 0);
+	assert_int_equal(ask(b, PRIV_CGROUP_SWEEP, &none, 0), 0);
+	assert_int_equal(faccessat(b->server.cgroups.fd, VM_ID, F_OK, 0), 0);
+	assert_int_equal(faccessat(b->server.cgroups.fd, "other", F_OK, 0), 0);
+	assert_int_equal(faccessat(b->server.cgroups.fd,
+				   "zbcdefghijklmnopqrstuvwxyz", F_OK, 0),
+			 -1);
+	assert_int_equal(unlinkat(b->server.cgroups.fd, "other", AT_REMOVEDIR),
+			 0);
+	UNTIL(20000, ASK_END(b) == 0 && b->reply.u.cgroup_end.gone,
+	      loop_run_once(b->loop, 10));
+	UNTIL(20000, b->server.ended_count == 3, loop_run_once(b->loop, 10));
+	assert_int_equal(faccessat(b->server.cgroups.fd, VM_ID, F_OK, 0), -1);
+	assert_int_equal(ASK_END(b), 0);
+	assert_int_equal(b->reply.u.cgroup_end.gone, 1);
+	assert_int_equal(b->reply.u.cgroup_end.oom_killed, 0);
+	priv_cgroups_close(&b->server.cgroups);
+	/* Its own level went, too. */
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(ask(b, PRIV_SIGNAL, &outside, sizeof(outside)), 0);
+	UNTIL(20000, b->server.ended_count == 4, loop_run_once(b->loop, 10));
+}
+
 static void
 test_signal_of_a_process_that_is_none_of_ours_is_refused(void **state)
 {
@@ -300,6 +452,9 @@ static void test_other_operations_refuse_bad_fields(void **state)
 	hello.run_ino++;
 	assert_int_equal(ask(b, PRIV_HELLO, &hello, sizeof(hello)), -EXDEV);
 	assert_int_equal(ask(b, PRIV_TASK_END, &task, sizeof(task)), -EPROTO);
+	assert_int_equal(ask(b, PRIV_CGROUP_END, &task,
+			     sizeof(struct priv_cgroup_end)),
+			 -EPROTO);
 	assert_int_equal(ask(b, PRIV_PORT_BIND, &port, sizeof(port)), -EPROTO);
 	port = (struct priv_port){ .port = 1, .ipv6 = 2 };
 	assert_int_equal(ask(b, PRIV_PORT_BIND, &port, sizeof(port)), -EPROTO);
@@ -408,6 +563,8 @@ int main(void)
 		TEST(test_handle_every_operation_of_another_length_is_refused),
 		TEST(test_handle_descriptors_where_none_belong_are_refused),
 		TEST(test_spawn_every_bad_field_is_refused),
+		TEST(test_spawn_limits_that_are_none_are_refused),
+		TEST(test_cgroup_is_made_joined_replaced_and_removed),
 		TEST(test_spawn_signal_and_reap_tell_how_it_ended),
 		TEST(test_signal_of_a_process_that_is_none_of_ours_is_refused),
 		TEST(test_other_operations_refuse_bad_fields),

@@ -22,7 +22,7 @@ enum {
 };
 
 #define BIT(n)	(UINT64_C(1) << (n))
-#define ENDINGS (UINT64_C(0x1f) << ON_POWEROFF)
+#define ENDINGS (UINT64_C(0x3f) << ON_POWEROFF)
 
 static bool is_choice(enum vm_state s)
 {
@@ -101,7 +101,7 @@ static void test_what_a_state_owns_ends_with_it(void **state)
 		if (has_rule(s, ON_TIMER) != (vm_states[s].clock != NULL))
 			fail_msg("'%s' and its timer", vm_states[s].name);
 		/* What runs may end at any time. */
-		for (unsigned end = ON_POWEROFF; end <= ON_DIED; end++)
+		for (unsigned end = ON_POWEROFF; end <= ON_STARVED; end++)
 			if (has_rule(s, end) !=
 			    ((vm_states[s].holds & HOLDS_RUN) != 0))
 				fail_msg("'%s' when it ends",
