@@ -45,7 +45,10 @@
 
 enum {
 	MANY_THREADS = 700, /* more than any jail allows */
-	MANY_FILES = 5000
+	MANY_FILES = 5000,
+	MANY_PROCESSES = 300, /* fewer than the jail's own limit */
+	HOARD = 256 << 20,
+	PAGE = 4096
 };
 
 /* A path below the directory of the targets. */
@@ -840,6 +843,34 @@ static int thread_flood(const struct escape_target *t)
 	return 0;
 }
 
+/* Without a system call: nothing but the cgroup can stand in its way. */
+static int memory_bomb(const struct escape_target *t)
+{
+	static char hoard[HOARD];
+
+	(void)t;
+	for (size_t i = 0; i < HOARD; i += PAGE) {
+		hoard[i] = 1;
+		__asm__ volatile("" : : "r"(hoard) : "memory");
+	}
+	return 0;
+}
+
+static int fork_bomb(const struct escape_target *t)
+{
+	(void)t;
+	for (int i = 0; i < MANY_PROCESSES; i++) {
+		long rc = syscall(SYS_fork);
+
+		if (rc < 0)
+			return -errno;
+		if (rc == 0)
+			for (;;)
+				(void)pause();
+	}
+	return 0;
+}
+
 const struct attack attacks[] = {
 	{ "open another VM's file", file_open, 0 },
 	{ "openat2 of another VM's file", file_openat2, 0 },
@@ -933,6 +964,8 @@ const struct attack attacks[] = {
 	{ "escape the OOM killer", oom_immune, ATTACK_MAYBE },
 	{ "flood of descriptors", file_flood, 0 },
 	{ "flood of threads", thread_flood, 0 },
+	{ "flood of processes", fork_bomb, ATTACK_APART | ATTACK_CGROUP },
+	{ "take 256 MiB of memory", memory_bomb, ATTACK_CGROUP },
 };
 const size_t attack_count = ARRAY_LEN(attacks);
 

@@ -49,6 +49,8 @@ enum attack_flag {
 	ATTACK_NOT_QEMU = 1 << 2,
 	/* Nothing but the list of system calls forbids it. */
 	ATTACK_CALL = 1 << 3,
+	/* A cgroup stands in its way, where this host has them. */
+	ATTACK_CGROUP = 1 << 4,
 };
 
 struct attack {

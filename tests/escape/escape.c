@@ -3,9 +3,10 @@
  * Every attack of attacks.c from within every jail, in system and in rootless
  * mode, each in a process of its own:
  *
- *   escape MONITOR STANDIN GUEST
+ *   escape MONITOR STANDIN GUEST [NAME]
  *
- * MONITOR is the test build of vmd-monitor (hook.c), STANDIN is in QEMU's place.
+ * MONITOR is the test build of vmd-monitor (hook.c), STANDIN is in QEMU's place;
+ * NAME: only attacks with that in their name.
  * Before, each attack is tried without a jail, where it must succeed (the
  * control), or its failure would say nothing. Prints TAP, then a table. Exit
  * status 0: no attack succeeded.
@@ -35,10 +36,12 @@
 #include <unistd.h>
 
 #include "attacks.h"
+#include "base/cgroup.h"
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/process.h"
 #include "base/sock.h"
+#include "vmd/priv/cgroups.h"
 #include "vmd/priv/jails.h"
 #include "vmd/priv/user.h"
 
@@ -47,7 +50,18 @@ enum {
 	ATTACKS_MAX = 128,
 	NOBODY = 65534,
 	UID = PRIV_UID_FIRST + 1,
-	FILES_WANTED = 10000
+	FILES_WANTED = 10000,
+	END_TRIES = 2000, /* of a millisecond each */
+};
+
+#define CGROUP_ID "abcdefghijklmnopqrstuvwxyz"
+
+/* As those of a small guest on the monitor. */
+static const struct cgroup_limits cgroup_limits = {
+	.memory_max = 128 << 20,
+	.memory_high = 120 << 20,
+	.pids_max = 49,
+	.cpu_percent = 200,
 };
 
 /* Who attacks. */
@@ -86,6 +100,8 @@ static struct {
 	struct escape_target target;
 	int kvm_fd, tty_fd, file_fd, config_fd, guest_fd;
 	struct results *results;
+	struct priv_cgroups cgroups;
+	const char *wanted; /* NULL: all */
 } world;
 
 static void die(const char *what)
@@ -347,7 +363,7 @@ static size_t pass(struct process_fd *fds, size_t n, int from, int to)
 }
 
 static int spawn(enum context context, int target_fd, int report_fd,
-		 struct process *ret, struct err *e)
+		 int cgroup_fd, struct process *ret, struct err *e)
 {
 	const char *monitor[] = { world.monitor, "--config", "fd:7",
 				  "--kvm",	 "fd:8",     NULL };
@@ -377,6 +393,7 @@ static int spawn(enum context context, int target_fd, int report_fd,
 		.fds = fds,
 		.fd_count = n,
 		.new_session = true,
+		.cgroup_fd = cgroup_fd,
 		.jail = &jail,
 	};
 
@@ -399,6 +416,40 @@ static bool await_report(int fd, struct escape_report *ret)
 	       read(fd, ret, sizeof(*ret)) == (ssize_t)sizeof(*ret);
 }
 
+/* For an attack that a cgroup holds; 0: for others. */
+static int enter_cgroup(size_t index)
+{
+	struct err e = ERR_INIT;
+	int fd = 0;
+
+	if ((attacks[index].flags & ATTACK_CGROUP) &&
+	    priv_cgroups_enter(&world.cgroups, CGROUP_ID, &cgroup_limits, &fd,
+			       &e) < 0) {
+		(void)fprintf(stderr, "escape: %s\n", e.msg);
+		exit(2);
+	}
+	return fd;
+}
+
+/* True when the kernel ended it for want of memory. */
+static bool leave_cgroup(int fd)
+{
+	struct cgroup_oom oom;
+
+	if (!fd)
+		return false;
+	cgroup_oom(fd, &oom);
+	(void)close(fd);
+	for (int i = 0; i < END_TRIES; i++) {
+		struct cgroup_oom none;
+
+		if (priv_cgroups_end(&world.cgroups, CGROUP_ID, &none) == 0)
+			break;
+		(void)usleep(1000);
+	}
+	return oom.limit && oom.killed;
+}
+
 /* Fills text with what became of it; true when the attack failed. */
 static bool attack(enum context context, size_t index, char text[static 24])
 {
@@ -406,8 +457,9 @@ static bool attack(enum context context, size_t index, char text[static 24])
 	struct process p = PROCESS_INIT;
 	struct process_exit end;
 	struct err e = ERR_INIT;
-	int target[2], told[2];
-	bool reported;
+	int target[2], told[2], rc;
+	bool reported, starved;
+	int cgroup = enter_cgroup(index);
 
 	renew_files();
 	if (pipe2(target, O_CLOEXEC) < 0 || pipe2(told, O_CLOEXEC) < 0)
@@ -416,7 +468,7 @@ static bool attack(enum context context, size_t index, char text[static 24])
 	if (context == MONITOR_LOOP || context == MONITOR_VCPU)
 		(void)!write(target[1], context == MONITOR_VCPU ? "v" : "l", 1);
 	(void)!write(target[1], &world.target, sizeof(world.target));
-	if (spawn(context, target[0], told[1], &p, &e) < 0) {
+	if (spawn(context, target[0], told[1], cgroup, &p, &e) < 0) {
 		(void)fprintf(stderr, "escape: %s\n", e.msg);
 		exit(2);
 	}
@@ -427,7 +479,9 @@ static bool attack(enum context context, size_t index, char text[static 24])
 	(void)close(told[0]);
 	if (reported)
 		(void)process_signal(&p, SIGKILL);
-	if (process_wait(&p, DEADLINE_MS, &end) < 0)
+	rc = process_wait(&p, DEADLINE_MS, &end);
+	starved = leave_cgroup(cgroup);
+	if (rc < 0)
 		(void)snprintf(text, 24, "it hangs");
 	else if (reported && report.result == 0)
 		(void)snprintf(text, 24, "SUCCEEDED");
@@ -435,12 +489,14 @@ static bool attack(enum context context, size_t index, char text[static 24])
 		(void)snprintf(text, 24, "%s", strerrorname_np(-report.result));
 	else if (end.signal == SIGSYS)
 		(void)snprintf(text, 24, "killed");
+	else if (starved)
+		(void)snprintf(text, 24, "out of memory");
 	else if (end.signal)
 		(void)snprintf(text, 24, "signal %d?", end.signal);
 	else
 		(void)snprintf(text, 24, "no report: %d?", end.status);
 	process_close(&p);
-	return reported ? report.result != 0 : end.signal == SIGSYS;
+	return reported ? report.result != 0 : starved || end.signal == SIGSYS;
 }
 
 /* --- what is told --- */
@@ -491,10 +547,21 @@ static bool concerns(enum context context, unsigned flags)
 	return world.kvm_fd >= 0;
 }
 
+static bool is_wanted(size_t index)
+{
+	return !world.wanted || strstr(attacks[index].name, world.wanted);
+}
+
 static void run_mode(enum mode mode)
 {
 	start_victim(mode);
 	for (size_t i = 0; i < attack_count; i++) {
+		if (!is_wanted(i))
+			continue;
+		/* Not a user's without any of their own. */
+		if ((attacks[i].flags & ATTACK_CGROUP) &&
+		    (mode == ROOTLESS || world.cgroups.fd < 0))
+			continue;
 		/* Only root can do, or try, everything. */
 		if (geteuid() == 0)
 			run_control(mode, i);
@@ -536,6 +603,8 @@ static void print_table(enum mode mode)
 	for (size_t i = 0; i < attack_count; i++) {
 		const struct cell *c = world.results->cells[i][mode];
 
+		if (!is_wanted(i))
+			continue;
 		(void)printf("# %-42s", attacks[i].name);
 		for (int k = 0; k < CONTEXTS; k++)
 			(void)printf(" %-*s", k == CONTROL ? 12 : 15,
@@ -544,18 +613,33 @@ static void print_table(enum mode mode)
 	}
 }
 
+static void find_cgroups(bool root)
+{
+	int fd = open(world.target.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	priv_cgroups_init(&world.cgroups);
+	if (root)
+		priv_cgroups_open(&world.cgroups, fd);
+	(void)close(fd);
+	if (world.cgroups.fd < 0)
+		(void)printf("# SKIP what a cgroup holds: %s\n",
+			     root ? world.cgroups.text : "not root");
+}
+
 int main(int argc, char **argv)
 {
 	struct rlimit files = { FILES_WANTED, FILES_WANTED };
 	bool root = geteuid() == 0;
 
-	if (argc != 4) {
-		(void)fprintf(stderr, "usage: escape MONITOR STANDIN GUEST\n");
+	if (argc != 4 && argc != 5) {
+		(void)fprintf(stderr,
+			      "usage: escape MONITOR STANDIN GUEST [NAME]\n");
 		return 2;
 	}
 	world.monitor = argv[1];
 	world.standin = argv[2];
 	world.guest = argv[3];
+	world.wanted = argv[4];
 	world.results =
 		mmap(NULL, sizeof(*world.results), PROT_READ | PROT_WRITE,
 		     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -564,6 +648,7 @@ int main(int argc, char **argv)
 	(void)setrlimit(RLIMIT_NOFILE, &files);
 	make_world();
 	(void)atexit(remove_world);
+	find_cgroups(root);
 	if (world.kvm_fd < 0)
 		(void)printf("# SKIP the monitor: /dev/kvm: %s\n",
 			     strerror(errno));
@@ -574,6 +659,7 @@ int main(int argc, char **argv)
 	run_rootless();
 	for (enum mode m = root ? SYSTEM : ROOTLESS; m < MODES; m++)
 		print_table(m);
+	priv_cgroups_close(&world.cgroups);
 	(void)printf("\n# %zu attacks, %d tries: %d failed as they must, %d "
 		     "did not, %d not possible here\n1..%d\n",
 		     attack_count, world.results->tests,
