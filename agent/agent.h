@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
@@ -31,13 +32,14 @@ enum {
 	OUTQ_SIZE = 262144,
 	/* Below: commands and tar writers are read. One frame fits above. */
 	OUTQ_DATA_LEVEL = 65536,
-	/* Below: the host is read. Replies to one read fit above. */
+	/* Below: what the host sent is parsed. Replies to a frame fit above. */
 	OUTQ_INPUT_LEVEL = 98304,
-	/* At most this much is read from the host at a time: 16 bytes of it can
-	 * cause a reply of at most OUTQ_REPLY_MAX. */
-	HOST_READ_MAX = 8192,
-	HOST_READS_MAX = 16, /* then others have their turn */
+	/* Read from the host in one turn; parsed while OUTQ_INPUT_LEVEL allows.
+	 * In pieces, for the port of QEMU gives one page with each. */
+	HOST_READ_MAX = 65536,
+	HOST_PIECE = 4096,
 	OUTQ_REPLY_MAX = 300,
+	STREAM_BUCKETS = 64,
 	DETACHED_MAX = 256, /* records kept until REAP */
 	KILL_AFTER_MS = 1000, /* between SIGHUP and SIGKILL */
 	/* Requests first, then connections: each kind has its own limit. */
@@ -106,6 +108,7 @@ enum stream_kind {
 struct stream {
 	enum stream_kind kind;
 	uint32_t id;
+	struct stream *next; /* in its bucket */
 	uint32_t out_credit[3]; /* by channel: what we may send */
 	uint32_t in_credit; /* what the host may send on WIRE_IN */
 	uint32_t in_passed; /* passed on, not given back as credit yet */
@@ -133,6 +136,7 @@ struct command {
 
 /* A connection to a port of this machine; owned by its stream. */
 struct dial {
+	TAILQ_ENTRY(dial) link; /* behind those that were served before it */
 	struct stream *stream;
 	bool udp;
 	uint16_t port;
@@ -143,7 +147,7 @@ struct dial {
 	bool in_shut; /* ... and the service was told so, or is gone */
 	bool out_eof; /* the service sends no more; the host was told so */
 	bool reset; /* writing failed: what can be read is read, then the end */
-	uint8_t *pending; /* from the host, not written yet; one window */
+	uint8_t *pending; /* what the service did not take yet; one window */
 	size_t pending_start, pending_end;
 	/* UDP: kept until somebody answers, for the next address. */
 	bool answered;
@@ -178,6 +182,9 @@ struct channel {
 	int uevents; /* netlink: told when a port or vsock appears */
 	int wait; /* epoll, edge: told when a serial host connects */
 	bool host_away; /* serial: opened, nobody at the other end */
+	/* Read from the host, not parsed yet. */
+	uint8_t in[HOST_READ_MAX];
+	size_t in_start, in_end;
 };
 
 struct agent {
@@ -192,6 +199,9 @@ struct agent {
 	struct outq out;
 	struct stream streams[STREAM_SLOTS];
 	struct stream *found; /* the last one: frames come in runs */
+	struct stream *by_id[STREAM_BUCKETS];
+	size_t next_slot[2]; /* where a free one is likely; [1]: of dials */
+	TAILQ_HEAD(dial_list, dial) dials;
 	struct request_parts {
 		uint32_t stream; /* 0: none is being sent */
 		uint8_t *data;
@@ -206,7 +216,6 @@ struct agent {
 	uint64_t power_at_ms; /* SIGKILL and the end; 0: not yet begun */
 	unsigned int turns; /* rounds of the loop */
 	unsigned int turn; /* which command is read first: fairness */
-	unsigned int dial_turn; /* slot of the connection that is read first */
 
 	struct pollfd poll_fds[POLL_MAX];
 	struct poll_slot {
@@ -228,6 +237,10 @@ void channel_init(struct channel *c);
 void channel_open(struct agent *a);
 void channel_use_fd(struct agent *a, int fd);
 void channel_poll(struct agent *a);
+/* Parses what was read, as far as there is room for the replies. */
+void channel_parse(struct agent *a);
+/* What was read waits, and there is room. */
+bool channel_busy(const struct agent *a);
 /* Writes what the host takes now. */
 void channel_flush(struct agent *a);
 /* Port of virtio-serial by name; returns an open fd or -1. */
@@ -310,7 +323,7 @@ void dial_input(struct agent *a, struct dial *d, const uint8_t *data,
 		size_t len);
 void dial_input_eof(struct agent *a, struct dial *d);
 /* Resets the connection if it has not ended. NULL is fine. */
-void dial_free(struct dial *d);
+void dial_free(struct agent *a, struct dial *d);
 void dials_poll(struct agent *a);
 /* A datagram socket on d->candidate. false: there is no such address. */
 bool dial_udp_open(struct dial *d);
@@ -325,7 +338,7 @@ bool dial_address(unsigned int k, uint16_t port, struct sockaddr_storage *ret,
 
 /* Nobody listened, and the kernel has given us the very port that we look for: we
  * are connected to ourselves. */
-bool dial_is_self(int fd);
+bool dial_is_self(int fd, uint16_t port);
 
 /* ---- net.c --------------------------------------------------------------- */
 /* Loopback up. */

@@ -18,6 +18,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
@@ -50,12 +51,18 @@ void channel_init(struct channel *c)
 	c->fd = c->listener = c->uevents = c->wait = -1;
 }
 
+static void input_clear(struct agent *a)
+{
+	a->channel.in_start = a->channel.in_end = 0;
+	wire_parser_reset(&a->parser);
+}
+
 /* A new byte stream: nothing of the old one is left on either side. */
 static void replace(struct agent *a, int fd)
 {
 	session_end(a);
 	outq_clear(&a->out);
-	wire_parser_reset(&a->parser);
+	input_clear(a);
 	close_slot(&a->channel.fd);
 	a->channel.fd = fd;
 }
@@ -210,7 +217,7 @@ static void lost(struct agent *a)
 
 	say_debug("the host is gone");
 	session_end(a);
-	wire_parser_reset(&a->parser);
+	input_clear(a);
 	if (c->kind == CHANNEL_SERIAL) {
 		serial_wait(c);
 		return;
@@ -221,24 +228,51 @@ static void lost(struct agent *a)
 		a->quit = true;
 }
 
-/* One read; the port of QEMU gives 4 KiB. true: there may be more. */
-static bool receive(struct agent *a)
+bool channel_busy(const struct agent *a)
 {
-	static uint8_t data[HOST_READ_MAX];
-	ssize_t n = read(a->channel.fd, data, sizeof(data));
-
-	if (n > 0)
-		wire_parser_feed(&a->parser, data, (size_t)n, session_frame, a);
-	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
-		lost(a);
-	return n > 0;
+	return a->channel.in_start < a->channel.in_end &&
+	       outq_len(&a->out) <= OUTQ_INPUT_LEVEL;
 }
 
-static void receive_all(struct agent *a)
+void channel_parse(struct agent *a)
 {
-	for (int i = 0; i < HOST_READS_MAX; i++)
-		if (outq_len(&a->out) > OUTQ_INPUT_LEVEL || !receive(a))
-			return;
+	struct channel *c = &a->channel;
+
+	while (channel_busy(a))
+		c->in_start += wire_parser_feed(
+			&a->parser, c->in + c->in_start,
+			c->in_end - c->in_start, session_frame, a);
+}
+
+/*
+ * One turn's worth. A port of QEMU gives one buffer of 4 KiB for each piece and ends
+ * with one that is not full; no call is made to learn that nothing is left, for
+ * poll() tells.
+ */
+static void receive(struct agent *a)
+{
+	struct channel *c = &a->channel;
+	struct iovec pieces[HOST_READ_MAX / HOST_PIECE];
+	const int count = sizeof(pieces) / sizeof(pieces[0]);
+	ssize_t n;
+
+	for (int i = 0; i < count; i++)
+		pieces[i] = (struct iovec){ c->in + (size_t)i * HOST_PIECE,
+					    HOST_PIECE };
+	n = readv(c->fd, pieces, count);
+	if (n > 0) {
+		c->in_start = 0;
+		c->in_end = (size_t)n;
+		channel_parse(a);
+	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+		lost(a);
+	}
+}
+
+static bool wants_input(const struct agent *a)
+{
+	return a->channel.in_start == a->channel.in_end &&
+	       outq_len(&a->out) <= OUTQ_INPUT_LEVEL;
 }
 
 static void on_host(struct agent *a, void *data, short revents)
@@ -246,9 +280,8 @@ static void on_host(struct agent *a, void *data, short revents)
 	/* It may have been replaced in this very round. */
 	if ((int)(intptr_t)data != a->channel.fd)
 		return;
-	if (outq_len(&a->out) <= OUTQ_INPUT_LEVEL &&
-	    (revents & (POLLIN | POLLHUP | POLLERR)))
-		receive_all(a);
+	if (wants_input(a) && (revents & (POLLIN | POLLHUP | POLLERR)))
+		receive(a);
 	else if (revents & (POLLHUP | POLLERR))
 		lost(a);
 }
@@ -268,7 +301,7 @@ void channel_poll(struct agent *a)
 		agent_poll_add(a, c->wait, POLLIN, on_serial_change, NULL);
 		return;
 	}
-	if (outq_len(&a->out) <= OUTQ_INPUT_LEVEL)
+	if (wants_input(a))
 		events |= POLLIN;
 	if (outq_len(&a->out))
 		events |= POLLOUT;

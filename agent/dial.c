@@ -21,12 +21,13 @@
 
 #include "agent/agent.h"
 
-void dial_free(struct dial *d)
+void dial_free(struct agent *a, struct dial *d)
 {
 	const struct linger now = { .l_onoff = 1, .l_linger = 0 };
 
 	if (!d)
 		return;
+	TAILQ_REMOVE(&a->dials, d, link);
 	if (d->fd >= 0) {
 		/* Not ended by both: the service must not take it for an end. */
 		if (!d->udp && !(d->in_shut && d->out_eof))
@@ -73,6 +74,24 @@ static void connected(struct agent *a, struct dial *d)
 	outq_frame(&a->out, WIRE_CONNECTED, 0, d->stream->id, NULL, 0);
 }
 
+/* On our own machine all has been said when connect() returns, but only the second
+ * call tells. false: see errno. */
+static bool connect_now(int fd, const struct sockaddr_storage *to,
+			socklen_t len)
+{
+	const struct sockaddr *at = (const void *)to;
+
+	if (connect(fd, at, len) == 0)
+		return true;
+	if (errno != EINPROGRESS)
+		return false;
+	if (connect(fd, at, len) == 0)
+		return true;
+	if (errno == EALREADY)
+		errno = EINPROGRESS;
+	return false;
+}
+
 /* Starts with the first address from d->candidate on that does not refuse at
  * once. false: there is none. */
 static bool connect_next(struct agent *a, struct dial *d)
@@ -87,8 +106,8 @@ static bool connect_next(struct agent *a, struct dial *d)
 			       SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 		if (d->fd < 0)
 			continue;
-		if (connect(d->fd, (struct sockaddr *)&to, len) == 0) {
-			if (dial_is_self(d->fd))
+		if (connect_now(d->fd, &to, len)) {
+			if (dial_is_self(d->fd, d->port))
 				continue;
 			connected(a, d);
 			return true;
@@ -124,6 +143,7 @@ void dial_open(struct agent *a, struct stream *st, const uint8_t *payload,
 			    .udp = request.protocol == WIRE_UDP,
 			    .port = request.port,
 			    .fd = -1 };
+	TAILQ_INSERT_TAIL(&a->dials, d, link);
 	st->kind = STREAM_DIAL;
 	st->dial = d;
 	st->window = st->in_credit = wire_dial_window(request.protocol);
@@ -152,35 +172,36 @@ static bool ended(struct agent *a, struct dial *d)
 	return true;
 }
 
-/* What waits can never be delivered: the host may send on, into the void. */
-static void give_up_writing(struct agent *a, struct dial *d)
+/* Bytes of data that are off our hands: written, or of no use any more. */
+static size_t write_some(struct agent *a, struct dial *d, const uint8_t *data,
+			 size_t len)
 {
-	size_t lost = d->pending_end - d->pending_start;
+	size_t done = 0;
 
-	d->reset = d->in_shut = true;
-	d->pending_start = d->pending_end = 0;
-	if (lost)
-		stream_passed(a, d->stream, lost);
-}
-
-static void write_pending(struct agent *a, struct dial *d)
-{
-	while (d->pending_end > d->pending_start) {
-		ssize_t n =
-			send(d->fd, d->pending + d->pending_start,
-			     d->pending_end - d->pending_start, MSG_NOSIGNAL);
+	while (done < len) {
+		ssize_t n = send(d->fd, data + done, len - done, MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN)
-			return;
+			break;
 		if (n < 0) {
-			give_up_writing(a, d);
-			return;
+			d->reset = d->in_shut = true;
+			n = (ssize_t)(len - done);
 		}
-		d->pending_start += (size_t)n;
-		stream_passed(a, d->stream, (size_t)n);
+		done += (size_t)n;
 	}
+	if (done)
+		stream_passed(a, d->stream, done);
+	return done;
+}
+
+static void write_pending(struct agent *a, struct dial *d)
+{
+	d->pending_start += write_some(a, d, d->pending + d->pending_start,
+				       d->pending_end - d->pending_start);
+	if (d->pending_end > d->pending_start)
+		return;
 	d->pending_start = d->pending_end = 0;
 	if (d->in_eof && !d->in_shut) {
 		d->in_shut = true;
@@ -210,6 +231,17 @@ void dial_input(struct agent *a, struct dial *d, const uint8_t *data,
 	}
 	if (d->in_shut) {
 		stream_passed(a, d->stream, len);
+		return;
+	}
+	/* Most often all of it goes at once, and nothing is kept. */
+	if (!d->udp && !d->connecting && d->pending_end == d->pending_start) {
+		size_t n = write_some(a, d, data, len);
+
+		data += n;
+		len -= n;
+	}
+	if (!len) {
+		(void)ended(a, d);
 		return;
 	}
 	if (!d->pending)
@@ -275,7 +307,7 @@ static void on_connect(struct agent *a, struct dial *d)
 	socklen_t len = sizeof(error);
 
 	(void)getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &error, &len);
-	if (!error && !dial_is_self(d->fd)) {
+	if (!error && !dial_is_self(d->fd, d->port)) {
 		connected(a, d);
 		pump_input(a, d);
 		return;
@@ -297,7 +329,9 @@ static void on_dial(struct agent *a, void *data, short revents)
 	 * in which there must be room for what we have to say. */
 	if (!d || d->fd < 0 || outq_len(&a->out) > OUTQ_DATA_LEVEL)
 		return;
-	a->dial_turn = (unsigned int)(st - a->streams) - WIRE_STREAMS_MAX + 1;
+	/* Others come before it the next time. */
+	TAILQ_REMOVE(&a->dials, d, link);
+	TAILQ_INSERT_TAIL(&a->dials, d, link);
 	if (d->connecting) {
 		on_connect(a, d);
 		return;
@@ -314,13 +348,13 @@ static void on_dial(struct agent *a, void *data, short revents)
 }
 
 /* Listed only when wanted: POLLHUP cannot be masked. */
-static void poll_one(struct agent *a, struct stream *st)
+static void poll_one(struct agent *a, struct dial *d)
 {
-	struct dial *d = st->dial;
-	uint32_t need = d && d->udp ? WIRE_DATAGRAM_MAX + 2 : 1;
+	struct stream *st = d->stream;
+	uint32_t need = d->udp ? WIRE_DATAGRAM_MAX + 2 : 1;
 	short events = 0;
 
-	if (!d || d->fd < 0)
+	if (d->fd < 0)
 		return;
 	if (d->connecting || (!d->udp && d->pending_end > d->pending_start))
 		events |= POLLOUT;
@@ -332,11 +366,10 @@ static void poll_one(struct agent *a, struct stream *st)
 
 void dials_poll(struct agent *a)
 {
-	struct stream *dials = a->streams + WIRE_STREAMS_MAX;
+	struct dial *d;
 
 	if (outq_len(&a->out) > OUTQ_DATA_LEVEL)
 		return;
-	/* Behind the one that was served last: so that none starves. */
-	for (unsigned int i = 0; i < WIRE_DIALS_MAX; i++)
-		poll_one(a, &dials[(a->dial_turn + i) % WIRE_DIALS_MAX]);
+	TAILQ_FOREACH(d, &a->dials, link)
+		poll_one(a, d);
 }

@@ -69,7 +69,8 @@ bool dial_address(unsigned int k, uint16_t port, struct sockaddr_storage *ret,
 	return true;
 }
 
-bool dial_is_self(int fd)
+/* The port of ours tells almost always, and is at the same place in both families. */
+bool dial_is_self(int fd, uint16_t port)
 {
 	struct sockaddr_storage ours, theirs;
 	socklen_t len = sizeof(ours), their_len = sizeof(theirs);
@@ -77,7 +78,10 @@ bool dial_is_self(int fd)
 	/* Zeros where a family has no bytes. */
 	memset(&ours, 0, sizeof(ours));
 	memset(&theirs, 0, sizeof(theirs));
-	return getsockname(fd, (struct sockaddr *)&ours, &len) == 0 &&
-	       getpeername(fd, (struct sockaddr *)&theirs, &their_len) == 0 &&
+	if (getsockname(fd, (struct sockaddr *)&ours, &len) < 0 ||
+	    ((const struct sockaddr_in *)(const void *)&ours)->sin_port !=
+		    htons(port))
+		return false;
+	return getpeername(fd, (struct sockaddr *)&theirs, &their_len) == 0 &&
 	       memcmp(&ours, &theirs, sizeof(ours)) == 0;
 }

@@ -40,7 +40,7 @@ bool dial_udp_open(struct dial *d)
 		d->fd = open_to(&to, len);
 		if (d->fd < 0)
 			continue;
-		if (!dial_is_self(d->fd))
+		if (!dial_is_self(d->fd, d->port))
 			return true;
 		/* While it is taken, the next one is another. */
 		self = d->fd;

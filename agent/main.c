@@ -75,10 +75,12 @@ int agent_run(struct agent *a)
 
 	while (!a->quit) {
 		one_round(a, busy);
+		channel_parse(a);
 		commands_pump(a);
 		busy = pulls_pump(a);
 		commands_sweep(a);
 		channel_flush(a);
+		busy |= channel_busy(a);
 		power_step(a);
 	}
 	/* The answer to SHUTDOWN is still to be taken. */
@@ -156,6 +158,7 @@ int main(int argc, char **argv)
 
 	a->role = getpid() == 1 ? ROLE_INIT : ROLE_PLAIN;
 	a->console = "/dev/console";
+	TAILQ_INIT(&a->dials);
 	channel_init(&a->channel);
 	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
 		(void)printf("vmd-agent %s\n", VMD_VERSION);

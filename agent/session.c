@@ -33,22 +33,42 @@ struct stream *stream_find(struct agent *a, uint32_t id)
 {
 	if (a->found && a->found->kind != STREAM_FREE && a->found->id == id)
 		return a->found;
-	for (size_t i = 0; i < STREAM_SLOTS; i++)
-		if (a->streams[i].kind != STREAM_FREE && a->streams[i].id == id)
-			return a->found = &a->streams[i];
+	for (struct stream *st = a->by_id[id % STREAM_BUCKETS]; st;
+	     st = st->next)
+		if (st->id == id)
+			return a->found = st;
 	return NULL;
 }
 
-/* A free slot of its kind, or NULL. */
-static struct stream *stream_slot(struct agent *a, bool dial)
+static void forget_id(struct agent *a, const struct stream *st)
 {
-	size_t i = dial ? WIRE_STREAMS_MAX : 0;
-	size_t end = dial ? STREAM_SLOTS : WIRE_STREAMS_MAX;
+	struct stream **at = &a->by_id[st->id % STREAM_BUCKETS];
 
-	for (; i < end; i++)
-		if (a->streams[i].kind == STREAM_FREE)
-			return &a->streams[i];
-	return NULL;
+	while (*at != st)
+		at = &(*at)->next;
+	*at = st->next;
+}
+
+/* A slot of its kind for a stream, or NULL. */
+static struct stream *stream_new(struct agent *a, uint32_t id, bool dial)
+{
+	struct stream *slots = a->streams + (dial ? WIRE_STREAMS_MAX : 0);
+	size_t count = dial ? WIRE_DIALS_MAX : WIRE_STREAMS_MAX;
+	struct stream *st = NULL;
+
+	for (size_t i = 0; i < count && !st; i++) {
+		size_t at = a->next_slot[dial]++ % count;
+
+		if (slots[at].kind == STREAM_FREE)
+			st = &slots[at];
+	}
+	if (!st)
+		return NULL;
+	*st = (struct stream){ .kind = STREAM_EXEC,
+			       .id = id,
+			       .next = a->by_id[id % STREAM_BUCKETS] };
+	a->by_id[id % STREAM_BUCKETS] = st;
+	return st;
 }
 
 void stream_free(struct agent *a, struct stream *st)
@@ -59,7 +79,8 @@ void stream_free(struct agent *a, struct stream *st)
 		command_abandon(st->command);
 	tar_reader_free(st->reader);
 	tar_writer_free(st->writer);
-	dial_free(st->dial);
+	dial_free(a, st->dial);
+	forget_id(a, st);
 	memset(st, 0, sizeof(*st));
 }
 
@@ -229,7 +250,7 @@ static void on_open(struct agent *a, const struct wire_header *h,
 		protocol_error(a, st, "stream id opened twice");
 		return;
 	}
-	st = stream_slot(a, h->type == WIRE_DIAL);
+	st = stream_new(a, h->stream, h->type == WIRE_DIAL);
 	if (!st) {
 		session_result(a, h->stream, EBUSY, WIRE_CODE_BUSY,
 			       h->type == WIRE_DIAL
@@ -237,9 +258,6 @@ static void on_open(struct agent *a, const struct wire_header *h,
 				       : "the guest has 64 streams open");
 		return;
 	}
-	memset(st, 0, sizeof(*st));
-	st->kind = STREAM_EXEC;
-	st->id = h->stream;
 	st->out_credit[WIRE_OUT] = st->out_credit[WIRE_ERR] = WIRE_WINDOW;
 	st->in_credit = st->window = WIRE_WINDOW;
 	switch (h->type) {
@@ -373,18 +391,11 @@ static void on_reap(struct agent *a, const uint8_t *payload, size_t len)
 	}
 }
 
-void session_frame(void *ctx, const struct wire_header *h,
-		   const uint8_t *payload)
+static void take_frame(struct agent *a, const struct wire_header *h,
+		       const uint8_t *payload)
 {
-	struct agent *a = ctx;
 	struct stream *st;
 
-	if (h->type == WIRE_HELLO) {
-		on_hello(a, payload, h->length);
-		return;
-	}
-	if (!a->session)
-		return;
 	switch (h->type) {
 	case WIRE_EXEC:
 	case WIRE_EXEC_PART:
@@ -429,4 +440,18 @@ void session_frame(void *ctx, const struct wire_header *h,
 		protocol_error(a, st, "unknown or misdirected frame type");
 		break;
 	}
+}
+
+void session_frame(void *ctx, const struct wire_header *h,
+		   const uint8_t *payload)
+{
+	struct agent *a = ctx;
+
+	if (h->type == WIRE_HELLO)
+		on_hello(a, payload, h->length);
+	else if (a->session)
+		take_frame(a, h, payload);
+	/* The reply to the next one needs room. */
+	if (outq_len(&a->out) > OUTQ_INPUT_LEVEL)
+		wire_parser_stop(&a->parser);
 }

@@ -433,34 +433,60 @@ static size_t parser_missing(struct wire_parser *p, struct wire_header *h)
 	return WIRE_HEADER_LEN - p->have;
 }
 
-void wire_parser_feed(struct wire_parser *p, const uint8_t *data, size_t len,
-		      wire_frame_fn *fn, void *ctx)
+/* Bytes of the frame that data begins with, if it is all there; else 0. */
+static size_t whole_frame(const uint8_t *data, size_t len,
+			  struct wire_header *ret)
+{
+	if (len < WIRE_HEADER_LEN || !wire_get_header(data, ret) ||
+	    len - WIRE_HEADER_LEN < ret->length)
+		return 0;
+	return WIRE_HEADER_LEN + ret->length;
+}
+
+/* Puts frame and data together, until a frame is whole. Returns bytes taken. */
+static size_t feed_piece(struct wire_parser *p, const uint8_t *data, size_t len,
+			 wire_frame_fn *fn, void *ctx)
 {
 	struct wire_header h;
+	size_t missing = parser_missing(p, &h);
+	size_t take = missing < len ? missing : len;
 
-	while (len > 0) {
-		size_t missing = parser_missing(p, &h);
-		size_t take = missing < len ? missing : len;
+	memcpy(p->frame + p->have, data, take);
+	p->have += take;
+	if (parser_missing(p, &h) == 0) {
+		/* Empty before the call: fn may reset the parser. */
+		p->have = 0;
+		fn(ctx, &h, p->frame + WIRE_HEADER_LEN);
+	}
+	return take;
+}
 
-		/* Between frames, zeros of a SYNC are dropped in one go. */
-		if (p->have == 0 && data[0] != (uint8_t)WIRE_MAGIC) {
+size_t wire_parser_feed(struct wire_parser *p, const uint8_t *data, size_t len,
+			wire_frame_fn *fn, void *ctx)
+{
+	const uint8_t *at = data, *end = data + len;
+	struct wire_header h;
+
+	p->stop = false;
+	while (at < end && !p->stop) {
+		size_t left = (size_t)(end - at), n;
+
+		if (p->have) {
+			at += feed_piece(p, at, left, fn, ctx);
+		} else if (*at != (uint8_t)WIRE_MAGIC) {
+			/* Between frames, zeros of a SYNC go at once. */
 			const uint8_t *next =
-				memchr(data, (uint8_t)WIRE_MAGIC, len);
-			size_t skip = next ? (size_t)(next - data) : len;
+				memchr(at, (uint8_t)WIRE_MAGIC, left);
 
-			p->resync += skip;
-			data += skip;
-			len -= skip;
-			continue;
-		}
-		memcpy(p->frame + p->have, data, take);
-		p->have += take;
-		data += take;
-		len -= take;
-		if (parser_missing(p, &h) == 0) {
-			/* Empty before the call: fn may reset the parser. */
-			p->have = 0;
-			fn(ctx, &h, p->frame + WIRE_HEADER_LEN);
+			n = next ? (size_t)(next - at) : left;
+			p->resync += n;
+			at += n;
+		} else if ((n = whole_frame(at, left, &h)) > 0) {
+			fn(ctx, &h, at + WIRE_HEADER_LEN);
+			at += n;
+		} else {
+			at += feed_piece(p, at, left, fn, ctx);
 		}
 	}
+	return (size_t)(at - data);
 }

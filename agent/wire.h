@@ -307,14 +307,23 @@ struct wire_parser {
 	uint8_t frame[WIRE_HEADER_LEN + WIRE_PAYLOAD_MAX];
 	size_t have;
 	uint64_t resync;
+	bool stop;
 };
 
 typedef void wire_frame_fn(void *ctx, const struct wire_header *h,
 			   const uint8_t *payload);
 
 void wire_parser_reset(struct wire_parser *p);
-/* Calls fn for each complete frame. fn may call wire_parser_reset(p). */
-void wire_parser_feed(struct wire_parser *p, const uint8_t *data, size_t len,
-		      wire_frame_fn *fn, void *ctx);
+/*
+ * Calls fn for each complete frame; a payload points into data when all of the frame
+ * is there. fn may call wire_parser_reset(p), or wire_parser_stop(p) to get no more
+ * frames for now. Returns how many bytes of data were taken: all, if not stopped.
+ */
+size_t wire_parser_feed(struct wire_parser *p, const uint8_t *data, size_t len,
+			wire_frame_fn *fn, void *ctx);
+static inline void wire_parser_stop(struct wire_parser *p)
+{
+	p->stop = true;
+}
 
 #endif

@@ -4,11 +4,13 @@
 
     test_dial.py AGENT [NAME...]
 """
+import contextlib
 import errno
 import hashlib
 import os
 import random
 import re
+import select
 import socket
 import struct
 import subprocess
@@ -18,6 +20,7 @@ import threading
 from agent_rig import Agent, eq, main, until, wire
 
 LIMIT = 512
+STREAMS = 64
 
 
 def server(address="127.0.0.1", kind=socket.SOCK_STREAM):
@@ -389,6 +392,49 @@ def test_never_connected_to_itself():
                 eq((kind, stream), (wire.RESULT, status))
             d.close()
             eq(d.next()[1], "cancelled")
+
+
+def test_many_short_connections_leave_nothing():
+    """Slots, ids and descriptors of the ended ones serve again."""
+    listener, port = server()
+    with listener, Agent() as a:
+        fds = "/proc/%d/fd" % a.process.pid
+        before = len(os.listdir(fds))
+        for round_ in range(6):
+            pairs = [connect(a, listener, port) for _ in range(200)]
+            for d, s in pairs:
+                d.write(b"ask")
+                d.eof()
+            for d, s in pairs:
+                eq(s.recv(100), b"ask")
+                s.sendall(b"answer")
+                s.close()
+                eq(d.next(), b"answer")
+                eq(d.next(), "eof")
+                eq(end_of(d)[:2], (0, ""))
+            until(lambda: len(os.listdir(fds)) == before, "all are closed")
+
+
+def test_replies_beyond_the_queue_wait():
+    """Requests that come faster than their replies leave are kept, not lost. The
+    shortest of them, and all are refused with a sentence: the guest is full."""
+    with Agent() as a:
+        for _ in range(STREAMS):
+            a.host.open(wire.EXEC, wire.exec_payload(["cat"], flags=wire.STDIN))
+        for _ in range(STREAMS):
+            eq(a.host.recv()[0], wire.STARTED)
+        ids = range(STREAMS + 1, 30000)
+        data = b"".join(struct.pack("<IBBHII", wire.MAGIC, wire.STATUS, 0, 0, i, 0)
+                        for i in ids)
+        sent = 0
+        while select.select([], [a.host.sock], [], 0.5)[1]:  # nothing is read meanwhile
+            with contextlib.suppress(BlockingIOError):
+                sent += a.host.sock.send(data[sent:sent + 65536])
+        assert sent < len(data), "the agent keeps all of it"
+        a.host.send_raw(data[sent:])
+        for i in ids:
+            kind, _, stream, p = a.host.recv()
+            eq((kind, stream, wire.parse_result(p)[0]), (wire.RESULT, i, errno.EBUSY))
 
 
 def test_no_descriptor_is_left():

@@ -226,7 +226,8 @@ static void test_other_messages_round_trip(void **state)
 struct seen {
 	unsigned int frames;
 	uint64_t sum, bytes;
-	struct wire_parser *reset;
+	const uint8_t *payload;
+	struct wire_parser *reset, *stop;
 };
 
 static void count(void *ctx, const struct wire_header *h,
@@ -236,10 +237,13 @@ static void count(void *ctx, const struct wire_header *h,
 
 	s->frames++;
 	s->bytes += h->length;
+	s->payload = payload;
 	for (uint32_t i = 0; i < h->length; i++)
 		s->sum += payload[i];
 	if (s->reset)
 		wire_parser_reset(s->reset);
+	if (s->stop)
+		wire_parser_stop(s->stop);
 }
 
 static size_t put_frame(uint8_t *at, uint32_t len, uint8_t fill)
@@ -335,10 +339,52 @@ static void test_parser_reset_in_callback_goes_on(void **state)
 	assert_int_equal(s.frames, 2);
 }
 
+static void test_parser_whole_frame_is_not_copied(void **state)
+{
+	static struct wire_parser p;
+	uint8_t stream[200];
+	struct seen s = { 0 };
+	size_t first = put_frame(stream, 4, 1);
+	size_t len = first + put_frame(stream + first, 4, 1);
+
+	(void)state;
+	wire_parser_reset(&p);
+	wire_parser_feed(&p, stream, len, count, &s);
+	assert_ptr_equal(s.payload, stream + first + WIRE_HEADER_LEN);
+	/* What comes in pieces has to be put together. */
+	wire_parser_feed(&p, stream, first - 1, count, &s);
+	wire_parser_feed(&p, stream + first - 1, 1, count, &s);
+	assert_int_equal(s.frames, 3);
+	assert_ptr_equal(s.payload, p.frame + WIRE_HEADER_LEN);
+}
+
+static void test_parser_stop_leaves_the_rest(void **state)
+{
+	static struct wire_parser p;
+	uint8_t stream[200];
+	struct seen s = { .stop = &p };
+	size_t len = 0, at = 0;
+
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		len += put_frame(stream + len, 4, 1);
+	wire_parser_reset(&p);
+	/* The first in pieces, which takes the other way. */
+	at += wire_parser_feed(&p, stream, 7, count, &s);
+	assert_int_equal(at, 7);
+	for (unsigned int i = 1; i <= 4; i++) {
+		at += wire_parser_feed(&p, stream + at, len - at, count, &s);
+		assert_int_equal(s.frames, i);
+		assert_int_equal(at, i * (WIRE_HEADER_LEN + 4));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_header_round_trip_same),
+		cmocka_unit_test(test_parser_whole_frame_is_not_copied),
+		cmocka_unit_test(test_parser_stop_leaves_the_rest),
 		cmocka_unit_test(test_header_bad_refused),
 		cmocka_unit_test(test_cursor_overflow_sticks),
 		cmocka_unit_test(test_read_str_longer_than_rest_bad),
