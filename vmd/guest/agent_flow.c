@@ -227,7 +227,7 @@ bool agent_stream_write_datagram(struct agent_stream *st, const void *data,
 
 	assert(st->datagrams && !st->closing && len <= WIRE_DATAGRAM_MAX);
 	if (!agent_session_ready(s) || st->in_credit < 2 + len ||
-	    buf_len(&s->out) >= OUT_SOFT_BYTES)
+	    buf_len(&s->out) >= OUT_DATAGRAM_BYTES)
 		return false;
 	wire_write_u16(&c, (uint16_t)len);
 	st->in_credit -= (uint32_t)(2 + len);

@@ -19,17 +19,22 @@
 
 enum {
 	/* Queued towards the guest: above SOFT no data, so that what is not data
-	 * has room whatever is copied; above OPEN no new streams and no signals,
-	 * at HARD the guest has stopped reading and the session ends. */
-	OUT_SOFT_BYTES = 256 * 1024,
+	 * has room whatever is copied, and whoever comes has little before it;
+	 * datagrams, which cannot wait, are dropped above DATAGRAM only; above OPEN
+	 * no new streams and no signals, at HARD the guest has stopped reading and
+	 * the session ends. */
+	OUT_SOFT_BYTES = 32 * 1024,
+	OUT_DATAGRAM_BYTES = 256 * 1024,
 	OUT_OPEN_BYTES = 512 * 1024,
 	OUT_HARD_BYTES = 1024 * 1024,
+	/* The socket's own; the kernel counts twice as much, with its overhead. */
+	OUT_SOCKET_BYTES = 32 * 1024,
 	/* Bytes of earlier sessions to skip while waiting for HELLO_ACK. */
 	STALE_MAX_BYTES = 8 * 1024 * 1024,
 	/* Credit is handed back in pieces of the window, not for each read. */
 	CREDIT_PARTS = 4,
 	/* What a stream may send in one turn while others wait for theirs. */
-	TURN_BYTES = 64 * 1024,
+	TURN_BYTES = 32 * 1024,
 	TURNS_MAX = 16, /* then the rest of the daemon has its own */
 	STREAM_BUCKETS = 64,
 	/* Slots that clients' commands and transfers leave to the daemon's own

@@ -323,6 +323,7 @@ struct agent_session *agent_session_new(struct loop *loop, int fd,
 					void *ctx, struct err *e)
 {
 	struct agent_session *s = calloc(1, sizeof(*s));
+	const int room = OUT_SOCKET_BYTES;
 	int rc;
 
 	if (!s) {
@@ -337,6 +338,8 @@ struct agent_session *agent_session_new(struct loop *loop, int fd,
 	s->next_id = 1;
 	s->out.limit = OUT_HARD_BYTES;
 	s->source.fd = -1;
+	/* What lies in the socket cannot be overtaken. */
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
 	TAILQ_INIT(&s->waiting[CLASS_REQUEST]);
 	TAILQ_INIT(&s->waiting[CLASS_DIAL]);
 	wire_parser_reset(&s->parser);

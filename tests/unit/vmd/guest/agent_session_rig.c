@@ -105,6 +105,10 @@ static void agent_frame(void *ctx, const struct wire_header *h,
 		f->in_bytes += h->length;
 	if (h->type == WIRE_SIGNAL)
 		f->signals++;
+	if (h->type == WIRE_DIAL) {
+		f->dials++;
+		f->before_dial = f->in_bytes;
+	}
 	if (h->type == WIRE_EOF)
 		f->in_eof = true;
 	if (h->type == WIRE_WINDOW_ADD) {

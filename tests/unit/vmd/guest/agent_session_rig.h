@@ -19,7 +19,8 @@ struct session_rig {
 	struct wire_header last;
 	uint8_t payload[WIRE_PAYLOAD_MAX];
 	unsigned int frames, closes, signals;
-	uint64_t in_bytes, credit_given;
+	unsigned int dials;
+	uint64_t in_bytes, before_dial, credit_given;
 	bool in_eof;
 	/* What the owner saw. */
 	struct agent_info info;
