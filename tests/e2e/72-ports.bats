@@ -23,6 +23,7 @@ setup_file() {
 	echo "bare $(free_port)" >>"$(ports_file)"
 	vmctl create --name bare --start --net none -p "0.0.0.0:$(port bare):25" debian
 	services_start ports
+	services_start bare
 	[ -z "$(vmctl exec ports -- grep "^no " /tmp/services)" ]
 }
 
@@ -65,6 +66,52 @@ forwarded() { sed -n "s/.*:\([0-9]*\) -> ports:$1\/.*/\1/p" "$BATS_TEST_TMPDIR/f
 	wait $pid
 }
 
+# What a connection costs on each side: descriptors of the daemon and the agent.
+held() {
+	echo "$(find "/proc/$(daemon_pid)/fd" | wc -l)" "$(vmctl exec ports -- \
+		sh -c 'ls "/proc/$(pidof vmd-agent || echo 1)/fd" | wc -l')"
+}
+steady() {
+	local last=${seen:-}
+	seen=$(held)
+	[ "$seen" = "$last" ]
+}
+holds() { [ "$(held)" = "$1" ]; }
+
+@test "2000 short connections and 200 at once leave nothing behind" {
+	port_client many 127.0.0.1 "$(port 25)" 5
+	wait_until 30 steady
+	local before=$seen
+	[[ $before == [0-9]*\ [1-9]* ]]
+	port_client short 127.0.0.1 "$(port 25)" 2000
+	port_client many 127.0.0.1 "$(port 25)" 200
+	wait_until 30 holds "$before" || {
+		echo "before $before, now $(held)" >&2
+		return 1
+	}
+}
+
+@test "a guest that stands still for seconds loses nothing" {
+	local engine client printed=$BATS_TEST_TMPDIR/printed
+	engine=$(engine_of ports)
+	[ -n "$engine" ]
+	vmctl exec ports -- perl -e 'print "$_\n" for 1 .. 3000000' >"$printed" 3>&- 4>&- &
+	local command=$!
+	wait_until 30 test -s "$printed"
+	port_client stands_still 127.0.0.1 "$(port 7)" "$engine" >"$printed.client" 3>&- 4>&- &
+	client=$!
+	wait_until 30 grep -q stopped "$printed.client"
+	# The daemon goes on, and so do other guests.
+	run -0 timeout 3 vmctl inspect ports
+	[ "$(jq -r .state <<<"$output")" = ready ]
+	port_client greeting 127.0.0.1 "$(port bare)"
+	wait $client
+	wait $command
+	cmp <(seq 3000000) "$printed"
+	run -0 vmctl exec ports -- echo after
+	[ "$output" = after ]
+}
+
 @test "a service on the guest's own address or on ::1 only is reached" {
 	port_client greeting 127.0.0.1 "$(port 81)"
 	port_client greeting 127.0.0.1 "$(port 82)"
@@ -80,7 +127,6 @@ forwarded() { sed -n "s/.*:\([0-9]*\) -> ports:$1\/.*/\1/p" "$BATS_TEST_TMPDIR/f
 }
 
 @test "a guest without a network has published ports too" {
-	services_start bare
 	port_client greeting 127.0.0.1 "$(port bare)"
 }
 

@@ -131,11 +131,15 @@ no_leftovers() {
 	[ -z "$left" ] || { echo "left behind: $left"; return 1; }
 }
 
-# The process that gives a VM its network, by the mark that it was started with.
-passt_of() {
+# The process that gives a VM its network, and the one that runs it.
+passt_of() { processes_of "$1" 'passt|passt.avx2'; }
+engine_of() { processes_of "$1" 'vmd-monitor|qemu-system-x86'; }
+
+# processes_of VM NAMES: by the mark that they were started with.
+processes_of() {
 	local pid id
 	id=$(vmctl inspect "$1" | jq -r .id)
-	for pid in $(pgrep -x 'passt|passt.avx2'); do
+	for pid in $(pgrep -x "$2"); do
 		tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null |
 			grep -qx "VMD_RUN=$VMD_E2E/run/vms/$id" && echo "$pid"
 	done

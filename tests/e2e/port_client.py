@@ -7,7 +7,10 @@
 Each WHAT is one promise; exit status 1 and a sentence when it is not kept.
 """
 import hashlib
+import os
 import random
+import select
+import signal
 import socket
 import sys
 import time
@@ -64,6 +67,39 @@ def many(address, port, count=200):
         assert got == b"%08d" % i, (i, got)
     for s in all_:
         s.close()
+
+
+def stands_still(address, port, pid, seconds=4):
+    """The guest's engine is stopped half way, for seconds: all comes back after it."""
+    data = random.Random(11).randbytes(16 << 20)
+    with connect(address, port) as s:
+        at = 1 << 20
+        s.sendall(data[:at])
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            print("stopped", flush=True)
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                if select.select([], [s], [], 0.2)[1]:
+                    at += s.send(data[at:at + 65536])
+                assert at < len(data), "somebody keeps what nobody reads"
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        s.sendall(data[at:])
+        s.shutdown(socket.SHUT_WR)
+        got = read_exactly(s, len(data))
+        assert hashlib.sha256(got).digest() == hashlib.sha256(data).digest(), \
+            "%d of %d bytes came back" % (len(got), len(data))
+        assert s.recv(1) == b"", "more than was sent came back"
+
+
+def short(address, port, count=2000):
+    """So many connections, one after the other."""
+    for i in range(count):
+        with connect(address, port) as s:
+            assert read_exactly(s, 11) == b"220 ready\r\n"
+            s.sendall(b"%08d" % i)
+            assert read_exactly(s, 8) == b"%08d" % i
 
 
 def reset(address, port):

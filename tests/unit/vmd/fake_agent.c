@@ -42,6 +42,7 @@ struct fake_agent {
 
 uint64_t fake_stdin_bytes;
 unsigned fake_dials;
+bool fake_agents_still;
 unsigned fake_detached;
 
 static void flush(struct fake_agent *a)
@@ -438,9 +439,12 @@ static void on_socket(struct loop_source *source, uint32_t events)
 {
 	struct fake_agent *a = source->data;
 	static uint8_t in[65536];
-	ssize_t n = read(a->fd, in, sizeof(in));
+	ssize_t n;
 
 	(void)events;
+	if (fake_agents_still)
+		return;
+	n = read(a->fd, in, sizeof(in));
 	if (n == 0 || (n < 0 && errno != EAGAIN)) {
 		loop_remove(&a->source);
 		return;

@@ -27,6 +27,8 @@ extern char fake_exec[1024];
 struct fake_agent;
 /* Connections that agents have open. */
 extern unsigned fake_dials;
+/* Their guests stand still: nothing is read from the daemon. */
+extern bool fake_agents_still;
 
 struct fake_agent *fake_agent_new(struct loop *loop, int fd,
 				  void (*shutdown)(void *data), void *data);

@@ -3,6 +3,7 @@
 #include "tests/unit/test.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -13,8 +14,21 @@
 
 #include "base/cleanup.h"
 #include "fake_agent.h"
+#include "fake_engine.h"
 #include "rig.h"
 #include "vmd/ports/vm_ports_internal.h"
+
+static unsigned count_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	(void)closedir(dir);
+	return n;
+}
 
 /* A VM "web" whose service is published at the port; its id. */
 static char *publish(struct rig *r, uint16_t port, int service,
@@ -146,6 +160,88 @@ static void test_half_close_carries_some_mib(void **state)
 	assert_memory_equal(in, out, TOTAL);
 	assert_int_equal(take(r, fd, in, 1), 0);
 	RIG_UNTIL(r, fake_dials == 0);
+}
+
+/* What the client's side takes until nothing moves any more. */
+static size_t send_until_stuck(struct rig *r, int fd, const uint8_t *data,
+			       size_t len)
+{
+	size_t sent = 0;
+
+	for (int idle = 0; idle < 100 && sent < len;) {
+		ssize_t n = send(fd, data + sent, len - sent, MSG_DONTWAIT);
+
+		idle = n > 0 ? 0 : idle + 1;
+		sent += n > 0 ? (size_t)n : 0;
+		(void)loop_run_once(r->loop, 1);
+	}
+	return sent;
+}
+
+/* The guest stands still for seconds: its connections wait, and lose nothing; who
+ * comes meanwhile waits too; the daemon goes on. */
+static void test_connections_outlive_a_pause(void **state)
+{
+	enum {
+		TOTAL = 24 << 20
+	};
+	static uint8_t out[TOTAL], in[TOTAL];
+	struct rig *r = *state;
+	uint16_t port = rig_free_port();
+	AUTO(free) char *id = publish(r, port, FAKE_ECHO, "");
+	AUTO(fd) int fd = client(port), late = -1;
+	size_t sent, got = 0;
+
+	for (size_t i = 0; i < TOTAL; i++)
+		out[i] = (uint8_t)(i * 7 + i / 251);
+	assert_int_equal(send(fd, "x", 1, 0), 1);
+	expect(r, fd, "x");
+	fake_room = false;
+	fake_agents_still = true;
+	fake_pause(id);
+	rig_expect(r, "GET", "/v1/vms/web", NULL, "state", "paused");
+	sent = send_until_stuck(r, fd, out, TOTAL);
+	assert_in_range(sent, 1, TOTAL - 1); /* nobody keeps all of it */
+	late = client(port);
+	assert_int_equal(send(late, "late", 4, 0), 4);
+	rig_spin(r, 2500);
+	rig_expect(r, "GET", "/v1/vms/web", NULL, "state", "paused");
+	fake_agents_still = false;
+	fake_room = true;
+	RIG_UNTIL(r, vm_find_id(&r->d, id)->row.state == API_VM_READY);
+	while (got < TOTAL) {
+		ssize_t n = send(fd, out + sent, TOTAL - sent, MSG_DONTWAIT);
+
+		sent += n > 0 ? (size_t)n : 0;
+		(void)loop_run_once(r->loop, 1);
+		n = recv(fd, in + got, TOTAL - got, MSG_DONTWAIT);
+		assert_true(n > 0 || (n < 0 && errno == EAGAIN));
+		got += n > 0 ? (size_t)n : 0;
+	}
+	assert_memory_equal(in, out, TOTAL);
+	expect(r, late, "late");
+}
+
+/* Places, streams and descriptors of those that have ended serve again. */
+static void test_many_short_connections_leave_nothing(void **state)
+{
+	struct rig *r = *state;
+	uint16_t port = rig_free_port();
+	unsigned before;
+	serve(r, port, FAKE_GREETS, "");
+
+	before = count_fds();
+	for (int i = 0; i < 2000; i++) {
+		AUTO(fd) int fd = client(port);
+
+		expect(r, fd, "220 ready\r\n");
+		if (i % 2)
+			assert_int_equal(shutdown(fd, SHUT_WR), 0);
+		if (i % 4 == 3)
+			assert_int_equal(take(r, fd, (char[1]){ 0 }, 1), 0);
+	}
+	/* Fewer, when what made the VM has closed the rest meanwhile. */
+	RIG_UNTIL(r, fake_dials == 0 && count_fds() <= before);
 }
 
 static void test_refused_and_reset_reset_the_client(void **state)
@@ -472,6 +568,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(test_service_speaks_first),
 		RIG_TEST(test_half_close_carries_some_mib),
+		RIG_TEST(test_connections_outlive_a_pause),
+		RIG_TEST(test_many_short_connections_leave_nothing),
 		RIG_TEST(test_refused_and_reset_reset_the_client),
 		RIG_TEST(test_reset_of_the_client_ends_it_in_the_guest),
 		RIG_TEST(test_end_that_cannot_be_passed_on_costs_nothing),
