@@ -112,7 +112,8 @@ struct stream {
 	uint32_t out_credit[3]; /* by channel: what we may send */
 	uint32_t in_credit; /* what the host may send on WIRE_IN */
 	uint32_t in_passed; /* passed on, not given back as credit yet */
-	uint32_t window; /* the first credit */
+	uint32_t window; /* what in_credit and what is kept may reach */
+	bool grown; /* counted in agent.grown */
 	struct command *command;
 	struct tar_reader *reader;
 	struct tar_writer *writer;
@@ -195,6 +196,8 @@ struct agent {
 
 	struct channel channel;
 	bool session; /* a HELLO was answered on this channel */
+	uint16_t version; /* of the protocol, in this session */
+	unsigned int grown; /* connections with a large window */
 	struct wire_parser parser;
 	struct outq out;
 	struct stream streams[STREAM_SLOTS];

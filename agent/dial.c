@@ -245,7 +245,7 @@ void dial_input(struct agent *a, struct dial *d, const uint8_t *data,
 		return;
 	}
 	if (!d->pending)
-		d->pending = malloc(d->stream->window);
+		d->pending = malloc(WIRE_WINDOW); /* pages as they are used */
 	if (!d->pending) {
 		dial_fail(a, d, ENOMEM, WIRE_CODE_IO, "no memory");
 		return;

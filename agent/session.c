@@ -77,6 +77,7 @@ void stream_free(struct agent *a, struct stream *st)
 		exec_parts_drop(a);
 	if (st->command)
 		command_abandon(st->command);
+	a->grown -= st->grown;
 	tar_reader_free(st->reader);
 	tar_writer_free(st->writer);
 	dial_free(a, st->dial);
@@ -96,6 +97,19 @@ void stream_done(struct agent *a, struct stream *st)
 	stream_free(a, st);
 }
 
+/* It moves much: with one small window on the way it would wait for credit most of
+ * the time where a turn is slow. */
+static void grow(struct agent *a, struct stream *st)
+{
+	if (a->version < 3 || st->grown || !st->dial || st->dial->udp ||
+	    a->grown >= WIRE_GROWN_MAX)
+		return;
+	a->grown++;
+	st->grown = true;
+	st->in_passed += WIRE_WINDOW - st->window;
+	st->window = WIRE_WINDOW;
+}
+
 void stream_passed(struct agent *a, struct stream *st, size_t len)
 {
 	uint8_t payload[4];
@@ -104,6 +118,7 @@ void stream_passed(struct agent *a, struct stream *st, size_t len)
 	st->in_passed += (uint32_t)len;
 	if (st->in_passed < st->window / 4)
 		return;
+	grow(a, st);
 	wire_write_u32(&c, st->in_passed);
 	st->in_credit += st->in_passed;
 	st->in_passed = 0;
@@ -169,6 +184,7 @@ static void on_hello(struct agent *a, const uint8_t *payload, size_t len)
 	wire_write_str(&w, ack.release);
 	wire_write_str(&w, ack.agent);
 	a->session = true;
+	a->version = ack.version;
 	outq_frame(&a->out, WIRE_HELLO_ACK, 0, 0, out, (size_t)(w.at - out));
 	for (size_t i = 0; i < DETACHED_MAX; i++)
 		if (a->detached[i].used)

@@ -33,7 +33,9 @@
  * starts with WIRE_WINDOW bytes and the receiver gives more with WINDOW when it
  * has passed the bytes on. Sending over the credit is a protocol error and ends
  * the stream. So a command that prints 1 GiB holds at most one window of memory
- * in every process on the way.
+ * in every process on the way. Version 3: a DIAL of TCP that moves much may get more
+ * with WINDOW than it has used, up to WIRE_WINDOW in all; each receiver gives that
+ * to WIRE_GROWN_MAX of them.
  *
  * Connections. DIAL makes the agent connect to a port of its own machine (see
  * agent/dial.c for which address); CONNECTED says that there is one. The host may
@@ -55,8 +57,10 @@
 #include <stdint.h>
 
 enum {
-	WIRE_VERSION = 2,
-	WIRE_VERSION_MIN = 1, /* vmd still speaks to: no EXEC_PART */
+	WIRE_VERSION = 3,
+	/* vmd still speaks to: 1 has no EXEC_PART, 2 no credit beyond the first
+	 * (WIRE_GROWN_MAX). */
+	WIRE_VERSION_MIN = 1,
 	WIRE_MAGIC = 0x31414d56, /* "VMA1" */
 	WIRE_HEADER_LEN = 16,
 	WIRE_PAYLOAD_MAX = 32768,
@@ -74,6 +78,8 @@ enum {
 	 * into a small guest. Two datagrams of the largest size need the second. */
 	WIRE_DIAL_WINDOW = 65536,
 	WIRE_DIAL_UDP_WINDOW = 131072,
+	/* So many connections of TCP, each way, get WIRE_WINDOW once they move much. */
+	WIRE_GROWN_MAX = 32,
 	WIRE_DATAGRAM_MAX = 65535, /* IPv4 can carry 65507 */
 	/* The agent listens here, the host calls. Below 1024: in the guest only
 	 * root may bind it (LAST_RESERVED_PORT of Linux's vsock). */

@@ -119,10 +119,10 @@ class Host:
             select.select([self.sock], [], [], left)
             self._fill()
 
-    def hello(self, junk=b"", sync=True):
+    def hello(self, junk=b"", sync=True, version=1):
         nonce = os.urandom(16)
         self.send_raw(junk + (bytes(SYNC) if sync else b""))
-        self.send(HELLO, 0, struct.pack("<H", 1) + nonce)
+        self.send(HELLO, 0, struct.pack("<H", version) + nonce)
         while True:
             kind, _, _, p = self.recv()
             if kind == HELLO_ACK and p[2:18] == nonce:

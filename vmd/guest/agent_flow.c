@@ -294,6 +294,20 @@ void agent_stream_write_eof(struct agent_stream *st)
 	agent_flush(st->session);
 }
 
+/* A connection that moves much: see WIRE_GROWN_MAX. Any agent takes more credit. */
+static void grow(struct agent_stream *st)
+{
+	struct agent_session *s = st->session;
+
+	if (st->kind != STREAM_DIAL || st->datagrams || st->grown ||
+	    s->grown >= WIRE_GROWN_MAX)
+		return;
+	s->grown++;
+	st->grown = true;
+	st->to_give[0] += WIRE_WINDOW - st->out_window;
+	st->out_window = WIRE_WINDOW;
+}
+
 void agent_stream_consumed(struct agent_stream *st, enum wire_channel channel,
 			   size_t len)
 {
@@ -305,8 +319,9 @@ void agent_stream_consumed(struct agent_stream *st, enum wire_channel channel,
 	assert(len <= st->unconsumed[i]);
 	st->unconsumed[i] -= (uint32_t)len;
 	st->to_give[i] += (uint32_t)len;
-	if (st->to_give[i] < st->window / CREDIT_PARTS || st->out_eof[i])
+	if (st->to_give[i] < st->out_window / CREDIT_PARTS || st->out_eof[i])
 		return;
+	grow(st);
 	wire_write_u32(&c, st->to_give[i]);
 	st->out_credit[i] += st->to_give[i];
 	st->to_give[i] = 0;

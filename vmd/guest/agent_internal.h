@@ -66,7 +66,9 @@ struct agent_stream {
 	TAILQ_ENTRY(agent_stream) waiting; /* for its turn to send */
 	enum stream_kind kind;
 	enum stream_class class;
-	uint32_t window;
+	uint32_t window; /* what in_credit may reach */
+	uint32_t out_window; /* what the guest may have on the way to us */
+	bool grown; /* counted in agent_session.grown */
 	const struct agent_stream_ops *ops;
 	void *ctx;
 	bool detached;
@@ -115,6 +117,7 @@ struct agent_session {
 	struct err failure;
 	struct agent_stream *streams[STREAM_BUCKETS];
 	unsigned int count[CLASS_COUNT];
+	unsigned int grown; /* connections with a large out_window */
 	TAILQ_HEAD(, agent_stream) waiting[CLASS_COUNT];
 	enum stream_class turn;
 	struct buf out;

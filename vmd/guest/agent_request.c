@@ -57,7 +57,7 @@ static struct agent_stream *new_stream(struct agent_session *s,
 	st->class = class;
 	st->ops = ops;
 	st->ctx = ctx;
-	st->window = st->in_credit = WIRE_WINDOW;
+	st->window = st->out_window = st->in_credit = WIRE_WINDOW;
 	st->out_credit[0] = st->out_credit[1] = WIRE_WINDOW;
 	st->takes_in = kind == STREAM_PUSH;
 	st->next = s->streams[st->id % STREAM_BUCKETS];
@@ -184,8 +184,10 @@ struct agent_stream *agent_session_dial(struct agent_session *s,
 		return NULL;
 	st->datagrams = protocol == WIRE_UDP;
 	st->pieces.limit = WIRE_DIAL_UDP_WINDOW;
-	st->window = st->in_credit = wire_dial_window(request.protocol);
-	st->out_credit[0] = st->window;
+	st->in_credit = wire_dial_window(request.protocol);
+	st->window = st->out_window = st->out_credit[0] = st->in_credit;
+	if (s->version >= 3 && !st->datagrams)
+		st->window = WIRE_WINDOW;
 	st->out_credit[1] = 0;
 	st->takes_in = true;
 	return st;

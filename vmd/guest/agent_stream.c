@@ -35,6 +35,7 @@ static void take_out(struct agent_stream *st)
 		at = &(*at)->next;
 	*at = st->next;
 	s->count[st->class]--;
+	s->grown -= st->grown;
 	agent_flow_forget(st);
 }
 

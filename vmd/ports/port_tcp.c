@@ -134,7 +134,7 @@ void port_tcp_accept(struct port *port, int fd)
 	LIST_INSERT_HEAD(&all->conns, c, link);
 	all->conn_count++;
 	/* Within the limit: the guest has no more credit. */
-	if (relay_open(&c->relay, vm->daemon->loop, fd, WIRE_DIAL_WINDOW,
+	if (relay_open(&c->relay, vm->daemon->loop, fd, WIRE_WINDOW,
 		       &socket_ops, c) == 0)
 		c->stream = agent_session_dial(vm->session, WIRE_TCP,
 					       port->spec.guest_port,

@@ -344,6 +344,46 @@ def test_flood_does_not_starve_a_command_or_grow():
         assert grown < 16384 or "asan" in sys.argv[1], grown
 
 
+def credit_for_a_part(a, listener, port):
+    d, s = connect(a, listener, port)
+    d.write(bytes(16384))
+    eq(d.next(), "credit")
+    return d, s, d.credit
+
+
+def test_window_grows_for_few_of_those_who_know():
+    listener, port = server()
+    small, large = wire.DIAL_WINDOW[wire.TCP], wire.WINDOW
+    with listener, Agent() as a:
+        eq(a.host.hello(version=2)[0], 2)
+        eq(credit_for_a_part(a, listener, port)[2], small)
+        eq(a.host.hello(version=3)[0], 3)
+        open_ones = [credit_for_a_part(a, listener, port) for _ in range(33)]
+        eq([c for _, _, c in open_ones], [large] * 32 + [small])
+        d, s, _ = open_ones[0]
+        d.close()
+        end_of(d)
+        open_ones[0] = credit_for_a_part(a, listener, port)
+        eq(open_ones[0][2], large)
+        # A large window is kept whole for who does not read.
+        d, s, _ = open_ones[1]
+        data = random.Random(5).randbytes(8 << 20)
+        at = 0
+        while d.credit:
+            at += d.write(data[at:])
+            try:
+                while True:
+                    kind, _, stream, p = a.host.recv(timeout=0.2)
+                    eq((kind, stream), (wire.WINDOW_ADD, d.id))
+                    d.credit += struct.unpack("<I", p)[0]
+            except wire.Timeout:
+                pass
+        got = b""
+        while len(got) < 16384 + at:
+            got += s.recv(1 << 20)
+        assert got[16384:] == data[:at], "other bytes than were sent"
+
+
 def test_service_that_does_not_read_stops_the_host():
     listener, port = server()
     with listener, Agent() as a:

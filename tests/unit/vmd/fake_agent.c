@@ -253,11 +253,13 @@ static void pump_dial(struct fake_agent *a, struct stream *s)
 {
 	static const uint8_t zeros[WIRE_DATA_MAX];
 
-	if (s->port == FAKE_FLOOD && buf_len(&s->echo) < sizeof(zeros))
-		(void)buf_append(&s->echo, zeros, sizeof(zeros));
-	while (s->credit && buf_len(&s->echo) && buf_len(&a->out) < 262144) {
-		size_t n = buf_len(&s->echo);
+	while (s->credit && (buf_len(&s->echo) || s->port == FAKE_FLOOD) &&
+	       buf_len(&a->out) < 262144) {
+		size_t n;
 
+		if (s->port == FAKE_FLOOD)
+			(void)buf_append(&s->echo, zeros, sizeof(zeros));
+		n = buf_len(&s->echo);
 		n = n > s->credit ? s->credit : n;
 		n = n > WIRE_DATA_MAX ? WIRE_DATA_MAX : n;
 		put(a, WIRE_DATA, WIRE_OUT, s->id, buf_head(&s->echo), n);

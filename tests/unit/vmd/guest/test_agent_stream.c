@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmd/guest/agent_stream.c against an agent, honest or not. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -291,8 +292,9 @@ static void test_dial_window_is_its_own(void **state)
 		agent_say(f, WIRE_DATA, WIRE_OUT, id, big, WIRE_PAYLOAD_MAX);
 	RUN_UNTIL(f, f->data_bytes == WIRE_DIAL_WINDOW);
 	agent_stream_consumed(f->stream, WIRE_OUT, WIRE_DIAL_WINDOW / 2);
-	RUN_UNTIL(f, f->credit_given == WIRE_DIAL_WINDOW / 2);
-	for (int i = 0; i < 2; i++)
+	/* It moves much: the window grows, and what is over it is an attack. */
+	RUN_UNTIL(f, f->credit_given == WIRE_WINDOW - WIRE_DIAL_WINDOW / 2);
+	for (int i = 0; i < WIRE_WINDOW / WIRE_PAYLOAD_MAX; i++)
 		agent_say(f, WIRE_DATA, WIRE_OUT, id, big, WIRE_PAYLOAD_MAX);
 	RUN_UNTIL(f, f->done);
 	assert_string_equal(f->done_err.code, "agent_protocol");
@@ -300,6 +302,47 @@ static void test_dial_window_is_its_own(void **state)
 }
 
 /* However they are cut on the way, whole ones come out. */
+/* What all of them may keep has a bound, and who ends makes room for another. */
+static void test_only_so_many_dial_windows_grow(void **state)
+{
+	enum {
+		PART = WIRE_DIAL_WINDOW / 4
+	};
+	static uint8_t bytes[PART];
+	const uint64_t more = WIRE_WINDOW - WIRE_DIAL_WINDOW;
+	struct session_rig *f = *state;
+	uint32_t first = 0;
+
+	for (uint64_t i = 1; i <= WIRE_GROWN_MAX + 2; i++) {
+		uint32_t id = dial(f, WIRE_TCP);
+		uint64_t grown = i > WIRE_GROWN_MAX ? WIRE_GROWN_MAX : i;
+
+		first = first ? first : id;
+		if (i == WIRE_GROWN_MAX + 2) {
+			uint8_t end[64];
+
+			agent_say(f, WIRE_RESULT, 0, first, end,
+				  wire_encode_result(EPIPE, "gone", "", end));
+			RUN_UNTIL(f, f->done == 1);
+			id = dial(f, WIRE_TCP);
+			grown = WIRE_GROWN_MAX + 1;
+		}
+		agent_say(f, WIRE_DATA, WIRE_OUT, id, bytes, PART);
+		RUN_UNTIL(f, f->credit_given == i * PART + grown * more);
+	}
+}
+
+static void test_old_agent_gives_no_more_than_was_used(void **state)
+{
+	struct session_rig *f = *state;
+
+	agent_ack(f, 2);
+	RUN_UNTIL(f, f->ready);
+	agent_u32s(f, WIRE_WINDOW_ADD, WIRE_IN, dial(f, WIRE_TCP), 1, 0, 1);
+	RUN_UNTIL(f, f->done);
+	assert_string_equal(f->done_err.code, "agent_protocol");
+}
+
 static void test_datagrams_keep_their_boundaries(void **state)
 {
 	static uint8_t wire[2 + 60000 + 2 + 2 + 5];
@@ -476,7 +519,8 @@ static void test_hostile_frames_break_a_connection(void **state)
 		{ WIRE_TCP, WIRE_DATA, WIRE_ERR, 0, 0, 2 },
 		{ WIRE_TCP, WIRE_EOF, WIRE_ERR, 0, 0, 0 },
 		{ WIRE_UDP, WIRE_EOF, WIRE_OUT, 0, 0, 0 },
-		{ WIRE_TCP, WIRE_WINDOW_ADD, WIRE_IN, 1, 0, 1 },
+		{ WIRE_TCP, WIRE_WINDOW_ADD, WIRE_IN,
+		  WIRE_WINDOW - WIRE_DIAL_WINDOW + 1, 0, 1 },
 		{ WIRE_UDP, WIRE_WINDOW_ADD, WIRE_IN, UINT32_MAX, 0, 1 },
 	};
 	struct session_rig *f = *state;
@@ -557,6 +601,10 @@ int main(void)
 		SESSION_TEST(session_setup_ready,
 			     test_dial_refused_gives_its_code),
 		SESSION_TEST(session_setup_ready, test_dial_window_is_its_own),
+		SESSION_TEST(session_setup_ready,
+			     test_only_so_many_dial_windows_grow),
+		SESSION_TEST(session_setup,
+			     test_old_agent_gives_no_more_than_was_used),
 		SESSION_TEST(session_setup_ready,
 			     test_datagrams_keep_their_boundaries),
 		SESSION_TEST(session_setup_ready,
