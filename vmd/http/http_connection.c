@@ -207,8 +207,13 @@ static bool read_body(struct http_connection *c)
 		return http_refuse_as_library(c, status);
 	if (flush(c) < 0)
 		return over(c);
-	if (http_gate_over(&c->gate)) /* it awaits more than there is */
-		return http_refuse_as_library(c, 400);
+	if (http_gate_over(&c->gate)) {
+		/* It has not looked at all of it yet, or awaits more. */
+		if (!c->http->unfinished)
+			return http_refuse_as_library(c, 400);
+		http_mhd_run(c->http);
+		return true;
+	}
 	rc = pass_on(c, &e);
 	if (rc < 0) {
 		request_fail(c->request, &e);
@@ -405,8 +410,10 @@ static void on_go(struct loop_timer *timer)
 {
 	struct http_connection *c = timer->data;
 
-	if (c->half.suspended &&
-	    (c->state == HTTP_BODY || c->state == HTTP_SENDING)) {
+	/* One that has the whole request waits for the answer, and would ask the
+	 * handler again. */
+	if (c->half.suspended && ((c->state == HTTP_BODY && !c->half.whole) ||
+				  c->state == HTTP_SENDING)) {
 		if (c->state == HTTP_BODY)
 			http_connection_wait(c);
 		http_half_resume(c);

@@ -79,6 +79,7 @@ struct http {
 	struct http_shares shares;
 	struct MHD_Daemon *mhd;
 	bool running; /* http_mhd_run() is, and must not be called */
+	bool unfinished; /* it stopped while the library had more to do */
 	struct http_connection *opening; /* whose half is being made */
 	LIST_HEAD(, http_connection) connections;
 	LIST_HEAD(, websocket) websockets;

@@ -286,11 +286,11 @@ void http_mhd_run(struct http *h)
 	MHD_UNSIGNED_LONG_LONG ms;
 
 	assert(!h->running);
-	h->running = true;
-	for (int i = 0; i < RUNS; i++) {
+	h->running = h->unfinished = true;
+	for (int i = 0; i < RUNS && h->unfinished; i++) {
 		(void)MHD_run(h->mhd);
-		if (MHD_get_timeout(h->mhd, &ms) != MHD_YES || ms > 0)
-			break;
+		h->unfinished =
+			MHD_get_timeout(h->mhd, &ms) == MHD_YES && ms == 0;
 	}
 	h->running = false;
 }

@@ -319,6 +319,70 @@ static void test_a_connection_is_kept(void **state)
 	RIG_UNTIL(r, http_connections(r->http) == 0);
 }
 
+/* However many requests came with it, so wherever a turn of its connection ends: a
+ * request that waits was given to its handler once. Given twice, the second stop
+ * is refused, as the first one is under way. */
+static void test_a_request_is_done_once(void **state)
+{
+	static const char look[] =
+		"GET /v1/version HTTP/1.1\r\nHost: x\r\n\r\n";
+	static const char stop[] =
+		"POST /v1/vms/v/stop?wait=5 HTTP/1.1\r\nHost: x\r\n"
+		"Content-Length: 2\r\nConnection: close\r\n\r\n{}";
+	struct rig *r = *state;
+	struct answer a;
+
+	free(rig_create(r, "\"name\":\"v\"", &a));
+	answer_done(&a);
+	/* Blank lines are steps, too: all remainders are met. */
+	for (unsigned looks = 0; looks < 12; looks++) {
+		for (unsigned blanks = 0; blanks < 5; blanks++) {
+			char text[2048] = "";
+
+			for (unsigned i = 0; i < looks; i++)
+				strcat(text, look);
+			for (unsigned i = 0; i < blanks; i++)
+				strcat(text, "\r\n");
+			strcat(text, stop);
+			rig_raw(r, text, strlen(text), &a);
+			if (!strstr(a.body, "\"state\":\"succeeded\""))
+				fail_msg("%u requests, %u blank lines: %s",
+					 looks, blanks, strrchr(a.body, 0x0a));
+			answer_done(&a);
+			rig_expect(r, "POST", "/v1/vms/v/start?wait=5", NULL,
+				   "state", "succeeded");
+		}
+	}
+}
+
+/* A head that leaves the library hardly any room for the body. */
+static void test_a_large_head_and_a_large_body(void **state)
+{
+	enum {
+		FIELDS = 97,
+		FIELD = 320,
+		BODY = 200000
+	};
+	struct rig *r = *state;
+	char *text = calloc(1, FIELDS * FIELD + BODY + 512);
+	struct answer a;
+	int n;
+
+	assert_non_null(text);
+	n = sprintf(text,
+		    "POST /v1/vms HTTP/1.1\r\nHost: x\r\n"
+		    "Connection: close\r\nContent-Length: %d\r\n",
+		    BODY);
+	for (int i = 0; i < FIELDS; i++)
+		n += sprintf(text + n, "X%02d: %0*d\r\n", i, FIELD - 8, 0);
+	n += sprintf(text + n, "\r\n%-*s", BODY,
+		     "{\"image\":\"tiny\",\"start\":false}");
+	rig_raw(r, text, (size_t)n, &a);
+	assert_int_equal(a.status, 202);
+	answer_done(&a);
+	free(text);
+}
+
 static void test_cursors_are_taken_only_when_given(void **state)
 {
 	static const char *const invented[] = {
@@ -380,6 +444,8 @@ int main(void)
 		RIG_TEST(test_continue_and_half_close),
 		RIG_TEST(test_bad_body_after_continue),
 		RIG_TEST(test_a_connection_is_kept),
+		RIG_TEST(test_a_request_is_done_once),
+		RIG_TEST(test_a_large_head_and_a_large_body),
 		RIG_TEST(test_cursors_are_taken_only_when_given),
 	};
 
