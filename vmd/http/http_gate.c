@@ -76,6 +76,9 @@ static int64_t pass_line(struct http_gate *g, const char *data, size_t len,
 		return too_long(g, e);
 	if (memchr(data, '\0', n))
 		return malformed(e, "it has a NUL byte");
+	/* An end of a line, says one; a blank, says another. */
+	if (n > 0 && (g->cr || memchr(data, '\r', n - 1)))
+		return malformed(e, "a CR must be followed by LF");
 	if (g->line == 0 && n > 0 && (data[0] == ' ' || data[0] == '\t'))
 		return malformed(e, "a line begins with a blank");
 	if (g->line == 0 && n > 0 && data[0] == ':') /* an end, says one */

@@ -314,6 +314,11 @@ static const struct {
 	{ "GET /v1/vms HTTP/1.1\r\nHost: a\r\n:\r\nX: GET /v1/vms HTTP/1.1\r\n"
 	  "Host: b\r\n\r\n",
 	  "bad_request", 400 },
+	/* A CR alone is no end of a line, also where the library takes it. */
+	{ POST "Transfer-Encoding: chunked\r\n\r\n0\r\nx: y\rz: y\r\n\r\n",
+	  "bad_request", 400 },
+	{ POST "Transfer-Encoding: chunked\r\n\r\n0\r\nx: y\r\r\n\r\n",
+	  "bad_request", 400 },
 	{ POST "Transfer-Encoding: chunked\r\n\r\n0\r\nx: y\r\n:\r\nGET "
 	       "/v1/version HTTP/1.1\r\nHost: b\r\n\r\n",
 	  "bad_request", 400 },
