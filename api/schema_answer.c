@@ -169,6 +169,9 @@ static const struct api_field problem_fields[] = {
 const struct api_object api_problem = { "Problem", "RFC 9457 problem details.",
 					problem_fields };
 
+/* What is known from the request alone, whose text cannot be read any more. */
+#define OR_DAMAGED "; null when its record is damaged."
+
 static const struct api_field vm_fields[] = {
 	STR("id", "26 characters, never used again."),
 	STR("name", "Unique among the VMs that exist."),
@@ -179,19 +182,19 @@ static const struct api_field vm_fields[] = {
 	ENUM("engine", api_engines, "auto until the first start."),
 	STR_NULL("engine_reason", "Why that engine was chosen."),
 	BOOL("emulated", "Guest instructions are emulated in software."),
-	INT("vcpus", "Virtual CPUs."),
+	INT_NULL("vcpus", "Virtual CPUs" OR_DAMAGED),
 	INT("memory_bytes", "Guest memory."),
 	INT_NULL("disk_bytes", "Size of the root disk; null without one."),
 	{ .name = "labels",
 	  .type = API_MAP,
-	  .flags = API_REQUIRED,
+	  .flags = API_REQUIRED | API_NULLABLE,
 	  .max = API_LABELS_MAX,
 	  .item_max = 256,
-	  .help = "Names and values of the client's own." },
+	  .help = "Names and values of the client's own" OR_DAMAGED },
 	BOOL("ephemeral", "It goes with its command or connection."),
 	INT_NULL("ttl_seconds", "Time to live."),
 	TIME_NULL("expires_at", "End of that time."),
-	OBJ("network", &api_network, "Network of the VM."),
+	OBJ_NULL("network", &api_network, "Network of the VM" OR_DAMAGED),
 	{ .name = "command",
 	  .type = API_ARRAY,
 	  .item = API_STRING,

@@ -275,8 +275,17 @@ static int launch(struct vm *vm, struct err *e)
 	struct vm_launch launch;
 	struct image image;
 	char old[96] = "";
-	int rc = vm_read_manifest(vm, &image, e);
+	int rc;
 
+	/* Without it nobody knows what to start. */
+	if (!vm_spec(vm))
+		return err_set(e, ERR_CORRUPT, "record_damaged", 0,
+			       "what VM '%s' was made from cannot be read: its "
+			       "record is damaged; its disk lies "
+			       "in %s/vms/%s until it is deleted",
+			       vm->row.name, vm->daemon->config->state_dir,
+			       vm->row.id);
+	rc = vm_read_manifest(vm, &image, e);
 	if (rc == 0)
 		rc = prepare(vm, &image, &parts, &launch, old, e);
 	if (rc < 0)

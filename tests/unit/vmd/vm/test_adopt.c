@@ -182,6 +182,16 @@ static void test_damaged_record_is_unknown(void **state)
 	rig_start(r);
 	assert_int_equal(only_vm(r)->state, VM_UNKNOWN);
 	assert_non_null(strstr(only_vm(r)->row.reason, "is damaged"));
+	/* What was wished for it is not known, and is not made up. */
+	rig_call(r, "GET", "/v1/vms/web", "", NULL, &a);
+	assert_int_equal(a.status, 200);
+	assert_true(json_is_null(json_object_get(a.json, "vcpus")));
+	answer_done(&a);
+	rig_expect(r, "POST", "/v1/vms/web/stop?wait=5", "{\"force\":true}",
+		   "state", "succeeded");
+	rig_expect(r, "POST", "/v1/vms/web/start?wait=5", NULL, "error.code",
+		   "record_damaged");
+	rig_expect(r, "GET", "/v1/vms/web", NULL, "state", "failed");
 	rig_expect(r, "DELETE", "/v1/vms/web?force=true&wait=5", NULL, "state",
 		   "succeeded");
 	rig_assert_nothing_left(r);
