@@ -49,6 +49,8 @@ static bool guard(const struct vm *vm, enum vm_guard given,
 		return vm->paused;
 	case IF_NEVER_READY:
 		return !vm->row.ready_ms;
+	case IF_OVER:
+		return vm->row.ephemeral && vm->row.has_exit;
 	case VM_GUARD_COUNT:
 		break;
 	}

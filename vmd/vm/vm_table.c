@@ -227,6 +227,7 @@ const struct vm_rule vm_rules[] = {
 	/* Where one that runs is. */
 	RULE(BOOTS, ON(CHOICE),                                 IF_PAUSED,      PAUSED_START,  NULL, NULL),
 	RULE(BOOTS, ON(CHOICE),                                 ALWAYS,         BOOTING,       NULL, NULL),
+	RULE(RUNS, ON(CHOICE),                                  IF_OVER,        REMOVING,      "its command has ended", vm_act_kill),
 	RULE(RUNS, ON(CHOICE),                                  IF_PAUSED,      PAUSED,        NULL, NULL),
 	RULE(RUNS, ON(CHOICE),                                  IF_AGENT,       READY,         NULL, NULL),
 	RULE(RUNS, ON(CHOICE),                                  ALWAYS,         MUTE,          NULL, NULL),
@@ -286,4 +287,5 @@ const char *const vm_guard_names[VM_GUARD_COUNT] = {
 	[IF_AGENT] = "agent answers",
 	[IF_PAUSED] = "paused",
 	[IF_NEVER_READY] = "never ready",
+	[IF_OVER] = "ephemeral, its command has ended",
 };

@@ -152,6 +152,9 @@ enum vm_guard {
 	IF_AGENT, /* the agent answers */
 	IF_PAUSED, /* by the host */
 	IF_NEVER_READY,
+	/* It is ephemeral and its main command has ended: while a stop was under
+	 * way, or just before an earlier daemon was killed. */
+	IF_OVER,
 	VM_GUARD_COUNT
 };
 

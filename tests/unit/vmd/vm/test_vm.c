@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "rig.h"
+#include "vmd/store/store_sql.h"
 
 static void test_create_becomes_ready(void **state)
 {
@@ -211,6 +212,43 @@ static void test_main_command_ends_ephemeral(void **state)
 	rig_assert_nothing_left(r);
 }
 
+/* Nobody tells it a second time: neither after a stop that was under way then and
+ * is cancelled, nor to the next daemon. */
+static void test_command_that_ended_is_remembered(void **state)
+{
+	struct rig *r = *state;
+	AUTO(free) char *id = NULL;
+	struct answer a;
+	char path[96];
+
+	fake_fault = FAKE_IGNORES_SHUTDOWN;
+	id = rig_create(r, "\"ephemeral\":true,\"command\":[\"work\"]", &a);
+	answer_done(&a);
+	(void)snprintf(path, sizeof(path), "/v1/vms/%s/stop", id);
+	rig_call(r, "POST", path, "", "{\"timeout_seconds\":600}", &a);
+	assert_int_equal(a.status, 202);
+	(void)snprintf(path, sizeof(path), "/v1/operations/%s",
+		       answer_text(&a, "id"));
+	answer_done(&a);
+	fake_command_ends(id, 7);
+	RIG_UNTIL(r, LIST_FIRST(&r->d.vms)->row.has_exit);
+	assert_int_equal(LIST_FIRST(&r->d.vms)->state, VM_STOPPING);
+	rig_call(r, "DELETE", path, "", NULL, &a);
+	answer_done(&a);
+	RIG_UNTIL(r, r->d.vm_count == 0);
+	rig_expect(r, "GET", path, NULL, "error.code", "operation_cancelled");
+
+	free(rig_create(r, "\"ephemeral\":true,\"command\":[\"work\"]", &a));
+	answer_done(&a);
+	assert_int_equal(store_exec(r->d.store, NULL,
+				    "UPDATE vm SET has_exit=1", ""),
+			 0);
+	rig_drop(r);
+	rig_start(r);
+	RIG_UNTIL(r, r->d.vm_count == 0);
+	rig_assert_nothing_left(r);
+}
+
 static void test_lease_and_ttl(void **state)
 {
 	struct rig *r = *state;
@@ -230,8 +268,8 @@ static void test_lease_and_ttl(void **state)
 	rig_drop(r); /* it holds across a restart */
 	rig_start(r);
 	RIG_UNTIL(r, LIST_FIRST(&r->d.vms)->row.state == API_VM_DELETING);
-	assert_non_null(strstr(LIST_FIRST(&r->d.vms)->row.reason,
-			       "time to live"));
+	assert_non_null(
+		strstr(LIST_FIRST(&r->d.vms)->row.reason, "time to live"));
 	RIG_UNTIL(r, r->d.vm_count == 0);
 	rig_assert_nothing_left(r);
 }
@@ -246,6 +284,7 @@ int main(void)
 		RIG_TEST(test_verbs_while_it_is_killed),
 		RIG_TEST(test_guest_ends_by_itself),
 		RIG_TEST(test_main_command_ends_ephemeral),
+		RIG_TEST(test_command_that_ended_is_remembered),
 		RIG_TEST(test_lease_and_ttl),
 	};
 
