@@ -72,8 +72,9 @@ static void arm(struct vm *vm)
 
 void vm_life_begin(struct vm *vm)
 {
-	if (vm->row.ephemeral && !vm_wants_command(vm) && vm->attached == 0 &&
-	    !vm->lease_end_ms)
+	/* With a damaged record nobody knows whether it has a command. */
+	if (vm->row.ephemeral && vm_spec(vm) && !vm_wants_command(vm) &&
+	    vm->attached == 0 && !vm->lease_end_ms)
 		vm->lease_end_ms =
 			clock_mono_ms() + vm->daemon->config->lease_ms;
 	arm(vm);

@@ -165,7 +165,6 @@ static void test_cannot_be_judged_is_unknown(void **state)
 	assert_int_equal(rig_entries(r, "state/vms"), 0);
 }
 
-/* As kill -9 leaves it: the child still runs, the rows say "creating". */
 /* Whatever its row says of its state: nothing of it is touched. */
 static void test_damaged_record_is_unknown(void **state)
 {
@@ -197,6 +196,25 @@ static void test_damaged_record_is_unknown(void **state)
 	rig_assert_nothing_left(r);
 }
 
+/* One with a command has no lease; whether it has one is not known. */
+static void test_damaged_record_ends_no_lease(void **state)
+{
+	struct rig *r = *state;
+	struct answer a;
+
+	free(rig_create(r, "\"ephemeral\":true,\"command\":[\"work\"]", &a));
+	answer_done(&a);
+	assert_int_equal(
+		store_exec(r->d.store, NULL, "UPDATE vm SET spec='{'", ""), 0);
+	r->config.lease_ms = 100;
+	rig_drop(r);
+	rig_start(r);
+	rig_spin(r, 300);
+	assert_int_equal(fake_running(), 1);
+	assert_int_equal(only_vm(r)->state, VM_UNKNOWN);
+}
+
+/* As kill -9 leaves it: the child still runs, the rows say "creating". */
 static void test_half_made_vm_is_rolled_back(void **state)
 {
 	struct rig *r = *state;
@@ -442,6 +460,7 @@ int main(void)
 		RIG_TEST(test_panic_while_away_is_no_reboot),
 		RIG_TEST(test_cannot_be_judged_is_unknown),
 		RIG_TEST(test_damaged_record_is_unknown),
+		RIG_TEST(test_damaged_record_ends_no_lease),
 		RIG_TEST(test_half_made_vm_is_rolled_back),
 		RIG_TEST(test_orphans_are_swept),
 		RIG_TEST(test_second_daemon_is_refused),
