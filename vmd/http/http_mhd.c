@@ -147,12 +147,13 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *mhd,
 static ssize_t on_read(void *cls, uint64_t pos, char *buf, size_t max)
 {
 	struct http_connection *c = cls;
-	struct http_answer *a = &c->request->answer;
+	struct http_answer *a;
 	ssize_t n;
 
 	(void)pos;
-	if (c->half.closing)
+	if (c->half.closing) /* the request may be gone */
 		return MHD_CONTENT_READER_END_WITH_ERROR;
+	a = &c->request->answer;
 	n = a->read(a->data, buf, max);
 	if (n > 0)
 		return n;
