@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/sock.h"
+#include "monitor/machine/machine_balloon.h"
 #include "monitor/machine/machine_drives.h"
 #include "monitor/stats.h"
 
@@ -111,6 +112,18 @@ static json_t *do_resize(struct machine *m, const json_t *request)
 						   : ok();
 }
 
+static json_t *do_balloon(struct machine *m, const json_t *request)
+{
+	struct err e = ERR_INIT;
+	uint64_t mib = 0;
+
+	if (json_get_u64(request, "request", "amount_mib", true, 0, UINT32_MAX,
+			 &mib, &e) < 0)
+		return failed("request_invalid", e.msg);
+	return machine_set_balloon(m, mib, &e) < 0 ? failed(e.code, e.msg)
+						   : ok();
+}
+
 /* To a client whose pause or resume is decided; NULL: it is not. */
 static json_t *decision(const struct machine *m, enum control_wait waits)
 {
@@ -144,6 +157,7 @@ static const struct {
 	{ .name = "watch", .run = do_status, .watches = true },
 	{ .name = "stats", .run = do_stats },
 	{ .name = "resize_drive", .run = do_resize, .field = "drive_id" },
+	{ .name = "set_balloon", .run = do_balloon, .field = "amount_mib" },
 };
 
 static json_t *run_request(struct machine *m, const json_t *request,
@@ -172,7 +186,7 @@ static json_t *run_request(struct machine *m, const json_t *request,
 	}
 	return failed("action_unknown", "there is no such action: status, "
 					"shutdown, kill, pause, resume, watch, "
-					"stats, resize_drive");
+					"stats, resize_drive, set_balloon");
 }
 
 char *control_answer(struct machine *m, const char *line, size_t len,

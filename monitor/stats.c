@@ -3,6 +3,7 @@
 #include "monitor/stats.h"
 
 #include "base/checked.h"
+#include "monitor/machine/machine_balloon.h"
 #include "monitor/machine/machine_drives.h"
 
 static const char *const exit_names[VCPU_EXIT_KINDS] = {
@@ -76,9 +77,10 @@ static json_t *drives(const struct machine *m)
 
 json_t *stats_json(const struct machine *m)
 {
-	return json_pack("{s:o, s:o, s:o, s:o, s:I}", "exits", exits(m),
+	return json_pack("{s:o, s:o, s:o, s:o, s:o*, s:I}", "exits", exits(m),
 			 "reads", accesses(m, false), "writes",
-			 accesses(m, true), "drives", drives(m), "messages",
+			 accesses(m, true), "drives", drives(m), "balloon",
+			 machine_balloon_json(m), "messages",
 			 (json_int_t)atomic_load_explicit(
 				 &m->vm.messages, memory_order_relaxed));
 }

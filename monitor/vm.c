@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "base/parse.h"
 #include "monitor/layout.h"
 
@@ -188,6 +189,15 @@ void vm_done(struct vm *vm)
 		(void)munmap(vm->map, vm->mem_bytes);
 	vm->map = NULL;
 	close_fd(&vm->mem_fd);
+}
+
+void vm_discard(const struct vm *vm, void *host, size_t len)
+{
+	/* Without the first a shared file would give its old bytes again. */
+	if (madvise(host, len, vm->mem_fd < 0 ? MADV_DONTNEED : MADV_REMOVE) <
+	    0)
+		log_debug("giving %zu bytes of guest memory back: %s", len,
+			  strerror(errno));
 }
 
 int vm_create_irqchip(struct vm *vm, struct err *e)

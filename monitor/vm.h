@@ -53,6 +53,10 @@ int vm_new(const struct kvm *kvm, uint64_t mem_bytes, enum vm_backing backing,
 	   struct vm *ret, struct err *e);
 void vm_done(struct vm *vm);
 
+/* Gives pages of guest memory back to the host; they read as zeros afterwards.
+ * host: as guest_slice() gives it, page-aligned. Any thread. */
+void vm_discard(const struct vm *vm, void *host, size_t len);
+
 /* Local APICs in KVM; before the first vCPU. */
 int vm_create_irqchip(struct vm *vm, struct err *e);
 

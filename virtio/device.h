@@ -31,7 +31,7 @@
 #include "virtio/virtq.h"
 
 enum {
-	VIRTIO_QUEUES_MAX = 4
+	VIRTIO_QUEUES_MAX = 5
 };
 
 struct virtio_device;

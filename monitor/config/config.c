@@ -252,6 +252,7 @@ static const struct section {
 	{ "machine-config", false, parse_machine },
 	{ "vsock", false, config_parse_vsock },
 	{ "entropy", false, config_parse_entropy },
+	{ "balloon", false, config_parse_balloon },
 	{ "serial", false, config_parse_serial },
 	{ "console", false, config_parse_console },
 	{ "control", false, parse_control },

@@ -61,6 +61,13 @@ struct config_net {
 	uint16_t mtu; /* 0: not announced */
 };
 
+struct config_balloon {
+	uint64_t amount_mib;
+	bool deflate_on_oom;
+	bool reporting;
+	uint16_t stats_seconds; /* 0: never asked */
+};
+
 struct config {
 	json_t *json; /* owns all strings below */
 	const char *kernel_image_path;
@@ -79,6 +86,8 @@ struct config {
 	uint32_t guest_cid;
 	const char *vsock_uds_path;
 	bool has_entropy;
+	bool has_balloon;
+	struct config_balloon balloon;
 	struct config_backend serial;
 	bool has_console;
 	struct config_backend console;

@@ -295,3 +295,33 @@ int config_parse_entropy(const json_t *o, struct config *c, struct err *e)
 		      : firecracker_check_limiter(o, "entropy", "rate_limiter",
 						  e);
 }
+
+int config_parse_balloon(const json_t *o, struct config *c, struct err *e)
+{
+	struct config_balloon *b = &c->balloon;
+	uint64_t seconds = 0;
+	int rc = json_only_fields(
+		o, "balloon",
+		FIELDS("amount_mib", "deflate_on_oom", "must_tell_host",
+		       "stats_polling_interval_s", "free_page_hinting",
+		       "free_page_reporting"),
+		e);
+
+	c->has_balloon = true;
+	if (rc == 0)
+		rc = firecracker_check_balloon(o, e);
+	if (rc == 0)
+		rc = json_get_u64(o, "balloon", "amount_mib", false, 0,
+				  (c->mem_bytes >> 20) - 1, &b->amount_mib, e);
+	if (rc == 0)
+		rc = json_get_bool(o, "balloon", "deflate_on_oom", false,
+				   &b->deflate_on_oom, e);
+	if (rc == 0)
+		rc = json_get_bool(o, "balloon", "free_page_reporting", false,
+				   &b->reporting, e);
+	if (rc == 0)
+		rc = json_get_u64(o, "balloon", "stats_polling_interval_s",
+				  false, 0, UINT16_MAX, &seconds, e);
+	b->stats_seconds = (uint16_t)seconds;
+	return rc;
+}

@@ -174,41 +174,17 @@ int firecracker_check_net(const json_t *o, const char *path, struct err *e)
 	return rc;
 }
 
-/* A balloon that holds nothing leaves the guest all of its memory. */
-static int check_balloon(const json_t *o, struct err *e)
+int firecracker_check_balloon(const json_t *o, struct err *e)
 {
-	static const char *const path = "balloon";
-	static const char *const fields[] = { "amount_mib",
-					      "deflate_on_oom",
-					      "must_tell_host",
-					      "stats_polling_interval_s",
-					      "free_page_hinting",
-					      "free_page_reporting",
-					      NULL };
 	const struct choice choices[] = {
-		{ .field = "deflate_on_oom", .any = true },
 		{ .field = "must_tell_host", .any = true },
 		{ .field = "free_page_hinting",
-		  .needs = "a balloon, which this monitor does not have" },
-		{ .field = "free_page_reporting",
-		  .needs = "a balloon, which this monitor does not have" },
+		  .needs = "somebody who asks for hints, as a snapshot would: "
+			   "free_page_reporting gives free pages back all the "
+			   "time" },
 	};
-	uint64_t mib = 0, interval_s = 0;
-	int rc = json_only_fields(o, path, fields, e);
 
-	if (rc == 0)
-		rc = json_get_u64(o, path, "amount_mib", false, 0, UINT32_MAX,
-				  &mib, e);
-	if (rc == 0)
-		rc = json_get_u64(o, path, "stats_polling_interval_s", false, 0,
-				  UINT16_MAX, &interval_s, e);
-	if (rc == 0 && mib)
-		return refuse(
-			e, path, "amount_mib", NULL,
-			"a balloon, which this monitor does not have: give "
-			"the guest less memory, or say 0");
-	return rc < 0 ? rc
-		      : check_choices(o, path, choices, ARRAY_LEN(choices), e);
+	return check_choices(o, "balloon", choices, ARRAY_LEN(choices), e);
 }
 
 static int check_empty_list(const json_t *config, const char *field,
@@ -235,17 +211,11 @@ static int check_absent(const json_t *config, const char *field,
 
 int firecracker_check_sections(const json_t *config, struct err *e)
 {
-	const json_t *balloon = NULL;
 	const char *version = NULL;
-	int rc = json_get_object(config, "config", "balloon", false, &balloon,
-				 e);
-
-	if (rc == 0 && balloon)
-		rc = check_balloon(balloon, e);
 	/* Of a service that is not there. */
-	if (rc == 0)
-		rc = json_get_string(config, "config", "mmds-version", false, 8,
-				     &version, e);
+	int rc = json_get_string(config, "config", "mmds-version", false, 8,
+				 &version, e);
+
 	if (rc == 0)
 		rc = check_absent(config, "mmds-config",
 				  "the metadata service, which this monitor "

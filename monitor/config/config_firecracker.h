@@ -22,6 +22,7 @@
 int firecracker_check_machine(const json_t *o, const char *path, struct err *e);
 int firecracker_check_drive(const json_t *o, const char *path, struct err *e);
 int firecracker_check_net(const json_t *o, const char *path, struct err *e);
+int firecracker_check_balloon(const json_t *o, struct err *e);
 /* A rate limiter that limits nothing is none. */
 int firecracker_check_limiter(const json_t *o, const char *path,
 			      const char *field, struct err *e);

@@ -24,6 +24,7 @@ int config_parse_drives(const json_t *array, struct config *c, struct err *e);
 int config_parse_nets(const json_t *array, struct config *c, struct err *e);
 int config_parse_vsock(const json_t *o, struct config *c, struct err *e);
 int config_parse_entropy(const json_t *o, struct config *c, struct err *e);
+int config_parse_balloon(const json_t *o, struct config *c, struct err *e);
 int config_parse_serial(const json_t *o, struct config *c, struct err *e);
 int config_parse_console(const json_t *o, struct config *c, struct err *e);
 

@@ -103,6 +103,7 @@ struct machine {
 	struct rtc rtc;
 	struct backend console_backend;
 	struct virtio_device *console; /* or NULL */
+	struct virtio_device *balloon; /* or NULL */
 	enum machine_state state;
 	/*
 	 * A drive keeps a request because the host's disk is full: the guest is

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/sock.h"
 #include "monitor/lockdown/broker.h"
+#include "monitor/machine/machine_balloon.h"
 #include "monitor/machine/machine_drives.h"
 #include "monitor/machine/machine_slot.h"
 #include "monitor/net_open.h"
@@ -319,6 +320,7 @@ static const struct {
 	{ "vsock", add_vsock }, /* vsock */
 	{ "rng", add_rng }, /* entropy */
 	{ "console", add_console }, /* console */
+	{ "balloon", machine_add_balloon }, /* balloon */
 };
 
 int machine_add_devices(struct machine *m, struct err *e)

@@ -372,6 +372,62 @@ static json_int_t count(const json_t *stats, const char *group, const char *of)
 }
 
 /* Each round of the guest reads a serial port and a register of the rng. */
+/* What the machine answers, without a client. */
+static json_t *answer_to(struct rig *r, const char *request)
+{
+	struct control_reply reply = { false, CONTROL_WAIT_NONE };
+	char *text = control_answer(r->m, request, strlen(request), &reply);
+	json_t *answer = text ? json_loads(text, 0, NULL) : NULL;
+
+	assert_non_null(answer);
+	free(text);
+	return answer;
+}
+
+/* wrong: the code of the error, or NULL for none. */
+static void expect_answer(struct rig *r, const char *request, const char *wrong)
+{
+	json_t *answer = answer_to(r, request);
+	json_t *error = json_object_get(answer, "error");
+
+	if (wrong)
+		assert_string_equal(
+			json_string_value(json_object_get(error, "code")),
+			wrong);
+	else
+		assert_true(json_is_true(json_object_get(answer, "ok")));
+	json_decref(answer);
+}
+
+static void test_balloon_is_asked_by_control(void **state)
+{
+	struct rig *with = build_with("a", "\"balloon\":{\"amount_mib\":1,"
+					   "\"free_page_reporting\":true},");
+	struct rig *without = build("b");
+	json_t *stats = answer_to(with, "{\"action\":\"stats\"}");
+	uint8_t *page = guest_slice(&with->m->vm.mem, 8 << 20, 4096);
+
+	(void)state;
+	assert_int_equal(count(stats, "balloon", "target_bytes"), 1 << 20);
+	json_decref(stats);
+	expect_answer(with, "{\"action\":\"set_balloon\",\"amount_mib\":15}",
+		      NULL);
+	expect_answer(with, "{\"action\":\"set_balloon\",\"amount_mib\":16}",
+		      "request_invalid");
+	expect_answer(with, "{\"action\":\"set_balloon\"}", "request_invalid");
+	expect_answer(without, "{\"action\":\"set_balloon\",\"amount_mib\":0}",
+		      "not_found");
+	stats = answer_to(with, "{\"action\":\"stats\"}");
+	assert_int_equal(count(stats, "balloon", "target_bytes"), 15 << 20);
+	json_decref(stats);
+	/* What was given back is empty. */
+	memset(page, 7, 4096);
+	vm_discard(&with->m->vm, page, 4096);
+	assert_int_equal(page[0] + page[4095], 0);
+	take_down(with);
+	take_down(without);
+}
+
 static void test_stats_count_exits_and_accesses(void **state)
 {
 	static const char request[] = "{\"action\":\"stats\"}";
@@ -788,6 +844,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_running_machine_moves_and_goes_on),
 		cmocka_unit_test(test_stats_count_exits_and_accesses),
+		cmocka_unit_test(test_balloon_is_asked_by_control),
 		cmocka_unit_test(test_hanging_disk_stalls_nobody_else),
 		cmocka_unit_test(test_run_waits_for_no_disk),
 		cmocka_unit_test(test_pause_waits_for_the_disk_alone),
