@@ -9,6 +9,9 @@
 #undef err_set /* the analyzer's, see err.h */
 #undef err_sys
 #undef err_wrap
+#undef err_field
+#undef err_subject
+#undef err_amounts
 
 struct kind_info {
 	const char *name;
