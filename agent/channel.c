@@ -239,9 +239,9 @@ void channel_parse(struct agent *a)
 	struct channel *c = &a->channel;
 
 	while (channel_busy(a))
-		c->in_start += wire_parser_feed(
-			&a->parser, c->in + c->in_start,
-			c->in_end - c->in_start, session_frame, a);
+		c->in_start += wire_parser_feed(&a->parser, c->in + c->in_start,
+						c->in_end - c->in_start,
+						session_frame, a);
 }
 
 /*

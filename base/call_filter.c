@@ -112,12 +112,12 @@ static int add_by_argument(scmp_filter_ctx filter, unsigned who)
 			continue;
 		rc = any ? seccomp_rule_add(filter, SCMP_ACT_ALLOW,
 					    by_bits[i].call, 0)
-			 : seccomp_rule_add(
-				   filter, SCMP_ACT_ALLOW, by_bits[i].call, 1,
-				   SCMP_CMP64(by_bits[i].index,
-					      SCMP_CMP_MASKED_EQ,
-					      by_bits[i].mask,
-					      by_bits[i].want));
+			 : seccomp_rule_add(filter, SCMP_ACT_ALLOW,
+					    by_bits[i].call, 1,
+					    SCMP_CMP64(by_bits[i].index,
+						       SCMP_CMP_MASKED_EQ,
+						       by_bits[i].mask,
+						       by_bits[i].want));
 	}
 	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(families); i++)
 		if (has(families[i].who, who))
@@ -125,9 +125,8 @@ static int add_by_argument(scmp_filter_ctx filter, unsigned who)
 				filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
 				SCMP_A0_32(SCMP_CMP_EQ,
 					   (uint32_t)families[i].family, 0));
-	for (size_t i = 0; rc == 0 && has(BUILD, who) &&
-			   i < ARRAY_LEN(personalities);
-	     i++)
+	for (size_t i = 0;
+	     rc == 0 && has(BUILD, who) && i < ARRAY_LEN(personalities); i++)
 		rc = seccomp_rule_add(
 			filter, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1,
 			SCMP_A0_32(SCMP_CMP_EQ, personalities[i], 0));
@@ -147,9 +146,8 @@ static int make(scmp_filter_ctx filter, unsigned who)
 	 * foreign package may ask for them: they do not exist. */
 	if (rc == 0)
 		rc = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH,
-				      has(BUILD, who) ?
-					      SCMP_ACT_ERRNO(ENOSYS) :
-					      SCMP_ACT_KILL_PROCESS);
+				      has(BUILD, who) ? SCMP_ACT_ERRNO(ENOSYS)
+						      : SCMP_ACT_KILL_PROCESS);
 	if (rc == 0)
 		rc = add_by_argument(filter, who);
 	for (size_t i = 0; rc == 0 && i < call_row_count; i++)

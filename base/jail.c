@@ -70,8 +70,7 @@ static int plan_devices(struct jail_plan *p, struct err *e)
 static void plan_host_dir(struct jail_plan *p, const char *path)
 {
 	struct jail_link *link = &p->links[p->link_count];
-	ssize_t n =
-		readlink(path, link->target, sizeof(link->target) - 1);
+	ssize_t n = readlink(path, link->target, sizeof(link->target) - 1);
 
 	if (n > 0) {
 		link->target[n] = '\0';
@@ -79,11 +78,9 @@ static void plan_host_dir(struct jail_plan *p, const char *path)
 		p->link_count++;
 		return;
 	}
-	p->library_binds[p->library_bind_count++] =
-		(struct jail_bind){ .source = path,
-				    .target = path + 1,
-				    .fd = -1,
-				    .optional = true };
+	p->library_binds[p->library_bind_count++] = (struct jail_bind){
+		.source = path, .target = path + 1, .fd = -1, .optional = true
+	};
 }
 
 static void plan_libraries(struct jail_plan *p)

@@ -259,10 +259,10 @@ static int take_files(const struct jail_plan *p, struct trees *trees)
 		return -1;
 	trees->host_proc = -1;
 	if (p->spec->proc)
-		trees->host_proc = open_tree(AT_FDCWD, "/proc",
-					     OPEN_TREE_CLONE |
-						     OPEN_TREE_CLOEXEC |
-						     (unsigned)AT_RECURSIVE);
+		trees->host_proc =
+			open_tree(AT_FDCWD, "/proc",
+				  OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
+					  (unsigned)AT_RECURSIVE);
 	for (size_t i = 0; i < p->node_count; i++) {
 		trees->node[i] = -1;
 		if (p->user_namespace &&
@@ -363,8 +363,8 @@ static int enter_privilege(const struct jail_plan *p, bool borrowed)
 
 	/* First, while CAP_SETPCAP is there. */
 	for (unsigned i = 0; i <= p->last_capability; i++)
-		if (!(kept >> i & 1) && prctl(PR_CAPBSET_DROP, i, 0, 0, 0) < 0 &&
-		    errno != EINVAL)
+		if (!(kept >> i & 1) &&
+		    prctl(PR_CAPBSET_DROP, i, 0, 0, 0) < 0 && errno != EINVAL)
 			return -1;
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
 		return -1;

@@ -85,8 +85,9 @@ static uint64_t count_ids(const char *path)
 	AUTO(file) FILE *f = fopen(path, "re");
 	uint64_t inside, outside, count, next = 0;
 
-	while (f && fscanf(f, "%" SCNu64 " %" SCNu64 " %" SCNu64, &inside,
-			   &outside, &count) == 3 &&
+	while (f &&
+	       fscanf(f, "%" SCNu64 " %" SCNu64 " %" SCNu64, &inside, &outside,
+		      &count) == 3 &&
 	       inside == next)
 		next += count;
 	return next;

@@ -14,9 +14,9 @@
 #include "images/recipe.h"
 
 /* In the jail. */
-#define RECIPE_JAIL_BUILD "/build" /* the staging directory, and its cwd */
+#define RECIPE_JAIL_BUILD   "/build" /* the staging directory, and its cwd */
 #define RECIPE_JAIL_RECIPES "/recipes"
-#define RECIPE_JAIL_AGENT "/agent"
+#define RECIPE_JAIL_AGENT   "/agent"
 
 struct recipe_jail {
 	struct jail_spec spec;

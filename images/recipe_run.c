@@ -318,10 +318,10 @@ static int verdict(struct running *r, struct err *e)
  * of an operation. */
 static bool passes_on(const char *variable)
 {
-	static const char *const names[] = { "http_proxy",  "https_proxy",
-					     "ftp_proxy",   "no_proxy",
-					     "HTTP_PROXY",  "HTTPS_PROXY",
-					     "FTP_PROXY",   "NO_PROXY",
+	static const char *const names[] = { "http_proxy",   "https_proxy",
+					     "ftp_proxy",    "no_proxy",
+					     "HTTP_PROXY",   "HTTPS_PROXY",
+					     "FTP_PROXY",    "NO_PROXY",
 					     "VMD_OPERATION" };
 	size_t len = strcspn(variable, "=");
 
@@ -344,7 +344,8 @@ static char **make_env(const struct recipe_run *run, const char *agent)
 		{ "TMPDIR", jailed ? RECIPE_JAIL_BUILD : run->staging_path },
 		{ "VMD_RECIPES",
 		  jailed ? RECIPE_JAIL_RECIPES : run->recipe->dir },
-		{ "VMD_AGENT", agent ? jailed ? RECIPE_JAIL_AGENT : agent : "" },
+		{ "VMD_AGENT",
+		  agent ? jailed ? RECIPE_JAIL_AGENT : agent : "" },
 	};
 	size_t n = 0;
 	bool ok = env != NULL;
@@ -399,7 +400,8 @@ static int start(struct running *r, int said_fd, int output_fd, struct err *e)
 	if (!env)
 		return err_sys(e, ENOMEM, "run the recipe");
 	const char *argv[] = { "/bin/sh",
-			       run->no_jail ? run->recipe->path : inside, NULL };
+			       run->no_jail ? run->recipe->path : inside,
+			       NULL };
 	const struct process_spec spec = {
 		.argv = argv,
 		.envp = (const char *const *)(uintptr_t)env,

@@ -17,8 +17,8 @@
 #include "base/err.h"
 #include "base/state.h"
 #include "monitor/boot/boot.h"
-#include "monitor/x86/cpuid.h"
 #include "monitor/kvm.h"
+#include "monitor/x86/cpuid.h"
 
 /* Why a vCPU left the guest for good. */
 enum vcpu_end {

@@ -65,8 +65,8 @@ static struct forward_flow *oldest(struct forward *all)
 	struct forward_flow *f, *found = LIST_FIRST(&all->flows);
 
 	LIST_FOREACH(f, &all->flows, entry)
-	if (f->used_ms < found->used_ms)
-		found = f;
+		if (f->used_ms < found->used_ms)
+			found = f;
 	return found;
 }
 
@@ -78,8 +78,8 @@ static struct forward_flow *flow_of(struct forward_port *p,
 	struct forward_flow *f, *old;
 
 	LIST_FOREACH(f, &all->flows, entry)
-	if (f->link.port == p && datagram_same_peer(&f->peer, peer))
-		return f;
+		if (f->link.port == p && datagram_same_peer(&f->peer, peer))
+			return f;
 	old = all->flow_count < FORWARD_FLOWS_MAX ? NULL : oldest(all);
 	if (old)
 		flow_free(old);

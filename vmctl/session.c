@@ -14,10 +14,10 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "api/client/ws.h"
 #include "api/names.h"
 #include "api/problem.h"
 #include "api/schema.h"
-#include "api/client/ws.h"
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "vmctl/stream_out.h"

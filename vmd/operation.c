@@ -150,8 +150,8 @@ struct operation *operation_find(struct daemon *d, const char *id)
 	struct operation *op;
 
 	LIST_FOREACH(op, &d->operations, link)
-	if (strcmp(op->row.id, id) == 0)
-		return op;
+		if (strcmp(op->row.id, id) == 0)
+			return op;
 	return NULL;
 }
 

@@ -16,8 +16,8 @@
 #include "base/log.h"
 #include "base/process_identity.h"
 #include "vmd/priv/identity.h"
-#include "vmd/priv/user.h"
 #include "vmd/priv/privops.h"
+#include "vmd/priv/user.h"
 
 /* Image builds need most file capabilities; these nobody here needs. */
 static const unsigned unwanted[] = {

@@ -70,8 +70,7 @@ void daemon_changed(struct daemon *d, const char *id)
 {
 	struct watch *w;
 
-	LIST_FOREACH(w, bucket(d, id), link)
-	{
+	LIST_FOREACH(w, bucket(d, id), link) {
 		if (strcmp(w->id, id) == 0)
 			wake(w);
 	}

@@ -10,8 +10,8 @@
 #include <sys/socket.h>
 
 #include "api/client/client.h"
-#include "api/problem.h"
 #include "api/client/ws_internal.h"
+#include "api/problem.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json.h"

@@ -90,8 +90,7 @@ child_run(int fd, const char *dir, const char *name)
 	/* Beside the end of the pair, which says the same. */
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	(void)prctl(PR_SET_NAME, "vmd-broker", 0, 0, 0);
-	if (dup2(fd, 0) < 0 ||
-	    syscall(SYS_close_range, 1u, ~0u, 0) < 0 ||
+	if (dup2(fd, 0) < 0 || syscall(SYS_close_range, 1u, ~0u, 0) < 0 ||
 	    setrlimit(RLIMIT_NOFILE, &files) < 0 || chdir(dir) < 0)
 		a.rc = -errno;
 	if (a.rc == 0)
@@ -183,7 +182,8 @@ int broker_start(const char *path, int *ret_fd, struct err *e)
 	pid = fork();
 	if (pid == 0)
 		child_run(pair[1], dir, name);
-	rc = pid < 0 ? err_sys(e, errno, "vsock") : set_timeout(pair[0], START_MS);
+	rc = pid < 0 ? err_sys(e, errno, "vsock")
+		     : set_timeout(pair[0], START_MS);
 	(void)close(pair[1]);
 	if (rc == 0)
 		rc = await_start(pair[0], path, e);

@@ -207,10 +207,8 @@ static int make(enum lockdown_role role, const char *name)
 int main(void)
 {
 	static const char *const names[LOCKDOWN_ROLES] = {
-		[LOCKDOWN_LOOP] = "loop",
-		[LOCKDOWN_BROKER] = "broker",
-		[LOCKDOWN_VCPU] = "vcpu",
-		[LOCKDOWN_DISK] = "disk",
+		[LOCKDOWN_LOOP] = "loop", [LOCKDOWN_BROKER] = "broker",
+		[LOCKDOWN_VCPU] = "vcpu", [LOCKDOWN_DISK] = "disk",
 		[LOCKDOWN_RING] = "ring",
 	};
 

@@ -13,13 +13,13 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "monitor/bus_error.h"
 #include "monitor/firmware/acpi.h"
 #include "monitor/firmware/generation.h"
-#include "monitor/bus_error.h"
-#include "monitor/x86/cpuid.h"
 #include "monitor/machine/machine_devices.h"
 #include "monitor/machine/machine_drives.h"
 #include "monitor/machine/machine_slot.h"
+#include "monitor/x86/cpuid.h"
 #include "monitor/x86/mptable.h"
 
 static_assert((int)MACHINE_VIRTIO_MAX == (int)ACPI_VIRTIO_MAX, "one limit");

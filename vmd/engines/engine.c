@@ -24,7 +24,7 @@ const char *vm_end_name(enum vm_end end)
 	static const char *const names[] = {
 		[VM_END_POWEROFF] = "poweroff", [VM_END_RESET] = "reset",
 		[VM_END_CRASH] = "crash",	[VM_END_KILLED] = "killed",
-		[VM_END_FAILED] = "failed",   [VM_END_OOM] = "out of memory",
+		[VM_END_FAILED] = "failed",	[VM_END_OOM] = "out of memory",
 	};
 
 	return names[end];

@@ -66,9 +66,9 @@ static bool evict(struct http *h, uid_t uid)
 	struct http_connection *c, *oldest = NULL;
 
 	LIST_FOREACH(c, &h->connections, link)
-	if (c->uid == uid &&
-	    (c->state == HTTP_HEAD || c->state == HTTP_LINGERING))
-		oldest = c;
+		if (c->uid == uid &&
+		    (c->state == HTTP_HEAD || c->state == HTTP_LINGERING))
+			oldest = c;
 	if (oldest)
 		http_connection_free(oldest);
 	return oldest;

@@ -90,8 +90,7 @@ static int check_share(struct request *r, struct err *e)
 
 	if (!r->route->begins)
 		return 0;
-	LIST_FOREACH(op, &r->daemon->operations, link)
-	{
+	LIST_FOREACH(op, &r->daemon->operations, link) {
 		if (op->row.state != API_OP_RUNNING)
 			continue;
 		total++;

@@ -21,8 +21,8 @@ struct http_member *http_share_take(struct http_shares *s, uid_t uid,
 	struct http_member *m;
 
 	LIST_FOREACH(m, &s->members, link)
-	if (m->uid == uid)
-		break;
+		if (m->uid == uid)
+			break;
 	*ret_full = !http_share_allows(uid, m ? m->count : 0, s->total, s->max,
 				       s->reserve);
 	if (*ret_full)

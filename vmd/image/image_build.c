@@ -67,8 +67,7 @@ static int start_build(struct operation *op, const json_t *body, struct err *e)
 	args[n++] = json_string_value(json_object_get(body, "name"));
 	if (!op->daemon->config->jailed)
 		args[n++] = "--no-jail";
-	json_object_foreach(options, key, value)
-	{
+	json_object_foreach(options, key, value) {
 		if (t == BUILD_OPTIONS_MAX ||
 		    asprintf(&texts[t], "%s=%s", key,
 			     json_string_value(value)) < 0)
@@ -102,12 +101,12 @@ int image_build_none(struct daemon *d, const char *name, struct err *e)
 	struct operation *op;
 
 	LIST_FOREACH(op, &d->operations, link)
-	if (op->row.state == API_OP_RUNNING &&
-	    op->kind == API_OP_IMAGE_BUILD &&
-	    strcmp(op->row.resource_id, name) == 0)
-		return err_set(e, ERR_CONFLICT, "operation_running", 0,
-			       "image '%s' is being built already "
-			       "(operation %s)",
-			       name, op->row.id);
+		if (op->row.state == API_OP_RUNNING &&
+		    op->kind == API_OP_IMAGE_BUILD &&
+		    strcmp(op->row.resource_id, name) == 0)
+			return err_set(e, ERR_CONFLICT, "operation_running", 0,
+				       "image '%s' is being built already "
+				       "(operation %s)",
+				       name, op->row.id);
 	return 0;
 }

@@ -85,8 +85,8 @@ static struct port_flow *flow_of(struct port *p,
 	struct port_flow *f;
 
 	TAILQ_FOREACH_REVERSE(f, &all->flows, flow_list, link)
-	if (f->port == p && datagram_same_peer(&f->peer, peer))
-		return f;
+		if (f->port == p && datagram_same_peer(&f->peer, peer))
+			return f;
 	if (!agent_session_ready(vm->session))
 		return NULL;
 	if (all->flow_count == PORT_FLOWS_MAX)

@@ -121,8 +121,8 @@ static void on_bind_again(struct loop_timer *timer)
 
 static struct vm_ports *ports_new(struct vm *vm, struct err *e)
 {
-	json_t *list =
-		json_object_get(json_object_get(vm_spec(vm), "network"), "ports");
+	json_t *list = json_object_get(json_object_get(vm_spec(vm), "network"),
+				       "ports");
 	size_t count = json_array_size(list);
 	struct loop *loop = vm->daemon->loop;
 	struct vm_ports *all =

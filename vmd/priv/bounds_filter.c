@@ -8,5 +8,5 @@
 int main(void)
 {
 	return call_table_print(CALLS_PRIV, "filter_priv") == 0 ? EXIT_SUCCESS
-							       : EXIT_FAILURE;
+								: EXIT_FAILURE;
 }

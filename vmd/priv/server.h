@@ -37,7 +37,8 @@ struct priv_server {
 	uid_t user; /* of vmd itself, and of its image builds; 0: nobody changes */
 	gid_t group; /* 0: none */
 	bool no_jail;
-	struct priv_cgroups cgroups; /* opened by whoever wants VMs to have some */
+	struct priv_cgroups
+		cgroups; /* opened by whoever wants VMs to have some */
 	const char *programs[PRIV_ROLE_COUNT]; /* NULL: looked for; borrowed */
 	/* Where the API's socket belongs; -1: nobody may ask. */
 	int api_dirfd;

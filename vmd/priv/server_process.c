@@ -21,9 +21,9 @@ struct priv_child *priv_child_find(struct priv_server *s, pid_t pid,
 	struct priv_child *child;
 
 	LIST_FOREACH(child, &s->children, link)
-	if (child->process.pid == pid &&
-	    child->process.start_time == start_time)
-		return child;
+		if (child->process.pid == pid &&
+		    child->process.start_time == start_time)
+			return child;
 	return NULL;
 }
 
@@ -43,8 +43,8 @@ static void drop_oldest_end(struct priv_server *s)
 	struct priv_child *child, *oldest = NULL;
 
 	LIST_FOREACH(child, &s->children, link)
-	if (child->ended)
-		oldest = child;
+		if (child->ended)
+			oldest = child;
 	if (oldest)
 		priv_child_free(oldest);
 }

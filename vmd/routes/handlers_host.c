@@ -43,10 +43,11 @@ static json_t *engine_list(struct daemon *d)
 
 		c->engines[i]->probe(&s);
 		(void)json_array_append_new(
-			list, json_pack("{s:s, s:b, s:b, s:s, s:o}", "name",
-					c->engines[i]->name, "usable", s.usable,
-					"emulated", emulated, "detail",
-					s.detail, "fix", json_text_or_null(s.fix)));
+			list,
+			json_pack("{s:s, s:b, s:b, s:s, s:o}", "name",
+				  c->engines[i]->name, "usable", s.usable,
+				  "emulated", emulated, "detail", s.detail,
+				  "fix", json_text_or_null(s.fix)));
 	}
 	return list;
 }
@@ -132,13 +133,12 @@ void handle_metrics(struct request *r)
 	struct vm *vm;
 	char *text;
 
-	LIST_FOREACH(vm, &d->vms, link)
-	{
+	LIST_FOREACH(vm, &d->vms, link) {
 		by_state[vm->row.state]++;
 		memory += vm->handle ? vm->row.memory_bytes : 0;
 	}
 	LIST_FOREACH(op, &d->operations, link)
-	running += op->row.state == API_OP_RUNNING;
+		running += op->row.state == API_OP_RUNNING;
 	(void)buf_printf(&b, "# HELP vmd_vms VMs by state\n# TYPE vmd_vms "
 			     "gauge\n");
 	for (unsigned i = 0; i < API_VM_STATE_COUNT; i++)

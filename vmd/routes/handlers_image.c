@@ -20,8 +20,9 @@ static json_t *used_by(struct daemon *d, const struct image *image)
 	struct vm *vm;
 
 	LIST_FOREACH(vm, &d->vms, link)
-	if (strcmp(vm->row.image_id, image->id) == 0)
-		(void)json_array_append_new(names, json_string(vm->row.name));
+		if (strcmp(vm->row.image_id, image->id) == 0)
+			(void)json_array_append_new(names,
+						    json_string(vm->row.name));
 	return names;
 }
 

@@ -62,9 +62,9 @@ int daemon_image_stays(const struct daemon *d, const char *name, struct err *e)
 	const struct image_removal *m;
 
 	LIST_FOREACH(m, &d->image_removals, link)
-	if (strcmp(m->name, name) == 0)
-		return err_set(e, ERR_CONFLICT, "operation_running", 0,
-			       "image '%s' is being removed", name);
+		if (strcmp(m->name, name) == 0)
+			return err_set(e, ERR_CONFLICT, "operation_running", 0,
+				       "image '%s' is being removed", name);
 	return 0;
 }
 
@@ -108,8 +108,7 @@ void handle_image_delete(struct request *r)
 			       r->params.value);
 		err_clear(&e);
 	}
-	LIST_FOREACH(vm, &d->vms, link)
-	{
+	LIST_FOREACH(vm, &d->vms, link) {
 		if (strcmp(vm->row.image_id, image.id) != 0)
 			continue;
 		(void)err_set(

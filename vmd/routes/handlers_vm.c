@@ -206,8 +206,8 @@ static size_t choose(struct request *r, const struct position *p, size_t limit,
 	struct vm *vm;
 
 	LIST_FOREACH(vm, &r->daemon->vms, link)
-	if (at > 0)
-		ret[--at] = vm;
+		if (at > 0)
+			ret[--at] = vm;
 	for (; at < r->daemon->vm_count; at++) {
 		size_t place = n;
 

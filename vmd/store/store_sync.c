@@ -47,8 +47,7 @@ static void waiters_call(struct store *s, const struct err *e)
 
 again:
 	/* From the head each time: a callback may remove any of them. */
-	LIST_FOREACH(w, &s->waiters, link)
-	{
+	LIST_FOREACH(w, &s->waiters, link) {
 		if (!e && w->upto > s->durable)
 			continue;
 		store_wait_cancel(w);

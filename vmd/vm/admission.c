@@ -79,8 +79,7 @@ uint64_t memory_promised(struct daemon *d, const struct vm *except)
 	struct vm *vm;
 	size_t at = 0;
 
-	LIST_FOREACH(vm, &d->vms, link)
-	{
+	LIST_FOREACH(vm, &d->vms, link) {
 		uint64_t promised, used;
 		/* The next look begins where this one had to leave off. */
 		bool turn = at++ >= d->resident_next;
@@ -238,8 +237,7 @@ int admit_ports(const struct vm *vm, struct err *e)
 	if (check_twice(ports, e) < 0)
 		return -EINVAL;
 
-	json_array_foreach((json_t *)(uintptr_t)ports, i, port)
-	{
+	json_array_foreach((json_t *)(uintptr_t)ports, i, port) {
 		struct port_spec spec;
 		AUTO(fd) int fd = -1;
 		int rc;

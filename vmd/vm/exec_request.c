@@ -25,12 +25,10 @@ static struct need need_of(const json_t *json)
 	struct need n = { 0 };
 	size_t i;
 
-	json_array_foreach(json_object_get(json, "command"), i, value)
-	{
+	json_array_foreach(json_object_get(json, "command"), i, value) {
 		need_add(&n, json_string_length(value));
 	}
-	json_object_foreach(env, name, value)
-	{
+	json_object_foreach(env, name, value) {
 		need_add(&n, strlen(name) + 1 + json_string_length(value));
 	}
 	return n;
@@ -72,8 +70,7 @@ static struct wire_list write_command(struct wire_cursor *c, const json_t *json,
 	json_t *arg;
 	size_t i;
 
-	json_array_foreach(json_object_get(json, "command"), i, arg)
-	{
+	json_array_foreach(json_object_get(json, "command"), i, arg) {
 		write_argument(c, &list, wire_str(json_string_value(arg)));
 	}
 	if (list.count == 0)
@@ -87,8 +84,7 @@ static struct wire_list write_env(struct wire_cursor *c, const json_t *json)
 	struct wire_list list = { .at = c->at };
 	const char *name;
 
-	json_object_foreach(env, name, value)
-	{
+	json_object_foreach(env, name, value) {
 		size_t name_len = strlen(name);
 		size_t value_len = json_string_length(value);
 

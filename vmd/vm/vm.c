@@ -85,8 +85,8 @@ struct vm *vm_find_id(struct daemon *d, const char *id)
 	struct vm *vm;
 
 	LIST_FOREACH(vm, bucket(d->vms_by_id, id), by_id)
-	if (strcmp(vm->row.id, id) == 0)
-		return vm;
+		if (strcmp(vm->row.id, id) == 0)
+			return vm;
 	return NULL;
 }
 
@@ -95,8 +95,8 @@ struct vm *vm_find_name(struct daemon *d, const char *name)
 	struct vm *vm;
 
 	LIST_FOREACH(vm, bucket(d->vms_by_name, name), by_name)
-	if (strcmp(vm->row.name, name) == 0)
-		return vm;
+		if (strcmp(vm->row.name, name) == 0)
+			return vm;
 	return NULL;
 }
 
@@ -108,7 +108,7 @@ static void suggest_vm(struct daemon *d, const char *ref, struct err *e)
 
 	suggest_begin(&near, ref);
 	LIST_FOREACH(vm, &d->vms, link)
-	suggest_offer(&near, vm->row.name);
+		suggest_offer(&near, vm->row.name);
 	(void)err_subject(e, -ENOENT, ref, suggest_end(&near));
 }
 
@@ -125,7 +125,7 @@ struct vm *vm_find(struct daemon *d, const char *ref, struct err *e)
 	/* Only a prefix has to be compared with all. */
 	lookup_begin(&l, ref);
 	LIST_FOREACH(vm, &d->vms, link)
-	lookup_offer(&l, vm->row.id, vm->row.name, vm);
+		lookup_offer(&l, vm->row.id, vm->row.name, vm);
 	found = lookup_end(&l, "vm", "VM", e);
 	if (!found && l.rank == LOOKUP_NONE)
 		suggest_vm(d, ref, e);

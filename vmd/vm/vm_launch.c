@@ -144,8 +144,8 @@ static bool slot_is_taken(const struct daemon *d, uint32_t slot)
 	const struct vm *vm;
 
 	LIST_FOREACH(vm, &d->vms, link)
-	if (vm->handle && vm->uid_slot == slot)
-		return true;
+		if (vm->handle && vm->uid_slot == slot)
+			return true;
 	/* Another daemon on this host may have the same range. */
 	errno = 0;
 	return getpriority(PRIO_USER, privops_uid_first() + slot) != -1 ||

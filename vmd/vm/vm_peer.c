@@ -38,9 +38,9 @@ bool vm_owns_peer(const struct daemon *d, uid_t uid, pid_t pid)
 	    strcmp(ours, theirs) == 0)
 		return false;
 	LIST_FOREACH(vm, &d->vms, link)
-	for (size_t i = 0; i < vm->process_count; i++)
-		if (pid_namespace(vm->processes[i].pid, of_vm) &&
-		    strcmp(of_vm, theirs) == 0)
-			return true;
+		for (size_t i = 0; i < vm->process_count; i++)
+			if (pid_namespace(vm->processes[i].pid, of_vm) &&
+			    strcmp(of_vm, theirs) == 0)
+				return true;
 	return false;
 }

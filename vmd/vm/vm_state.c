@@ -150,8 +150,8 @@ static void drop_run(struct vm *vm)
 		return;
 	vm->engine->release(take_ptr(vm->handle));
 	LIST_FOREACH(u, &vm->console_users, link)
-	if (u->ended)
-		u->ended(u);
+		if (u->ended)
+			u->ended(u);
 }
 
 /* Nobody vouches for the end of processes that no engine watches: they are ended

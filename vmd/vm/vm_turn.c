@@ -22,10 +22,11 @@ static void tell_waiting(struct daemon *d)
 	struct vm *vm;
 
 	TAILQ_FOREACH(vm, &d->turns.waiting, turn_link)
-	operation_progress(vm->op, 0, 0,
-			   "waiting for its turn: %u starts are under way, "
-			   "%u more come first",
-			   d->turns.taken, before++);
+		operation_progress(
+			vm->op, 0, 0,
+			"waiting for its turn: %u starts are under way, "
+			"%u more come first",
+			d->turns.taken, before++);
 }
 
 static void take(struct vm *vm)

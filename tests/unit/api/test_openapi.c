@@ -17,11 +17,11 @@ static void check_refs(const json_t *doc, json_t *node)
 	size_t i;
 
 	if (json_is_array(node))
-		json_array_foreach(node, i, value) check_refs(doc, value);
+		json_array_foreach(node, i, value)
+			check_refs(doc, value);
 	if (!json_is_object(node))
 		return;
-	json_object_foreach(node, key, value)
-	{
+	json_object_foreach(node, key, value) {
 		char path[128], *word, *save = NULL;
 		const json_t *at = doc;
 

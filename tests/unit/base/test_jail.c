@@ -299,8 +299,7 @@ static void test_inside_root_has_its_capabilities_only(void **state)
 	identity = &ids;
 	expect(&jail, "id -u; id -g; pwd; cat /proc/self/uid_map | tr -s ' '",
 	       "0\n0\n/d\n 0 1879048999 1\n 1 1879049000 99\n");
-	expect(&jail,
-	       "grep -E '^(Cap|NoNew)' /proc/self/status | tr -d '\\t'",
+	expect(&jail, "grep -E '^(Cap|NoNew)' /proc/self/status | tr -d '\\t'",
 	       "CapInh:0000000000000000\nCapPrm:0000000000000081\n"
 	       "CapEff:0000000000000081\nCapBnd:0000000000000081\n"
 	       "CapAmb:0000000000000000\nNoNewPrivs:1\n");

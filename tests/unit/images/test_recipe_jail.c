@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -102,7 +102,8 @@ static const struct attack {
 	{ "more files than it may", "ulimit -n 5000", ROOT | MAYBE },
 	{ "keyctl", CALL("250", "0, -3, 0"), 0 },
 	{ "add_key",
-	  CALL("248", "my $t = \"user\", my $d = \"vmd\", my $p = \"x\", 1, -1"),
+	  CALL("248",
+	       "my $t = \"user\", my $d = \"vmd\", my $p = \"x\", 1, -1"),
 	  0 },
 	{ "bpf", CALL("321", "0, 0, 0"), 0 },
 	{ "io_uring", CALL("425", "0, 0"), 0 },
@@ -185,8 +186,7 @@ static void end_world(struct world *w)
 }
 
 /* Runs a script as recipe: its exit status; -1: it was not run, see e. */
-static int run(struct world *w, const char *script, bool no_jail,
-	       struct err *e)
+static int run(struct world *w, const char *script, bool no_jail, struct err *e)
 {
 	const struct build_request q = { .store_dir = w->fixture->dir,
 					 .staging_id = "attack",
@@ -197,11 +197,12 @@ static int run(struct world *w, const char *script, bool no_jail,
 	struct image img;
 	int status = -1;
 
-	must(asprintf(&text,
-		      "#!/bin/sh\n# summary: an attack\n"
-		      "export DIR=%s VICTIM=%d\n( %s ) </dev/null >/dev/null 2>&1\n"
-		      "exit $((40 + !!$?))\n",
-		      w->fixture->dir, (int)w->victim, script) > 0,
+	must(asprintf(
+		     &text,
+		     "#!/bin/sh\n# summary: an attack\n"
+		     "export DIR=%s VICTIM=%d\n( %s ) </dev/null >/dev/null 2>&1\n"
+		     "exit $((40 + !!$?))\n",
+		     w->fixture->dir, (int)w->victim, script) > 0,
 	     "memory");
 	fixture_write(w->fixture, "recipes/attack", text);
 	must(image_build(&q, &img, e) < 0, "it makes no image");

@@ -33,9 +33,9 @@
 #include "vmd/engines/microvm/microvm_config.h"
 #include "vmd/engines/microvm/microvm_end.h"
 #include "vmd/engines/microvm/monitor_control.h"
+#include "vmd/engines/microvm/vsock_link.h"
 #include "vmd/engines/passt.h"
 #include "vmd/priv/privops.h"
-#include "vmd/engines/microvm/vsock_link.h"
 
 enum {
 	MICROVM_VCPUS_MAX = 32,

@@ -23,11 +23,11 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/sock.h"
-#include "vmd/engines/qemu/engine_qemu.h"
 #include "vmd/engines/host.h"
 #include "vmd/engines/passt.h"
-#include "vmd/priv/privops.h"
+#include "vmd/engines/qemu/engine_qemu.h"
 #include "vmd/engines/qemu/qemu_args.h"
+#include "vmd/priv/privops.h"
 
 enum {
 	QEMU_VCPUS_MAX = 255,

@@ -14,8 +14,8 @@
 #include "agent/wire.h"
 #include "base/cleanup.h"
 #include "base/json.h"
-#include "vmd/priv/jails.h"
 #include "vmd/engines/passt.h"
+#include "vmd/priv/jails.h"
 
 typedef bool when_fn(const struct qemu_args *a);
 /* malloc'd value, NULL: out of memory. */

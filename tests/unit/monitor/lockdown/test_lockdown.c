@@ -274,8 +274,8 @@ static bool refused(enum lockdown_role role, void (*run)(void))
 
 static void test_enter_refuses_what_the_role_has_no_need_of(void **state)
 {
-	static const char *const roles[] = { "loop", "vCPU", "broker",
-					     "disk", "ring" };
+	static const char *const roles[] = { "loop", "vCPU", "broker", "disk",
+					     "ring" };
 
 	(void)state;
 	assert_int_equal(pipe(pipe_fds), 0);

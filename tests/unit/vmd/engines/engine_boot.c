@@ -18,8 +18,8 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/loop.h"
-#include "vmd/guest/agent_session.h"
 #include "vmd/engines/engine.h"
+#include "vmd/guest/agent_session.h"
 
 struct boot {
 	struct loop *loop;

@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "vmd/engines/qemu/engine_qemu.h"
 #include "vmd/engines/host.h"
+#include "vmd/engines/qemu/engine_qemu.h"
 
 /* What stands in QEMU's place does `body`, in the run directory. */
 static void fake_qemu(const struct engine_rig *f, const char *body)

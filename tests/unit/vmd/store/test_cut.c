@@ -431,8 +431,7 @@ static void assert_vms(struct replay *p, size_t cut)
 	struct image image;
 	struct vm *vm;
 
-	LIST_FOREACH(vm, &r->d.vms, link)
-	{
+	LIST_FOREACH(vm, &r->d.vms, link) {
 		/* Cut off while it was starting: it can be started again. */
 		if (vm->row.state != API_VM_STOPPED &&
 		    (was_told(p, cut, "stopped", vm->row.id) ||
@@ -562,8 +561,8 @@ static void use_programs(struct rig *r)
 {
 	char text[900];
 
-	(void)snprintf(text, sizeof(text), "mkdir -m 755 %s/recipes %s/log", r->dir,
-		       r->dir);
+	(void)snprintf(text, sizeof(text), "mkdir -m 755 %s/recipes %s/log",
+		       r->dir, r->dir);
 	assert_int_equal(system(text), 0); /* NOLINT(cert-env33-c) */
 	rig_file(r, "recipes/lib.sh", "");
 	rig_file(r, "recipes/tiny",

@@ -11,8 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "vmd/store/store.h"
 #include "vmd/http/ws.h"
+#include "vmd/store/store.h"
 
 static char path[64];
 

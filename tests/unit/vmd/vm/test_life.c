@@ -228,8 +228,8 @@ static void check_vm(const struct vm *vm, unsigned *turns)
 		assert_int_equal(vm->row.state, s->shown);
 	*turns += vm->turn == TURN_TAKEN;
 	LIST_FOREACH(op, &vm->daemon->operations, link)
-	if (op->row.state == API_OP_RUNNING && op->owner == vm)
-		assert_ptr_equal(op, vm->op);
+		if (op->row.state == API_OP_RUNNING && op->owner == vm)
+			assert_ptr_equal(op, vm->op);
 }
 
 static void check(struct rig *r)
@@ -238,7 +238,7 @@ static void check(struct rig *r)
 	unsigned turns = 0;
 
 	LIST_FOREACH(vm, &r->d.vms, link)
-	check_vm(vm, &turns);
+		check_vm(vm, &turns);
 	assert_int_equal(turns, r->d.turns.taken);
 	assert_int_equal(store_vm_each(r->d.store, check_row, &r->d, NULL), 0);
 }
@@ -412,7 +412,7 @@ static void test_walk_at_random(void **state)
 		step(r);
 		check(r);
 		LIST_FOREACH(vm, &r->d.vms, link)
-		seen |= UINT32_C(1) << vm->state;
+			seen |= UINT32_C(1) << vm->state;
 	}
 	tell(steps, seen);
 	fake_fault = FAKE_OK;

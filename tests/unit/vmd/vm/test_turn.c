@@ -58,7 +58,7 @@ static unsigned coming_up(struct rig *r)
 	unsigned n = 0;
 
 	LIST_FOREACH(vm, &r->d.vms, link)
-	n += vm->clone || (vm->handle && vm->row.state != API_VM_READY);
+		n += vm->clone || (vm->handle && vm->row.state != API_VM_READY);
 	return n;
 }
 
@@ -68,7 +68,7 @@ static unsigned ready(struct rig *r)
 	unsigned n = 0;
 
 	LIST_FOREACH(vm, &r->d.vms, link)
-	n += vm->row.state == API_VM_READY;
+		n += vm->row.state == API_VM_READY;
 	return n;
 }
 
