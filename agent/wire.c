@@ -469,11 +469,9 @@ size_t wire_parser_feed(struct wire_parser *p, const uint8_t *data, size_t len,
 
 	p->stop = false;
 	while (at < end && !p->stop) {
-		size_t left = (size_t)(end - at), n;
+		size_t left = (size_t)(end - at), n = 0;
 
-		if (p->have) {
-			at += feed_piece(p, at, left, fn, ctx);
-		} else if (*at != (uint8_t)WIRE_MAGIC) {
+		if (!p->have && *at != (uint8_t)WIRE_MAGIC) {
 			/* Between frames, zeros of a SYNC go at once. */
 			const uint8_t *next =
 				memchr(at, (uint8_t)WIRE_MAGIC, left);
@@ -481,12 +479,15 @@ size_t wire_parser_feed(struct wire_parser *p, const uint8_t *data, size_t len,
 			n = next ? (size_t)(next - at) : left;
 			p->resync += n;
 			at += n;
-		} else if ((n = whole_frame(at, left, &h)) > 0) {
-			fn(ctx, &h, at + WIRE_HEADER_LEN);
-			at += n;
-		} else {
-			at += feed_piece(p, at, left, fn, ctx);
+			continue;
 		}
+		if (!p->have)
+			n = whole_frame(at, left, &h);
+		if (n > 0)
+			fn(ctx, &h, at + WIRE_HEADER_LEN);
+		else
+			n = feed_piece(p, at, left, fn, ctx);
+		at += n;
 	}
 	return (size_t)(at - data);
 }

@@ -308,6 +308,24 @@ static int jail_refused(struct err *e, const char *path,
 				 "see \"Isolation\" in vmd(8)");
 }
 
+/* The highest number that a descriptor shall have in the child. */
+static int highest_fd(const struct process_spec *spec, const char *path,
+		      struct err *e)
+{
+	int highest = 2;
+
+	for (size_t i = 0; i < spec->fd_count; i++) {
+		if (spec->fds[i].to < 0 || spec->fds[i].to >= FD_ABOVE_ALL ||
+		    i >= SPAWN_FDS_MAX)
+			return err_set(e, ERR_INTERNAL, "too_many_files", 0,
+				       "cannot pass descriptor %d to %s",
+				       spec->fds[i].to, path);
+		if (spec->fds[i].to > highest)
+			highest = spec->fds[i].to;
+	}
+	return highest;
+}
+
 int process_spawn(const struct process_spec *spec, struct process *ret,
 		  struct err *e)
 {
@@ -322,16 +340,9 @@ int process_spawn(const struct process_spec *spec, struct process *ret,
 		return err_set(e, ERR_UNAVAILABLE, "program_missing", ENOENT,
 			       "program '%s' was not found in PATH",
 			       spec->argv[0]);
-	c.highest_to = 2;
-	for (size_t i = 0; i < spec->fd_count; i++) {
-		if (spec->fds[i].to < 0 || spec->fds[i].to >= FD_ABOVE_ALL ||
-		    i >= SPAWN_FDS_MAX)
-			return err_set(e, ERR_INTERNAL, "too_many_files", 0,
-				       "cannot pass descriptor %d to %s",
-				       spec->fds[i].to, path);
-		if (spec->fds[i].to > c.highest_to)
-			c.highest_to = spec->fds[i].to;
-	}
+	c.highest_to = highest_fd(spec, path, e);
+	if (c.highest_to < 0)
+		return c.highest_to;
 	if (spec->jail) {
 		int rc = jail_prepare(spec->jail, &plan, e);
 

@@ -70,7 +70,7 @@ const char *suggest_end(const struct suggest *s)
 {
 	/* Two slips, but not half of the word. */
 	return s->best && s->distance <= SLIPS_MAX &&
-			       s->distance * 2 <= strlen(s->best)
+			       (size_t)s->distance * 2 <= strlen(s->best)
 		       ? s->best
 		       : NULL;
 }

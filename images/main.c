@@ -215,27 +215,28 @@ static const struct command commands[] = {
 	{ "describe", run_describe },
 };
 
+static const struct option long_options[] = {
+	{ "store", required_argument, NULL, OPT_STORE },
+	{ "staging", required_argument, NULL, OPT_STAGING },
+	{ "recipe", required_argument, NULL, OPT_RECIPE },
+	{ "name", required_argument, NULL, OPT_NAME },
+	{ "option", required_argument, NULL, OPT_OPTION },
+	{ "replace", no_argument, NULL, OPT_REPLACE },
+	{ "from", required_argument, NULL, OPT_FROM },
+	{ "to", required_argument, NULL, OPT_TO },
+	{ "size", required_argument, NULL, OPT_SIZE },
+	{ "image", required_argument, NULL, OPT_IMAGE },
+	{ "volatile", no_argument, NULL, OPT_VOLATILE },
+	{ "dir", required_argument, NULL, OPT_DIR },
+	{ "mark", required_argument, NULL, OPT_MARK },
+	{ "group", required_argument, NULL, OPT_GROUP },
+	{ "no-jail", no_argument, NULL, OPT_NO_JAIL },
+	{ NULL, 0, NULL, 0 },
+};
+
 static int parse_arguments(int argc, char **argv, struct arguments *a,
 			   struct err *e)
 {
-	static const struct option long_options[] = {
-		{ "store", required_argument, NULL, OPT_STORE },
-		{ "staging", required_argument, NULL, OPT_STAGING },
-		{ "recipe", required_argument, NULL, OPT_RECIPE },
-		{ "name", required_argument, NULL, OPT_NAME },
-		{ "option", required_argument, NULL, OPT_OPTION },
-		{ "replace", no_argument, NULL, OPT_REPLACE },
-		{ "from", required_argument, NULL, OPT_FROM },
-		{ "to", required_argument, NULL, OPT_TO },
-		{ "size", required_argument, NULL, OPT_SIZE },
-		{ "image", required_argument, NULL, OPT_IMAGE },
-		{ "volatile", no_argument, NULL, OPT_VOLATILE },
-		{ "dir", required_argument, NULL, OPT_DIR },
-		{ "mark", required_argument, NULL, OPT_MARK },
-		{ "group", required_argument, NULL, OPT_GROUP },
-		{ "no-jail", no_argument, NULL, OPT_NO_JAIL },
-		{ NULL, 0, NULL, 0 },
-	};
 	struct build_request *b = &a->build;
 	int opt;
 

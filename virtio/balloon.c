@@ -200,7 +200,7 @@ static void take_stats(struct balloon *b)
 			b->stats[tag] = le64toh(stat.val);
 		}
 		at += sizeof(stat);
-		if (at > BALLOON_STATS * 4 * sizeof(stat))
+		if (at > sizeof(stat) * BALLOON_STATS * 4)
 			break; /* no honest driver has so many */
 	}
 }
@@ -251,8 +251,8 @@ static void balloon_activate(struct virtio_device *dev)
 {
 	struct balloon *b = to_balloon(dev);
 
-	for (uint16_t i = 0; i < QUEUES; i++)
-		balloon_kick(dev, i);
+	for (unsigned i = 0; i < QUEUES; i++)
+		balloon_kick(dev, (uint16_t)i);
 	if (b->setup.stats_seconds)
 		loop_timer_arm(&b->poll,
 			       b->setup.stats_seconds * UINT64_C(1000));
@@ -262,7 +262,7 @@ static void balloon_reset(struct virtio_device *dev)
 {
 	struct balloon *b = to_balloon(dev);
 
-	for (uint16_t i = 0; i < QUEUES; i++)
+	for (unsigned i = 0; i < QUEUES; i++)
 		virtio_drain_stop(&b->drains[i]);
 	loop_timer_disarm(&b->poll);
 	memset(b->done, 0, sizeof(b->done));
@@ -299,7 +299,7 @@ static void balloon_save(struct virtio_device *dev, struct state_writer *w)
 	state_put_u32(w, b->target_pages);
 	state_put_u32(w, b->actual_pages);
 	state_put_u64(w, b->reported_bytes);
-	for (uint16_t i = 0; i < QUEUES; i++)
+	for (unsigned i = 0; i < QUEUES; i++)
 		state_put_u64(w, b->done[i]);
 }
 
@@ -312,7 +312,7 @@ static int balloon_load(struct virtio_device *dev, struct state_reader *r,
 	b->target_pages = state_get_u32(r);
 	b->actual_pages = state_get_u32(r);
 	b->reported_bytes = state_get_u64(r);
-	for (uint16_t i = 0; i < QUEUES; i++)
+	for (unsigned i = 0; i < QUEUES; i++)
 		b->done[i] = state_get_u64(r);
 	return 0;
 }
@@ -385,8 +385,9 @@ int virtio_balloon_new(const struct virtio_balloon_setup *setup,
 	b->setup = *setup;
 	virtio_device_init(&b->dev, &balloon_ops, mem, loop, features,
 			   QUEUE_SIZE);
-	for (uint16_t i = 0; i < QUEUES; i++)
-		virtio_drain_init(&b->drains[i], &b->dev, i, takers[i]);
+	for (unsigned i = 0; i < QUEUES; i++)
+		virtio_drain_init(&b->drains[i], &b->dev, (uint16_t)i,
+				  takers[i]);
 	loop_timer_init(loop, &b->poll, on_poll, b);
 	b->target_pages = (uint32_t)(setup->amount_bytes >> PAGE_SHIFT);
 	*ret = &b->dev;

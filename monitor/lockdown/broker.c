@@ -105,7 +105,8 @@ child_run(int fd, const char *dir, const char *name)
 static int set_timeout(int fd, int ms)
 {
 	const struct timeval time = { .tv_sec = ms / 1000,
-				      .tv_usec = ms % 1000 * 1000 };
+				      .tv_usec =
+					      (suseconds_t)(ms % 1000) * 1000 };
 
 	return setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof(time)) < 0
 		       ? -errno

@@ -80,7 +80,7 @@ static int lock_drive(const struct config_drive *drive, int fd, struct err *e)
 {
 	struct flock lock = { .l_type = drive->is_read_only ? F_RDLCK : F_WRLCK,
 			      .l_whence = SEEK_SET };
-	const struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
+	const struct timespec pause = { .tv_nsec = 10L * 1000 * 1000 };
 	uint64_t end = clock_mono_ms() + LOCK_WAIT_MS;
 
 	while (fcntl(fd, F_OFD_SETLK, &lock) < 0) {

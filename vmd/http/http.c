@@ -58,7 +58,7 @@ static size_t connections_max(const struct daemon_config *config)
 	if (config->connections_max)
 		return config->connections_max;
 	(void)getrlimit(RLIMIT_NOFILE, &limit);
-	limit.rlim_cur /= 4 * CONNECTION_FDS;
+	limit.rlim_cur /= (rlim_t)4 * CONNECTION_FDS;
 	return limit.rlim_cur < CONNECTIONS_MAX ? limit.rlim_cur
 						: CONNECTIONS_MAX;
 }

@@ -244,7 +244,7 @@ void store_column_text(sqlite3_stmt *stmt, int column, char *buf, size_t size)
 
 	if (len >= size)
 		len = size - 1;
-	if (len)
+	if (text)
 		memcpy(buf, text, len);
 	buf[len] = '\0';
 }

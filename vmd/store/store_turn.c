@@ -46,7 +46,8 @@ static int64_t wal_end(const struct store *s)
 /* Room for what this transaction may still write, and for long_bytes of text. */
 static bool reserve(struct store *s, int64_t long_bytes)
 {
-	int64_t want = wal_end(s) + WRITES_MAX * WRITE_BYTES + long_bytes;
+	int64_t want =
+		wal_end(s) + (int64_t)WRITES_MAX * WRITE_BYTES + long_bytes;
 
 	if (s->reserve_fails)
 		return false;
