@@ -95,14 +95,15 @@ static const char *holdings(enum vm_state s, char *text)
 
 static void events_of(const struct vm_rule *r, enum vm_state s, char *text)
 {
-	const uint64_t ends = UINT64_C(0x1f) << ON_POWEROFF;
+	const uint64_t ends = r->on & VM_ANY_END;
+	const bool any_end = ends == VM_ANY_END;
 	const struct vm_clock *clock = vm_states[s].clock;
 
 	text[0] = '\0';
-	if ((r->on & ends) == ends)
+	if (any_end)
 		add(text, "", "any end");
 	for (enum vm_event on = 0; on < VM_EVENT_COUNT; on++)
-		if ((r->on & ends) != ends && r->on >> on & 1)
+		if ((r->on & ~(any_end ? ends : 0)) >> on & 1)
 			add(text, ", ",
 			    on == ON_TIMER && clock ? clock->text
 						    : vm_event_names[on]);

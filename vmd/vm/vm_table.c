@@ -98,7 +98,7 @@ enum {
 static_assert(UP == VM_UP, "both mean those that run and shall");
 
 #define ON(event) (UINT64_C(1) << ON_##event)
-#define ANY_END	  (ON(POWEROFF) | ON(RESET) | ON(CRASH) | ON(KILLED) | ON(DIED) | ON(STARVED))
+#define ANY_END	  VM_ANY_END
 #define UNWANTED  (ON(DELETE_FORCE) | ON(DESTROY))
 
 #define RULE(from, on, given, next, reason, act) { from, on, given, VM_##next, reason, act, -1 }

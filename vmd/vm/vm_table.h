@@ -101,6 +101,10 @@ enum vm_event {
 	VM_EVENT_COUNT
 };
 
+/* The ends of a run, as a set. */
+#define VM_ANY_END \
+	((UINT64_C(1) << (ON_STARVED + 1)) - (UINT64_C(1) << ON_POWEROFF))
+
 /* What a VM may hold in a state; it is dropped on the way to a state that may
  * not. */
 enum vm_holding {
