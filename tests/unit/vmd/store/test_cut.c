@@ -455,7 +455,8 @@ static void assert_vms(struct replay *p, size_t cut)
 			continue;
 		if (!vm_find_id(&r->d, id) && !was_told(p, cut, "deleting", id))
 			lost(p, "VM %s was acknowledged and is gone", id);
-		(void)snprintf(key, sizeof(key), "0:%s", name);
+		(void)snprintf(key, sizeof(key), "%u:%s", (unsigned)getuid(),
+			       name);
 		assert_answer(p, key);
 	}
 }
