@@ -33,6 +33,7 @@ enum {
 	 * in vain: soon in a quick boot, seldom where there is none. */
 	AGENT_RETRY_PART = 40,
 	AGENT_RETRY_MIN_MS = 10,
+	AGENT_RECONNECT_MS = 100, /* a lost one is not called at once */
 	AGENT_RETRY_MAX_MS = 5000
 };
 
@@ -294,6 +295,17 @@ void engine_vm_agent_soon(struct engine_vm *vm, uint64_t after_ms)
 {
 	if (!vm->main_gone && !vm->released)
 		loop_timer_arm(&vm->agent_timer, after_ms);
+}
+
+void engine_vm_agent_connect(struct engine_vm *vm)
+{
+	engine_vm_agent_soon(vm, AGENT_RECONNECT_MS);
+}
+
+ssize_t engine_vm_console_write(struct engine_vm *vm, const void *data,
+				size_t len)
+{
+	return console_link_write(&vm->console, data, len);
 }
 
 int engine_vm_init(struct engine_vm *vm, struct loop *loop, const char *id,

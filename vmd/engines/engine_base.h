@@ -100,8 +100,12 @@ void engine_vm_finish(struct engine_vm *vm, enum vm_end end,
 		      const struct err *e);
 /* SIGKILL for the main process unless it is gone after ms. */
 void engine_vm_end_within(struct engine_vm *vm, uint64_t ms);
+/* Operations that are the same on every engine: see engine.h. */
 void engine_vm_kill(struct engine_vm *vm);
 void engine_vm_release(struct engine_vm *vm);
+ssize_t engine_vm_console_write(struct engine_vm *vm, const void *data,
+				size_t len);
+void engine_vm_agent_connect(struct engine_vm *vm);
 
 /* Brings up an agent connection now, then again until it works. */
 void engine_vm_agent_soon(struct engine_vm *vm, uint64_t after_ms);

@@ -393,17 +393,6 @@ static void microvm_resume(struct engine_vm *vm)
 	monitor_control_resume(&microvm(vm)->control);
 }
 
-static ssize_t microvm_console_write(struct engine_vm *vm, const void *data,
-				     size_t len)
-{
-	return console_link_write(&vm->console, data, len);
-}
-
-static void microvm_agent_connect(struct engine_vm *vm)
-{
-	engine_vm_agent_soon(vm, 100);
-}
-
 const struct engine_ops engine_microvm = {
 	.name = "microvm",
 	.probe = microvm_probe,
@@ -413,7 +402,7 @@ const struct engine_ops engine_microvm = {
 	.shutdown = microvm_shutdown,
 	.resume = microvm_resume,
 	.kill = engine_vm_kill,
-	.console_write = microvm_console_write,
+	.console_write = engine_vm_console_write,
 	.release = engine_vm_release,
-	.agent_connect = microvm_agent_connect,
+	.agent_connect = engine_vm_agent_connect,
 };

@@ -421,17 +421,6 @@ static void qemu_resume(struct engine_vm *vm)
 		(void)qmp_execute(q->qmp, "cont", NULL, NULL, NULL);
 }
 
-static ssize_t qemu_console_write(struct engine_vm *vm, const void *data,
-				  size_t len)
-{
-	return console_link_write(&vm->console, data, len);
-}
-
-static void qemu_agent_connect(struct engine_vm *vm)
-{
-	engine_vm_agent_soon(vm, 100);
-}
-
 const struct engine_ops engine_qemu = {
 	.name = "qemu",
 	.probe = qemu_probe,
@@ -441,7 +430,7 @@ const struct engine_ops engine_qemu = {
 	.shutdown = qemu_shutdown,
 	.resume = qemu_resume,
 	.kill = engine_vm_kill,
-	.console_write = qemu_console_write,
+	.console_write = engine_vm_console_write,
 	.release = engine_vm_release,
-	.agent_connect = qemu_agent_connect,
+	.agent_connect = engine_vm_agent_connect,
 };
