@@ -27,7 +27,12 @@ static void cells(const json_t *vm, char (*out)[CELL_MAX])
 		       json_is_true(json_object_get(vm, "emulated"))
 			       ? " (emulated)"
 			       : "");
-	(void)snprintf(out[5], CELL_MAX, "%" PRIu64, number_of(vm, "vcpus"));
+	/* Its record is damaged: nobody knows. */
+	if (json_is_null(json_object_get(vm, "vcpus")))
+		(void)snprintf(out[5], CELL_MAX, "-");
+	else
+		(void)snprintf(out[5], CELL_MAX, "%" PRIu64,
+			       number_of(vm, "vcpus"));
 	(void)snprintf(out[6], CELL_MAX, "%s",
 		       format_size(number_of(vm, "memory_bytes"), size));
 	(void)snprintf(out[7], CELL_MAX, "%s",

@@ -346,6 +346,13 @@ class Cli(unittest.TestCase):
         done = self.run_("run", "none", status=125)
         self.assertIn("vmctl image build", done.err)
 
+    def test_a_damaged_record_has_no_number_of_cpus(self):
+        self.run_("create", "tiny", "--name", "damaged")
+        self.run_("create", "tiny", "--name", "whole")
+        cpus = {row.split()[0]: row.split("  ") for row in self.run_("ls").out.splitlines()}
+        self.assertIn("-", [cell.strip() for cell in cpus["damaged"]])
+        self.assertNotIn("-", [cell.strip() for cell in cpus["whole"]])
+
     def test_lists_and_pages(self):
         for name in ("l1", "l2"):
             self.run_("create", "tiny", "--name", name)
